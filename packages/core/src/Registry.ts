@@ -1,0 +1,231 @@
+/**
+ * The contract of a backend in which instances are announced.
+ *
+ * **Mental model**: an adapter reads what its backend says and says it on, nothing else. It never retries, never diffs,
+ * owns no timer: sessions, back-off, idle time-outs, true deltas, staleness, self-preservation, merging, heartbeats and
+ * announcing again are written once, in `Discovery` and `Announcement`.
+ *
+ * **The contract, in prose**
+ * - Abort rather than return partial data: a read that failed half-way fails the session. A *record* that is wrong among
+ *   good ones is not partial data: it goes to `rejected` with its reason, and the rest goes on.
+ * - Say what you were told. No filtering, no business logic, no status of your own.
+ * - A watch begins with what there is now, and no change between that and the first delta is lost.
+ * - Interrupting a watch closes its connections.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import type { ServiceInstance } from "./ServiceInstance.ts"
+
+/**
+ * Error raised when a backend can't be read or written: which registry, which operation, what happened.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RegistryError extends Schema.TaggedError<RegistryError>()("RegistryError", {
+  registry: Schema.String,
+  /** What was being done: `list`, `watch`, `put`, `renew`, `remove`, `open`. */
+  operation: Schema.String,
+  /** One line for a person, with the next step where there is one. */
+  reason: Schema.optionalKey(Schema.String),
+  /** Whether the backend refused our credentials (401, 403). */
+  unauthorized: Schema.optionalKey(Schema.Boolean),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message(): string {
+    const cause = this.cause
+    const reason = this.reason ?? (cause instanceof Error ? cause.message : cause === undefined ? "failed" : String(cause))
+    return `${this.registry}: ${this.operation}: ${reason}`
+  }
+}
+
+/**
+ * A record that can't be used, and why. `id` is the record's id, or its key in the backend where it has none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rejected {
+  readonly id: string
+  readonly reason: string
+}
+
+/**
+ * Everything that the backend holds in the configured scope, or in one part of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Snapshot {
+  readonly _tag: "Snapshot"
+  /** The part of the backend that this replaces (a Consul service, a namespace); none: all of it. */
+  readonly group?: string | undefined
+  readonly instances: ReadonlyArray<ServiceInstance>
+  readonly rejected: ReadonlyArray<Rejected>
+}
+
+/**
+ * One change. `how` says what the backend knows of a removal: `deregistered` is proven, `expired` is a lease that ran
+ * out, `unknown` is neither.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Change =
+  | { readonly _tag: "Put"; readonly instance: ServiceInstance }
+  | { readonly _tag: "Reject"; readonly rejected: Rejected }
+  | { readonly _tag: "Removed"; readonly id: string; readonly how: "deregistered" | "expired" | "unknown" }
+
+/**
+ * One atomic batch, in the backend's order. A `Reject` replaces what its id held before: a record that went bad is
+ * reported, and its last good form stays.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Delta {
+  readonly _tag: "Delta"
+  readonly changes: ReadonlyArray<Change>
+}
+
+/**
+ * The groups that the backend has now; what belongs to any other is gone. Only for backends that speak in groups: a
+ * session of theirs begins with it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Groups {
+  readonly _tag: "Groups"
+  readonly groups: ReadonlyArray<string>
+}
+
+/**
+ * The backend was heard: a bookmark, a progress notice, an empty poll.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Alive {
+  readonly _tag: "Alive"
+}
+
+export type RegistryEvent = Snapshot | Delta | Groups | Alive
+
+export const snapshot = (
+  instances: ReadonlyArray<ServiceInstance>,
+  rejected: ReadonlyArray<Rejected> = [],
+  group?: string
+): Snapshot => ({ _tag: "Snapshot", group, instances, rejected })
+
+export const delta = (changes: ReadonlyArray<Change>): Delta => ({ _tag: "Delta", changes })
+
+export const alive: Alive = { _tag: "Alive" }
+
+/**
+ * How a record is kept alive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LeaseOptions {
+  /** How long the record lives without a renewal. A backend may raise it; the lease says what was granted. */
+  readonly ttl: Duration.Duration
+  /** Tells this process's record from the one of another process with the same id. */
+  readonly incarnation: string
+}
+
+/**
+ * A record of ours in a backend. `handle` is the backend's own name for it (a lease id, a check id) and is opaque.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lease {
+  readonly instance: ServiceInstance
+  readonly incarnation: string
+  readonly ttl: Duration.Duration
+  readonly handle: string
+}
+
+/**
+ * A lease that the backend no longer has: its record is announced again by core.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LeaseLost {
+  readonly lease: Lease
+  readonly reason: string
+}
+
+/**
+ * The writing side of a backend.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Registrar {
+  /** Writes the whole record; idempotent. */
+  readonly put: (instance: ServiceInstance, lease: LeaseOptions) => Effect.Effect<Lease, RegistryError>
+  /** Keeps many records alive in as few round trips as the backend allows; answers the ones that are gone. */
+  readonly renew: (leases: ReadonlyArray<Lease>) => Effect.Effect<ReadonlyArray<LeaseLost>, RegistryError>
+  /** Removes the record, only if it still carries the lease's incarnation. */
+  readonly remove: (lease: Lease) => Effect.Effect<void, RegistryError>
+}
+
+/**
+ * A backend in which instances are announced.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Registry {
+  /** Unique among the registries of a process; shown to people, so it holds no secret. */
+  readonly name: string
+  /** The kind of backend: `file`, `consul`, `etcd`, `memory`. */
+  readonly type: string
+  /** Everything in the configured scope, read from the backend now. */
+  readonly list: Effect.Effect<Snapshot, RegistryError>
+  /**
+   * One watching session. Its first event is a Snapshot (or Groups, then one Snapshot per group). It ends or fails when
+   * the backend is lost, and never retries: core does.
+   */
+  readonly watch: Stream.Stream<RegistryEvent, RegistryError>
+  /** Absent on read-only backends. */
+  readonly registrar: Option.Option<Registrar>
+  /**
+   * Whether its records may start processes and name secrets: `full` for the configuration and local files, and for
+   * registries that the operator trusts in full; `limited` for all others.
+   */
+  readonly trust: "full" | "limited"
+  /**
+   * Whether a missing record is proof of its removal, even in a new session (files, static lists, memory). False:
+   * self-preservation may hold removals that nobody witnessed.
+   */
+  readonly authoritative: boolean
+  /** How long a session may be silent before it is begun anew; none: the default of `Discovery`. */
+  readonly idleTimeout: Option.Option<Duration.Duration>
+}
+
+/**
+ * Makes a registry from what is special about its backend: read-only, of limited trust and not authoritative unless it
+ * says otherwise.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  options: Pick<Registry, "name" | "type" | "list" | "watch"> & Partial<Omit<Registry, "name" | "type" | "list" | "watch">>
+): Registry => ({
+  registrar: Option.none(),
+  trust: "limited",
+  authoritative: false,
+  idleTimeout: Option.none(),
+  ...options
+})

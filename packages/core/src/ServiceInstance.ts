@@ -1,0 +1,246 @@
+/**
+ * The one record everything speaks about: an announced endpoint of a service.
+ *
+ * **Mental model**: an instance is JSON. Decoding checks it and fills in the defaults and changes nothing else, so the
+ * same value stands in a file, in etcd, in the REST API and in memory.
+ *
+ * **Gotchas**: fields that Portolan does not know survive the round trip, at every level. The identity of an instance is
+ * its `id` in its registry, never its address: addresses are reused.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+
+// The open end of a record: fields of others are kept.
+const Rest = Schema.Record(Schema.String, Schema.Unknown)
+
+/**
+ * Reference to a secret, resolved to a redacted value at the moment of use: the environment variable `env`, or the
+ * content of the file `file` without its last line break.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const SecretReference = Schema.Union([
+  Schema.Struct({ env: Schema.NonEmptyString }),
+  Schema.Struct({ file: Schema.NonEmptyString })
+])
+export type SecretReference = typeof SecretReference.Type
+
+const SecretValue = Schema.Union([Schema.String, SecretReference])
+
+const url = (protocols: ReadonlyArray<string>, expected: string) =>
+  Schema.String.pipe(Schema.check(Schema.makeFilter(
+    (text: string) => {
+      const parsed = URL.parse(text)
+      return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== "" ? undefined : `expected ${expected}`
+    },
+    { expected }
+  )))
+
+const HttpUrl = url(["http:", "https:"], "an http(s) URL")
+const WebSocketUrl = url(["ws:", "wss:", "http:", "https:"], "a ws(s) URL")
+
+const Headers = Schema.Record(Schema.String, SecretValue)
+
+const http = <const Transport extends string>(transport: Transport) =>
+  Schema.StructWithRest(
+    Schema.Struct({
+      transport: Schema.Literal(transport),
+      url: HttpUrl,
+      headers: Schema.optionalKey(Headers)
+    }),
+    [Rest]
+  )
+
+/**
+ * Where an instance is reached, by transport.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Endpoint = Schema.Union([
+  http("streamable-http"),
+  http("sse"),
+  Schema.StructWithRest(
+    Schema.Struct({
+      transport: Schema.Literal("websocket"),
+      url: WebSocketUrl,
+      headers: Schema.optionalKey(Headers)
+    }),
+    [Rest]
+  ),
+  Schema.StructWithRest(
+    Schema.Struct({
+      transport: Schema.Literal("stdio"),
+      command: Schema.NonEmptyString,
+      args: Schema.optionalKey(Schema.Array(Schema.String)),
+      env: Schema.optionalKey(Schema.Record(Schema.String, SecretValue)),
+      cwd: Schema.optionalKey(Schema.String)
+    }),
+    [Rest]
+  ),
+  Schema.StructWithRest(
+    Schema.Struct({
+      transport: Schema.Literal("a2a"),
+      card: HttpUrl,
+      interface: Schema.optionalKey(Schema.String)
+    }),
+    [Rest]
+  ),
+  Schema.StructWithRest(Schema.Struct({ transport: Schema.Literal("in-process") }), [Rest])
+]).annotate({ expected: "an endpoint with transport streamable-http, sse, websocket, stdio, a2a or in-process" })
+export type Endpoint = typeof Endpoint.Type
+
+const Strings = Schema.Array(Schema.String)
+const NonNegative = Schema.Finite.pipe(Schema.check(Schema.isGreaterThanOrEqualTo(0)))
+
+/**
+ * Text of a duration as configuration and records write it: `250ms`, `30s`, `5m`, `1h`.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const DurationText = Schema.String.pipe(
+  Schema.check(Schema.makeFilter(
+    (text: string) => /^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text) ? undefined : "expected a duration such as 250ms, 30s or 5m",
+    { expected: "a duration such as 250ms, 30s or 5m" }
+  ))
+)
+
+/**
+ * Schema of an announced instance. Everything except `id`, `service` and `endpoint` has a default.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceInstance = Schema.StructWithRest(
+  Schema.Struct({
+    /** Unique in its registry. */
+    id: Schema.NonEmptyString,
+    /** Logical name that replicas share. */
+    service: Schema.NonEmptyString,
+    kind: Schema.Literals(["mcp-server", "agent", "tool-provider"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("mcp-server" as const))),
+    version: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0.0.0"))),
+    endpoint: Endpoint,
+    capabilities: Strings.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+    tags: Strings.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+    /** Tool names the announcer names beforehand; what the server lists is what counts. */
+    tools: Strings.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+    /** What the announcer says of itself. */
+    status: Schema.Literals(["up", "draining", "down"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("up" as const))),
+    region: Schema.optionalKey(Schema.String),
+    zone: Schema.optionalKey(Schema.String),
+    /** Share of traffic relative to its peers; 0 takes none. */
+    weight: NonNegative.pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
+    /** Lower is preferred. */
+    priority: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0))),
+    limits: Schema.optionalKey(
+      Schema.StructWithRest(
+        Schema.Struct({
+          /** Calls in flight at the same time. */
+          maxConcurrency: Schema.optionalKey(Schema.Int.pipe(Schema.check(Schema.isGreaterThan(0))))
+        }),
+        [Rest]
+      )
+    ),
+    cost: Schema.optionalKey(
+      Schema.StructWithRest(Schema.Struct({ perCall: Schema.optionalKey(NonNegative) }), [Rest])
+    ),
+    /** Tenants that may see it; `*` is everybody. */
+    tenants: Strings.pipe(Schema.withDecodingDefaultKey(Effect.succeed(["*"]))),
+    health: Schema.optionalKey(
+      Schema.StructWithRest(
+        Schema.Struct({
+          path: Schema.optionalKey(Schema.String),
+          interval: Schema.optionalKey(DurationText)
+        }),
+        [Rest]
+      )
+    ),
+    metadata: Rest.pipe(Schema.withDecodingDefaultKey(Effect.succeed({})))
+  }),
+  [Rest]
+)
+export type ServiceInstance = typeof ServiceInstance.Type
+
+const decodeResult = Schema.decodeUnknownResult(ServiceInstance, { errors: "all" })
+const standard = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/**
+ * Decodes one record; the failure is one line that names every wrong field: `endpoint.url: expected an http(s) URL`.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (input: unknown): Result.Result<ServiceInstance, string> =>
+  Result.mapError(decodeResult(input), (error) => explain(error.issue))
+
+/**
+ * Tells a schema issue in one line: `path: message; path: message`.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const explain = (issue: SchemaIssue.Issue): string => {
+  const seen = new Set<string>()
+  for (const { message, path } of standard(issue).issues) {
+    const where = (path ?? []).map((key) => String(typeof key === "object" ? key.key : key)).join(".")
+    const what = message.replace(/\s+/g, " ").replace(/^([EM])/, (letter) => letter.toLowerCase())
+    seen.add(where === "" ? what : `${where}: ${what}`)
+  }
+  return Array.from(seen).join("; ")
+}
+
+/**
+ * Makes an instance from the fields a person writes; throws where a field is wrong. For code and tests.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (input: typeof ServiceInstance.Encoded): ServiceInstance =>
+  Result.getOrThrowWith(decode(input), (reason) => new TypeError(`instance ${JSON.stringify(input.id)}: ${reason}`))
+
+/**
+ * Whether two records say the same, whatever the order of their keys. Costs no allocation.
+ *
+ * @category equality
+ * @since 0.1.0
+ */
+export const equals = (self: unknown, that: unknown): boolean => {
+  if (Object.is(self, that)) return true
+  if (typeof self !== "object" || typeof that !== "object" || self === null || that === null) return false
+  if (Array.isArray(self)) {
+    return Array.isArray(that) && self.length === that.length && self.every((value, index) => equals(value, that[index]))
+  }
+  if (Array.isArray(that)) return false
+  const left: Record<string, unknown> = { ...self }
+  const right: Record<string, unknown> = { ...that }
+  const keys = Object.keys(left)
+  return keys.length === Object.keys(right).length &&
+    keys.every((key) => Object.hasOwn(right, key) && equals(left[key], right[key]))
+}
+
+/**
+ * Text that two endpoints share exactly when a call to the one is a call to the other. `in-process` endpoints have no
+ * address, so they are told apart by the instance's id.
+ *
+ * @category identity
+ * @since 0.1.0
+ */
+export const endpointKey = (instance: ServiceInstance): string => {
+  const endpoint = instance.endpoint
+  switch (endpoint.transport) {
+    case "stdio":
+      return JSON.stringify(["stdio", endpoint.command, endpoint.args ?? [], endpoint.env ?? {}, endpoint.cwd ?? ""])
+    case "a2a":
+      return `a2a ${endpoint.card} ${endpoint.interface ?? ""}`
+    case "in-process":
+      return `in-process ${instance.id}`
+    default:
+      return `${endpoint.transport} ${endpoint.url}`
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * JSON-RPC 2.0 messages, carried and not interpreted: unknown fields stay.
+ *
+ * @see https://www.jsonrpc.org/specification
+ * @since 0.1.0
+ */
+
+/** Parameters or a result as they came over the wire. */
+export type Fields = Readonly<Record<string, unknown>>
+
+export type RequestId = string | number
+
+export interface JsonRpcRequest {
+  readonly jsonrpc: "2.0"
+  readonly id: RequestId
+  readonly method: string
+  readonly params?: Fields | undefined
+}
+
+export interface JsonRpcNotification {
+  readonly jsonrpc: "2.0"
+  readonly method: string
+  readonly params?: Fields | undefined
+}
+
+export interface JsonRpcErrorObject {
+  readonly code: number
+  readonly message: string
+  readonly data?: unknown
+}
+
+/** What a request came to: the peer's result or the peer's error, as they were. */
+export type Reply =
+  | { readonly result: Fields }
+  | { readonly error: JsonRpcErrorObject }
+
+/** Codes of JSON-RPC, of MCP, and of the stateless era. */
+export const Code = {
+  parseError: -32700,
+  invalidRequest: -32600,
+  methodNotFound: -32601,
+  invalidParams: -32602,
+  internalError: -32603,
+  /** Nothing routable (ours). */
+  unavailable: -32010,
+  /** The call may have run and can't be repeated (ours). */
+  interrupted: -32011,
+  headerMismatch: -32020,
+  missingClientCapability: -32021,
+  unsupportedProtocolVersion: -32022
+} as const

@@ -1,0 +1,6 @@
+export * as Era from "./Era.ts"
+export * as JsonRpc from "./JsonRpc.ts"
+export * as McpEndpoint from "./relay/McpEndpoint.ts"
+export * as ToolCatalog from "./catalog/ToolCatalog.ts"
+export * as Upstream from "./upstream/Upstream.ts"
+export * as Upstreams from "./upstream/Upstreams.ts"

@@ -1,0 +1,115 @@
+/**
+ * The connection to one instance, whatever its transport and era.
+ *
+ * **Mental model**: an upstream connects when it is first needed and stays connected while its instance is announced. It
+ * carries raw JSON-RPC both ways. Request ids and progress tokens upstream are its own; the caller never sees them.
+ *
+ * @since 0.1.0
+ */
+import type { InstanceKey } from "@portolan/core/Catalog"
+import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Era } from "../Era.ts"
+import type { Fields, JsonRpcNotification, Reply } from "../JsonRpc.ts"
+
+/**
+ * Error raised when an upstream can't be reached or lost a request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UpstreamError extends Schema.TaggedError<UpstreamError>()("UpstreamError", {
+  instance: Schema.String,
+  /** How far the request came. */
+  phase: Schema.Literals(["notSent", "mayHaveRun", "answered"]),
+  /** One line for a person: `connection refused`, `HTTP 503`, `exited with code 1: Cannot find module …`. */
+  reason: Schema.String,
+  /** HTTP status, where there was one. */
+  status: Schema.optionalKey(Schema.Int),
+  /** When the server said when to come back, ms. */
+  retryAfter: Schema.optionalKey(Schema.Finite),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message(): string {
+    return `${this.instance}: ${this.reason}`
+  }
+}
+
+/**
+ * What the server said of itself when it was connected.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServerProfile {
+  readonly era: Era
+  readonly protocolVersion: string
+  readonly serverInfo: Fields
+  readonly capabilities: Fields
+  readonly instructions?: string | undefined
+}
+
+/**
+ * One request to an upstream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpstreamRequest {
+  readonly method: string
+  /**
+   * Parameters without what belongs to one hop: no progress token, no reserved `_meta` keys of the client's hop. The
+   * upstream adds its own.
+   */
+  readonly params?: Fields | undefined
+  /** `Mcp-Name` and the like follow from the parameters; `headers` adds further ones. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Asks for progress; its notifications come to `onNotification` with the upstream's own token. */
+  readonly progress?: boolean | undefined
+  /** Log level wanted with this request, in the stateless era's sense. */
+  readonly logLevel?: string | undefined
+  /** Notifications that belong to this request: progress and log messages. Plain; must not throw. */
+  readonly onNotification?: ((notification: JsonRpcNotification) => void) | undefined
+  /** The request has been handed to the transport: from here it may have run. Plain. */
+  readonly onSent?: (() => void) | undefined
+}
+
+/**
+ * State of an upstream, for people.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpstreamState {
+  readonly _tag: "idle" | "connecting" | "connected" | "failed"
+  /** Epoch ms. */
+  readonly since: number
+  /** One line; why it failed last. */
+  readonly lastError: string | undefined
+  readonly profile: ServerProfile | undefined
+}
+
+/**
+ * The connection to one instance.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Upstream {
+  readonly key: InstanceKey
+  /** The newest record. */
+  readonly instance: () => ServiceInstance
+  readonly state: () => UpstreamState
+  /** Connects where that isn't done; callers at the same time share one attempt. */
+  readonly connect: Effect.Effect<ServerProfile, UpstreamError>
+  /**
+   * Sends a request and waits for the reply. Connects first where needed. Interruption cancels it upstream (a
+   * `notifications/cancelled`, or the response stream closed). A session that the server forgot is opened anew once for
+   * all waiting callers; the request is sent again where it certainly had not run (the server answered 404 for the
+   * session).
+   */
+  readonly request: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
+  /** Sends a notification. */
+  readonly notify: (method: string, params?: Fields) => Effect.Effect<void, UpstreamError>
+}

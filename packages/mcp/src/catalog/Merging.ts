@@ -1,0 +1,118 @@
+/**
+ * Merges what replicas list into what their service offers.
+ *
+ * **Mental model**: the instances of a service are grouped in lines by major version (by minor below 1.0), and only the
+ * highest line is offered. Within it the list is the union; a definition comes from the highest version that has it; an
+ * offer names the instances that list it.
+ *
+ * @since 0.1.0
+ */
+import type { InstanceKey } from "@portolan/core/Catalog"
+import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import type { Fields } from "../JsonRpc.ts"
+import type { OfferKind } from "./ToolCatalog.ts"
+
+/**
+ * What one server lists, by kind and name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Lists = ReadonlyMap<OfferKind, ReadonlyMap<string, Fields>>
+
+/**
+ * An instance, the place of its registry, and what it lists, once it has been asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListedInstance {
+  readonly key: InstanceKey
+  readonly instance: ServiceInstance
+  readonly precedence: number
+  readonly lists: Lists
+}
+
+/**
+ * One thing that a service offers, and who offers it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Merged {
+  readonly service: string
+  readonly name: string
+  /** The best precedence among the instances that list it. */
+  readonly precedence: number
+  readonly definition: Fields
+  readonly keys: ReadonlySet<InstanceKey>
+}
+
+/** The numbers of a version; what isn't a number counts as 0. A pre-release comes before its release. */
+const parse = (version: string): readonly [number, number, number, number] => {
+  const match = /^[v=]?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-)?/.exec(version.trim())
+  return [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0), Number(match?.[3] ?? 0), match?.[4] === undefined ? 1 : 0]
+}
+
+/**
+ * Order of two versions: negative where the first is lower.
+ *
+ * @category versions
+ * @since 0.1.0
+ */
+export const compareVersions = (a: string, b: string): number => {
+  const left = parse(a)
+  const right = parse(b)
+  for (let i = 0; i < left.length; i++) {
+    const difference = (left[i] ?? 0) - (right[i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return 0
+}
+
+/** Whether two versions are of one line. */
+const sameLine = (a: string, b: string): boolean => {
+  const [major, minor] = parse(a)
+  const [otherMajor, otherMinor] = parse(b)
+  return major === otherMajor && (major > 0 || minor === otherMinor)
+}
+
+/**
+ * Merges one kind. A line counts once one of its servers has been asked, so that a new line whose servers still start
+ * takes no tool away.
+ *
+ * @category merging
+ * @since 0.1.0
+ */
+export const merge = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind): ReadonlyArray<Merged> => {
+  const services = new Map<string, Array<ListedInstance>>()
+  for (const listed of instances) {
+    const members = services.get(listed.instance.service)
+    if (members === undefined) services.set(listed.instance.service, [listed])
+    else members.push(listed)
+  }
+  const merged: Array<Merged> = []
+  for (const [service, members] of services) {
+    members.sort((a, b) =>
+      compareVersions(b.instance.version, a.instance.version) ||
+      a.precedence - b.precedence ||
+      (a.instance.id < b.instance.id ? -1 : 1)
+    )
+    const highest = members[0]?.instance.version ?? ""
+    const offers = new Map<string, { definition: Fields; precedence: number; keys: Set<InstanceKey> }>()
+    for (const { instance, key, lists, precedence } of members) {
+      if (!sameLine(highest, instance.version)) break
+      for (const [name, definition] of lists.get(kind) ?? []) {
+        const offer = offers.get(name)
+        if (offer === undefined) {
+          offers.set(name, { definition, precedence, keys: new Set([key]) })
+        } else {
+          offer.keys.add(key)
+          offer.precedence = Math.min(offer.precedence, precedence)
+        }
+      }
+    }
+    for (const [name, offer] of offers) merged.push({ service, name, ...offer })
+  }
+  return merged
+}

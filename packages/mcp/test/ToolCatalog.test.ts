@@ -1,0 +1,379 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Catalog from "@portolan/core/Catalog"
+import { Discovery } from "@portolan/core/Discovery"
+import { Registries } from "@portolan/core/Registries"
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import { Effect, Fiber, HashMap, Layer, PubSub, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import * as fc from "fast-check"
+import * as Listing from "../src/catalog/Listing.ts"
+import * as Merging from "../src/catalog/Merging.ts"
+import * as Naming from "../src/catalog/Naming.ts"
+import * as ToolCatalog from "../src/catalog/ToolCatalog.ts"
+import * as UriTemplate from "../src/catalog/UriTemplate.ts"
+import type { Fields, Reply } from "../src/JsonRpc.ts"
+import type { Upstream, UpstreamRequest } from "../src/upstream/Upstream.ts"
+import { type UpstreamEvent, Upstreams } from "../src/upstream/Upstreams.ts"
+
+const profile = {
+  era: "handshake",
+  protocolVersion: "2025-11-25",
+  serverInfo: { name: "scripted", version: "1" },
+  capabilities: { tools: {}, resources: {}, prompts: {} }
+} as const
+
+const instance = (id: string, service: string, version = "1.0.0") =>
+  ServiceInstance.make({ id, service, version, endpoint: { transport: "streamable-http", url: `http://${id}/mcp` } })
+
+/** An upstream that answers from a function and counts what it is asked. */
+const scripted = (
+  record: ServiceInstance.ServiceInstance,
+  answer: (request: UpstreamRequest) => Effect.Effect<Reply>
+) => {
+  const asked: Array<string> = []
+  const upstream: Upstream = {
+    key: Catalog.key("scripted", record.id),
+    instance: () => record,
+    state: () => ({ _tag: "connected", since: 0, lastError: undefined, profile }),
+    connect: Effect.succeed(profile),
+    request: (request) =>
+      Effect.suspend(() => {
+        asked.push(request.method)
+        return answer(request)
+      }),
+    notify: () => Effect.void
+  }
+  return { upstream, asked }
+}
+
+const toolsOnly = (names: () => ReadonlyArray<string>) => (request: UpstreamRequest): Effect.Effect<Reply> =>
+  Effect.succeed({
+    result: request.method === "tools/list"
+      ? { tools: names().map((name) => ({ name, inputSchema: { type: "object" } })) }
+      : { resources: [], resourceTemplates: [], prompts: [] }
+  })
+
+/** The catalog over scripted upstreams: what is announced is what was opened. */
+const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCatalogOptions) {
+  const events = yield* PubSub.unbounded<UpstreamEvent>({ replay: 100 })
+  const open = new Map<Catalog.InstanceKey, Upstream>()
+  let entries = HashMap.empty<Catalog.InstanceKey, Catalog.CatalogEntry>()
+  const context = yield* Layer.build(
+    ToolCatalog.layer(options).pipe(Layer.provide([
+      Layer.succeed(Upstreams, {
+        get: (key) => open.get(key),
+        all: () => Array.from(open.values()),
+        events: Stream.fromPubSub(events)
+      }),
+      Layer.mock(Discovery, {
+        catalog: () => ({ ...Catalog.empty, entries }),
+        updates: Stream.never,
+        ready: Effect.void
+      }),
+      Layer.mock(Registries, { members: () => [] })
+    ]))
+  )
+  const publish = (event: UpstreamEvent) =>
+    Effect.andThen(PubSub.publish(events, event), TestClock.adjust("1 second"))
+  return {
+    catalog: yield* Effect.provide(ToolCatalog.ToolCatalog, context),
+    open: (upstream: Upstream) => {
+      open.set(upstream.key, upstream)
+      entries = HashMap.set(entries, upstream.key, {
+        key: upstream.key,
+        instance: upstream.instance(),
+        source: "scripted",
+        alsoIn: [],
+        firstSeen: 0,
+        changedAt: 0,
+        missingSince: undefined
+      })
+      return Effect.andThen(publish({ _tag: "Opened", upstream }), publish({ _tag: "Connected", upstream, profile }))
+    },
+    announce: (upstream: Upstream) => {
+      open.set(upstream.key, upstream)
+      return publish({ _tag: "Opened", upstream })
+    },
+    close: (upstream: Upstream) => {
+      open.delete(upstream.key)
+      entries = HashMap.remove(entries, upstream.key)
+      return publish({ _tag: "Closed", key: upstream.key })
+    },
+    publish
+  }
+})
+
+const names = (catalog: ToolCatalog.ToolCatalog["Service"], kind: ToolCatalog.OfferKind = "tools") =>
+  catalog.list(kind).map((offer) => offer.publicName)
+
+describe("ToolCatalog", () => {
+  it.effect("merges replicas, and routes to exactly those that list a tool", () =>
+    Effect.gen(function*() {
+      const { catalog, close, open } = yield* harness()
+      const one = scripted(instance("w1", "weather"), toolsOnly(() => ["get_forecast"])).upstream
+      const two = scripted(instance("w2", "weather", "1.1.0"), toolsOnly(() => ["get_forecast", "get_alerts"])).upstream
+      yield* open(one)
+      yield* open(two)
+      assert.deepStrictEqual(names(catalog), ["weather__get_alerts", "weather__get_forecast"])
+      assert.deepStrictEqual(catalog.find("tools", "weather__get_forecast")?.instances().toSorted(), [one.key, two.key])
+      assert.deepStrictEqual(catalog.find("tools", "weather__get_alerts")?.instances(), [two.key])
+      assert.isUndefined(catalog.find("tools", "get_alerts"))
+      yield* close(two)
+      assert.deepStrictEqual(names(catalog), ["weather__get_forecast"])
+    }))
+
+  it.effect("keeps the target of an offer while it lives, and its revision tells of new replicas", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      yield* open(scripted(instance("w1", "weather"), toolsOnly(() => ["a"])).upstream)
+      const target = catalog.find("tools", "weather__a")?.target
+      const revision = target?.revision?.()
+      yield* open(scripted(instance("w2", "weather"), toolsOnly(() => ["a"])).upstream)
+      assert.strictEqual(catalog.find("tools", "weather__a")?.target, target)
+      assert.notStrictEqual(target?.revision?.(), revision)
+    }))
+
+  it.effect("tells of a change once, and not of what changes no list", () =>
+    Effect.gen(function*() {
+      const { catalog, open, publish } = yield* harness()
+      const told: Array<ReadonlyArray<string>> = []
+      yield* catalog.changes.pipe(
+        Stream.runForEach((kinds) => Effect.sync(() => told.push(Array.from(kinds)))),
+        Effect.forkScoped
+      )
+      yield* TestClock.adjust("1 second")
+      let tools = ["a"]
+      const one = scripted(instance("w1", "weather"), toolsOnly(() => tools))
+      yield* open(one.upstream)
+      assert.deepStrictEqual(told, [["tools"]])
+      const list = catalog.list("tools")
+      // A second replica, and a notice after which the list is the same.
+      yield* open(scripted(instance("w2", "weather"), toolsOnly(() => ["a"])).upstream)
+      const listChanged = { jsonrpc: "2.0", method: "notifications/tools/list_changed" } as const
+      yield* publish({ _tag: "Notified", upstream: one.upstream, notification: listChanged })
+      assert.deepStrictEqual(told, [["tools"]])
+      assert.strictEqual(catalog.list("tools"), list)
+      tools = ["a", "b"]
+      yield* publish({ _tag: "Notified", upstream: one.upstream, notification: listChanged })
+      assert.deepStrictEqual(told, [["tools"], ["tools"]])
+      assert.deepStrictEqual(names(catalog), ["weather__a", "weather__b"])
+    }))
+
+  it.effect("asks a server only when it is connected or says that something changed", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      const { asked, upstream } = scripted(instance("w1", "weather"), toolsOnly(() => ["a"]))
+      yield* open(upstream)
+      const before = asked.length
+      for (let i = 0; i < 20; i++) {
+        yield* catalog.settled
+        assert.strictEqual(catalog.list("tools").length, 1)
+      }
+      assert.strictEqual(asked.length, before)
+    }))
+
+  it.effect("announced is listed: a lost connection takes nothing away", () =>
+    Effect.gen(function*() {
+      const { catalog, open, publish } = yield* harness()
+      const { upstream } = scripted(instance("w1", "weather"), toolsOnly(() => ["a"]))
+      yield* open(upstream)
+      yield* publish({ _tag: "Failed", upstream, reason: "connection refused" })
+      assert.deepStrictEqual(names(catalog), ["weather__a"])
+    }))
+
+  it.effect("offers the highest line only, once one of its servers was asked", () =>
+    Effect.gen(function*() {
+      const { announce, catalog, open } = yield* harness()
+      yield* open(scripted(instance("w1", "weather", "1.9.0"), toolsOnly(() => ["old"])).upstream)
+      const next = scripted(instance("w2", "weather", "2.0.0"), toolsOnly(() => ["new"])).upstream
+      yield* announce(next)
+      assert.deepStrictEqual(names(catalog), ["weather__old"])
+      yield* open(next)
+      assert.deepStrictEqual(names(catalog), ["weather__new"])
+    }))
+
+  it.effect("the first list waits for servers that connect, but not for ever", () =>
+    Effect.gen(function*() {
+      const { announce, catalog, open } = yield* harness({ settleTimeout: 2_000 })
+      yield* open(scripted(instance("w1", "weather"), toolsOnly(() => ["a"])).upstream)
+      yield* announce(scripted(instance("w2", "slow"), toolsOnly(() => ["a"])).upstream)
+      const wait = yield* Effect.forkChild(catalog.settled, { startImmediately: true })
+      yield* TestClock.adjust("1900 millis")
+      assert.isUndefined(wait.pollUnsafe())
+      yield* TestClock.adjust("200 millis")
+      yield* Fiber.join(wait)
+      // Nor does any later one wait for it.
+      const later = yield* Effect.forkChild(catalog.settled, { startImmediately: true })
+      assert.isDefined(later.pollUnsafe())
+    }))
+
+  it.effect("a broken list is reported, and the last good one stays", () =>
+    Effect.gen(function*() {
+      const { catalog, open, publish } = yield* harness()
+      let cursor: string | undefined
+      const { upstream } = scripted(instance("w1", "weather"), (request) =>
+        Effect.succeed({
+          result: request.method === "tools/list"
+            ? { tools: [{ name: "a" }], ...(cursor === undefined ? {} : { nextCursor: cursor }) }
+            : { resources: [], resourceTemplates: [], prompts: [] }
+        }))
+      yield* open(upstream)
+      cursor = "again"
+      yield* publish({
+        _tag: "Notified",
+        upstream,
+        notification: { jsonrpc: "2.0", method: "notifications/tools/list_changed" }
+      })
+      assert.deepStrictEqual(names(catalog), ["weather__a"])
+      assert.deepStrictEqual(catalog.problems().map((problem) => problem.reason), [
+        "tools/list: the server repeats its cursor"
+      ])
+    }))
+})
+
+describe("Listing", () => {
+  const paged = (total: number, size: number) => {
+    const all = Array.from({ length: total }, (_, index) => ({ name: `tool-${index}` }))
+    return scripted(instance("p", "paged"), (request) => {
+      const start = Number(request.params?.["cursor"] ?? 0)
+      const next = start + size
+      return Effect.succeed({
+        result: { tools: all.slice(start, next), ...(next < total ? { nextCursor: String(next) } : {}) }
+      })
+    })
+  }
+
+  it.effect("follows pages to their end", () =>
+    Effect.gen(function*() {
+      const { asked, upstream } = paged(250, 100)
+      assert.strictEqual((yield* Listing.read(upstream, "tools")).size, 250)
+      assert.strictEqual(asked.length, 3)
+    }))
+
+  it.effect("refuses more pages and more items than its limits", () =>
+    Effect.gen(function*() {
+      const { upstream } = paged(1_000, 10)
+      const pages = yield* Effect.flip(Listing.read(upstream, "tools", { pages: 5, items: 9_999, timeout: 1_000 }))
+      assert.include(pages.reason, "more than 5 pages")
+      const items = yield* Effect.flip(Listing.read(upstream, "tools", { pages: 999, items: 99, timeout: 1_000 }))
+      assert.include(items.reason, "more than 99 items")
+    }))
+
+  it.effect("gives up on a page that doesn't come", () =>
+    Effect.gen(function*() {
+      const { upstream } = scripted(instance("h", "hangs"), () => Effect.never)
+      const reading = yield* Effect.forkChild(Effect.flip(Listing.read(upstream, "tools")), { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      assert.include((yield* Fiber.join(reading)).reason, "no answer within 10s")
+    }))
+})
+
+describe("Naming", () => {
+  const named = (service: string, name: string, precedence = 0) => ({ service, name, precedence })
+  const table = (items: ReadonlyArray<Naming.Named>, naming: Naming.NamingOptions["naming"]) =>
+    Naming.assign(items, { ...Naming.defaults, naming }).map(({ item, publicName, winner }) => [
+      item.service,
+      publicName,
+      winner?.service
+    ])
+
+  it("prefix, conflict and none", () => {
+    const items = [named("b", "search", 1), named("a", "search", 2), named("a", "we ird/name")]
+    assert.deepStrictEqual(table(items, "prefix"), [
+      ["a", "a__search", undefined],
+      ["a", "a__we_ird_name", undefined],
+      ["b", "b__search", undefined]
+    ])
+    assert.deepStrictEqual(table(items, "conflict"), [
+      ["a", "a__search", undefined],
+      ["b", "b__search", undefined],
+      ["a", "we_ird_name", undefined]
+    ])
+    assert.deepStrictEqual(table(items, "none"), [
+      ["b", "search", undefined],
+      ["a", "search", "b"],
+      ["a", "we_ird_name", undefined]
+    ])
+  })
+
+  it("public names are unique, allowed and short enough, in any order of the items", () => {
+    const item = fc.record({
+      service: fc.string({ minLength: 1, maxLength: 8 }),
+      name: fc.string({ minLength: 1, maxLength: 40 }),
+      precedence: fc.nat(3)
+    })
+    fc.assert(fc.property(
+      fc.uniqueArray(item, { selector: ({ name, service }) => JSON.stringify([service, name]) }),
+      fc.constantFrom("prefix", "conflict", "none"),
+      fc.integer({ min: 16, max: 64 }),
+      (items, naming, maxLength) => {
+        const options = { naming, separator: "__", maxLength } as const
+        const assigned = Naming.assign(items, options)
+        const won = assigned.filter(({ winner }) => winner === undefined).map(({ publicName }) => publicName)
+        assert.strictEqual(new Set(won).size, won.length)
+        assert.strictEqual(assigned.length, items.length)
+        for (const { publicName } of assigned) assert.match(publicName, /^[A-Za-z0-9_.-]{1,64}$/)
+        for (const { publicName } of assigned) assert.isAtMost(publicName.length, maxLength)
+        assert.deepStrictEqual(Naming.assign(items.toReversed(), options), assigned)
+      }
+    ))
+  })
+})
+
+describe("Merging", () => {
+  const listed = (id: string, version: string, tools: Record<string, Fields>, precedence = 0): Merging.ListedInstance => ({
+    key: Catalog.key("r", id),
+    instance: instance(id, "s", version),
+    precedence,
+    lists: new Map([["tools", new Map(Object.entries(tools))]])
+  })
+  const view = (instances: ReadonlyArray<Merging.ListedInstance>) =>
+    Object.fromEntries(Merging.merge(instances, "tools").map(({ definition, keys, name }) => [
+      name,
+      [definition["from"], keys.size]
+    ]))
+
+  it("a definition comes from the highest version that has it", () => {
+    assert.deepStrictEqual(
+      view([
+        listed("a", "1.2.0", { x: { from: "1.2" }, y: { from: "1.2" } }),
+        listed("b", "1.10.0", { x: { from: "1.10" } }),
+        listed("c", "1.10.0-rc.1", { x: { from: "rc" }, z: { from: "rc" } })
+      ]),
+      { x: ["1.10", 3], y: ["1.2", 1], z: ["rc", 1] }
+    )
+  })
+
+  it("lines are majors, and minors below 1.0", () => {
+    assert.deepStrictEqual(view([listed("a", "0.2.0", { x: {} }), listed("b", "0.3.1", { y: {} })]), {
+      y: [undefined, 1]
+    })
+    assert.deepStrictEqual(view([listed("a", "latest", { x: {} }), listed("b", "v2", { y: {} })]), { y: [undefined, 1] })
+  })
+})
+
+describe("UriTemplate", () => {
+  it("recognises what a template makes", () => {
+    const rows: ReadonlyArray<readonly [string, string, boolean]> = [
+      ["demo://item/{id}", "demo://item/7", true],
+      ["demo://item/{id}", "demo://item/7/x", false],
+      ["file:///{+path}", "file:///a/b/c", true],
+      ["demo://{a}{b}/end", "demo://xy/end", true],
+      ["demo://search{?q,limit}", "demo://search?q=1", true],
+      ["demo://search{?q,limit}", "demo://search", true],
+      ["demo://a.b/{x}", "demo://aXb/1", false]
+    ]
+    for (const [template, uri, expected] of rows) {
+      assert.strictEqual(UriTemplate.compile(template)?.(uri), expected, `${template} ${uri}`)
+    }
+    assert.isUndefined(UriTemplate.compile("demo://{open"))
+    assert.isUndefined(UriTemplate.compile("{a}-".repeat(40)))
+  })
+
+  it("takes linear time on hostile input", () => {
+    const matches = UriTemplate.compile("x:{a}{+b}{c}-{d}-{+e}-{f}-{a}-{b}-{c}/")
+    const started = performance.now()
+    matches?.(`x:${"-".repeat(2_000)}`)
+    assert.isBelow(performance.now() - started, 1_000)
+  })
+})

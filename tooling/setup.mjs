@@ -1,0 +1,90 @@
+/**
+ * Runs a task of the workspace on a machine that has only Node 20 and npm: brings pnpm, installs what the lockfile says
+ * (Node 24 among it), puts that Node first, and runs the task.
+ *
+ *   node tooling/setup.mjs <start|test|build|bench> [arguments for the task]
+ */
+import { spawn } from "node:child_process"
+import { createHash } from "node:crypto"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { delimiter, dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const Pnpm = "pnpm@12.21.0"
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const bin = join(root, "node_modules", ".bin")
+const stamp = join(root, "node_modules", ".portolan-setup")
+
+const environment = {
+  ...process.env,
+  PATH: [bin, dirname(process.execPath), process.env.PATH ?? ""].join(delimiter),
+  TURBO_TELEMETRY_DISABLED: "1",
+  DO_NOT_TRACK: "1",
+  // What npm sets for its own scripts would be read by the npm that runs inside.
+  npm_config_prefix: undefined
+}
+
+/** The task's steps: each is a command, and the first that fails ends the task with its exit code. */
+const tasks = {
+  start: [["node", "apps/portolan/bin/portolan.js", "up", "--demo"]],
+  build: [["turbo", "run", "build", "--output-logs=errors-only"]],
+  test: [
+    ["turbo", "run", "build", "--output-logs=errors-only"],
+    ["node", "tooling/check.mjs"],
+    ["vitest", "run"]
+  ],
+  bench: [["node", "tooling/bench/main.ts"]]
+}
+
+/** Runs a command in the foreground and answers its exit code; signals that end us are passed on. */
+const run = (command, args, options = {}) =>
+  new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, env: environment, stdio: "inherit", ...options })
+    // A terminal sends Ctrl-C to the whole group; a supervisor's SIGTERM comes to us alone.
+    const pass = (signal) => child.kill(signal)
+    const interrupt = () => {}
+    process.on("SIGTERM", pass)
+    process.on("SIGINT", interrupt)
+    child.on("error", (error) => {
+      console.error(`${command}: ${error.message}`)
+      resolve(1)
+    })
+    child.on("exit", (code, signal) => {
+      process.off("SIGTERM", pass)
+      process.off("SIGINT", interrupt)
+      resolve(code ?? (signal === "SIGINT" || signal === "SIGTERM" ? 0 : 1))
+    })
+  })
+
+/** What an install depends on: when it is as it was, nothing is to do. */
+const fingerprint = () =>
+  ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"].reduce(
+    (hash, file) => hash.update(readFileSync(join(root, file))),
+    createHash("sha256")
+  ).digest("hex")
+
+const install = async () => {
+  const wanted = fingerprint()
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return 0
+  console.error("portolan: installing dependencies (once; about half a minute)")
+  const code = await run("npx", ["-y", "-p", Pnpm, "-c", "pnpm install --frozen-lockfile --reporter=silent"], {
+    stdio: ["ignore", "ignore", "inherit"]
+  })
+  if (code === 0) writeFileSync(stamp, wanted)
+  return code
+}
+
+const [task = "", ...rest] = process.argv.slice(2)
+const steps = tasks[task]
+if (steps === undefined) {
+  console.error(`unknown task ${JSON.stringify(task)}: expected one of ${Object.keys(tasks).join(", ")}`)
+  process.exit(2)
+}
+
+let code = await install()
+for (const [index, [command, ...args]] of steps.entries()) {
+  if (code !== 0) break
+  code = await run(command, index === steps.length - 1 ? [...args, ...rest] : args)
+}
+process.exit(code)

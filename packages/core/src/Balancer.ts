@@ -7,28 +7,45 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as LeastRequests from "./balancing/LeastRequests.ts"
+import * as PeakEwma from "./balancing/PeakEwma.ts"
+import * as PowerOfTwo from "./balancing/PowerOfTwo.ts"
+import * as RandomChoice from "./balancing/RandomChoice.ts"
+import * as RoundRobin from "./balancing/RoundRobin.ts"
 import type { InstanceKey } from "./Catalog.ts"
+import { monotonic } from "./internal/monotonic.ts"
+import { xorshift } from "./internal/xorshift.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
 /**
- * What the balancer knows of one instance. Mutable, and updated by `Balancer.begin` and `Balancer.end` alone.
+ * What the balancer knows of one instance. Mutable; the figures are updated by `Balancer.begin` and `Balancer.end` alone.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Node {
   readonly key: InstanceKey
+  /** The registry that announces it. */
+  readonly source: string
   /** The newest record of the instance. */
   instance: ServiceInstance
+  /** Its weight. Here and not only in the record, so that a pick touches as little memory as it can. */
+  weight: number
   /** Attempts that have begun and not ended. */
   inFlight: number
   /** Most attempts at the same time; `Infinity` where the record sets none. */
   maxConcurrency: number
   /** Peak EWMA of the latency in ms (Finagle `PeakEwma`); 0 before the first outcome. */
   latency: number
-  /** `performance.now()` of the last update of `latency`, ms. */
+  /** Monotonic ms of the last update of `latency`. */
   latencyAt: number
+  /** Monotonic ms of the last pick by a strategy that asks for it (`peak-ewma`), else when the node was made. */
+  pickedAt: number
   /** Attempts begun so far. */
   picks: number
 }
@@ -42,8 +59,11 @@ export interface Node {
 export interface Picker {
   /** Replaces the list. Positions and figures of nodes that stay are kept. */
   readonly update: (nodes: ReadonlyArray<Node>) => void
-  /** Picks a node whose cap isn't reached, or `undefined` where there is none. */
-  readonly pick: () => Node | undefined
+  /**
+   * Picks a node whose cap isn't reached, or `undefined` where there is none. `at` is `Balancer.now()` where the caller
+   * has just read it: reading a clock costs more than picking.
+   */
+  readonly pick: (at?: number) => Node | undefined
 }
 
 /**
@@ -74,6 +94,8 @@ export type Strategy = (environment: {
  * @since 0.1.0
  */
 export class Balancer extends Context.Service<Balancer, {
+  /** The clock that the figures of nodes are measured by: monotonic ms with fractions. */
+  readonly now: () => number
   /** The default strategy. */
   readonly strategy: StrategyName
   /** The node of an instance, made when first asked for. */
@@ -83,6 +105,94 @@ export class Balancer extends Context.Service<Balancer, {
   readonly picker: (strategy: StrategyName) => Picker
   /** An attempt begins. */
   readonly begin: (node: Node) => void
-  /** An attempt ended after `latency` ms; a failure counts as a slow answer, so that failing fast attracts nobody. */
-  readonly end: (node: Node, latency: number, outcome: "success" | "failure" | "ignored") => void
+  /** An attempt ended after `latency` ms; a failure counts as a slow answer, so that failing fast attracts nobody. `at`: as in `pick`. */
+  readonly end: (node: Node, latency: number, outcome: "success" | "failure" | "ignored", at?: number) => void
 }>()("@portolan/core/Balancer") {}
+
+/**
+ * Settings, with their defaults.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BalancerOptions {
+  /** Where a request names none. Default `peak-ewma`. */
+  readonly strategy?: StrategyName | undefined
+}
+
+const strategies: Readonly<Record<StrategyName, Strategy>> = {
+  "round-robin": RoundRobin.make,
+  random: RandomChoice.make,
+  "least-requests": LeastRequests.make,
+  p2c: PowerOfTwo.make,
+  "peak-ewma": PeakEwma.make
+}
+
+/**
+ * Makes a balancer over the clock and the randomness of the fiber.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Service"]> =>
+  Effect.gen(function*() {
+    const now = monotonic(yield* Clock.Clock)
+    const random = xorshift(yield* Random.nextInt)
+    const nodes = new Map<InstanceKey, Node>()
+    // Forgotten while something was in flight: they go with its end.
+    const leaving = new Set<InstanceKey>()
+    const cap = (instance: ServiceInstance): number => instance.limits?.maxConcurrency ?? Infinity
+
+    return Balancer.of({
+      now,
+      strategy: options.strategy ?? "peak-ewma",
+      node: (key, instance) => {
+        leaving.delete(key)
+        const known = nodes.get(key)
+        if (known !== undefined) {
+          known.instance = instance
+          known.weight = instance.weight
+          known.maxConcurrency = cap(instance)
+          return known
+        }
+        const node: Node = {
+          key,
+          source: key.slice(0, key.indexOf("\u0000")),
+          instance,
+          weight: instance.weight,
+          inFlight: 0,
+          maxConcurrency: cap(instance),
+          latency: 0,
+          latencyAt: 0,
+          pickedAt: Math.round(now()),
+          picks: 0
+        }
+        nodes.set(key, node)
+        return node
+      },
+      forget: (key) => {
+        const node = nodes.get(key)
+        if (node === undefined) return
+        if (node.inFlight === 0) nodes.delete(key)
+        else leaving.add(key)
+      },
+      picker: (strategy) => strategies[strategy]({ random, now }),
+      begin: (node) => {
+        node.inFlight++
+        node.picks++
+      },
+      end: (node, latency, outcome, at) => {
+        node.inFlight--
+        PeakEwma.observe(node, latency, outcome, at ?? now())
+        if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) nodes.delete(node.key)
+      }
+    })
+  })
+
+/**
+ * Layer that provides the balancer.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: BalancerOptions): Layer.Layer<Balancer> => Layer.effect(Balancer, make(options))

@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-import type * as HashMap from "effect/HashMap"
-import type * as Option from "effect/Option"
+import * as Brand from "effect/Brand"
+import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import type { Rejected } from "./Registry.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -14,7 +15,7 @@ import type { ServiceInstance } from "./ServiceInstance.ts"
  * @category models
  * @since 0.1.0
  */
-export type InstanceKey = string & { readonly InstanceKey: unique symbol }
+export type InstanceKey = Brand.Branded<string, "InstanceKey">
 
 /**
  * One instance in the catalog, with its origin.
@@ -120,13 +121,159 @@ export interface CatalogUpdate {
   readonly changes: ReadonlyArray<CatalogChange>
 }
 
+const branded = Brand.nominal<InstanceKey>()
+
 /**
- * Makes the key of an instance. No registry name and no id holds a NUL, so no two pairs share a key.
+ * Makes the key of an instance. No registry name and no id holds a NUL (`Registries` and `Discovery` refuse them), so no
+ * two pairs share a key.
  *
  * @category identity
  * @since 0.1.0
  */
-export const key = (registry: string, id: string): InstanceKey => `${registry}\u0000${id}` as InstanceKey
+export const key = (registry: string, id: string): InstanceKey => branded(`${registry}\u0000${id}`)
 
-/** Since when the entry's source is stale (epoch ms), if it is. */
-export declare const staleSince: (catalog: Catalog, entry: CatalogEntry) => Option.Option<number>
+/**
+ * Since when the entry's source is stale (epoch ms), if it is.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const staleSince = (catalog: Catalog, entry: CatalogEntry): Option.Option<number> => {
+  const source = catalog.sources.get(entry.source)
+  return source?.state === "stale" ? Option.some(source.since) : Option.none()
+}
+
+/**
+ * The catalog of nothing, revision 0.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const empty: Catalog = {
+  revision: 0,
+  entries: HashMap.empty(),
+  services: HashMap.empty(),
+  capabilities: HashMap.empty(),
+  tags: HashMap.empty(),
+  sources: new Map()
+}
+
+/**
+ * Applies a batch of changes, as one revision. Costs in proportion to the batch, not to the catalog, and leaves every
+ * service that isn't in the batch the same object.
+ *
+ * **Details**: a service's revision is that of the catalog in which it last changed, so it can't go back even when the
+ * service went and came again, and nothing needs to be remembered of services that are gone.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const apply = (
+  self: Catalog,
+  changes: ReadonlyArray<CatalogChange>,
+  sources: ReadonlyMap<string, SourceState> = self.sources
+): Catalog => {
+  const revision = self.revision + 1
+  if (changes.length === 0) return { ...self, revision, sources }
+  const entries = HashMap.beginMutation(self.entries)
+  const services = new Index()
+  const capabilities = new Index()
+  const tags = new Index()
+  for (const change of changes) {
+    const { instance, key } = change.entry
+    if (change._tag !== "Added") {
+      const previous = change._tag === "Updated" ? change.previous.instance : instance
+      HashMap.remove(entries, key)
+      services.remove(previous.service, key)
+      for (const capability of previous.capabilities) capabilities.remove(capability, key)
+      for (const tag of previous.tags) tags.remove(tag, key)
+    }
+    if (change._tag !== "Removed") {
+      HashMap.set(entries, key, change.entry)
+      services.set(instance.service, key, change.entry)
+      for (const capability of instance.capabilities) capabilities.set(capability, key, change.entry)
+      for (const tag of instance.tags) tags.set(tag, key, change.entry)
+    }
+  }
+  return {
+    revision,
+    entries: HashMap.endMutation(entries),
+    services: services.commit(
+      self.services,
+      (service) => service.entries,
+      (service, entries) => ({ service, revision, entries })
+    ),
+    capabilities: capabilities.commit(self.capabilities, identity, second),
+    tags: tags.commit(self.tags, identity, second),
+    sources
+  }
+}
+
+type Entries = HashMap.HashMap<InstanceKey, CatalogEntry>
+const identity = (entries: Entries): Entries => entries
+const second = (_: string, entries: Entries): Entries => entries
+
+/** The changes of one index, by name and then by key; `undefined` removes. */
+class Index {
+  private readonly changes = new Map<string, Map<InstanceKey, CatalogEntry | undefined>>()
+
+  set(name: string, key: InstanceKey, entry: CatalogEntry | undefined): void {
+    const known = this.changes.get(name)
+    if (known === undefined) this.changes.set(name, new Map([[key, entry]]))
+    else known.set(key, entry)
+  }
+
+  remove(name: string, key: InstanceKey): void {
+    this.set(name, key, undefined)
+  }
+
+  commit<A>(
+    self: HashMap.HashMap<string, A>,
+    get: (value: A) => Entries,
+    make: (name: string, entries: Entries) => A
+  ): HashMap.HashMap<string, A> {
+    const next = HashMap.beginMutation(self)
+    for (const [name, changes] of this.changes) {
+      const known = HashMap.get(self, name)
+      const entries = HashMap.beginMutation<InstanceKey, CatalogEntry>(
+        Option.isSome(known) ? get(known.value) : HashMap.empty()
+      )
+      for (const [key, entry] of changes) {
+        if (entry === undefined) HashMap.remove(entries, key)
+        else HashMap.set(entries, key, entry)
+      }
+      if (HashMap.isEmpty(entries)) HashMap.remove(next, name)
+      else HashMap.set(next, name, make(name, HashMap.endMutation(entries)))
+    }
+    return HashMap.endMutation(next)
+  }
+}
+
+/**
+ * What differs between two catalogs of one `Discovery`: additions and updates first, then removals, so that who applies
+ * them in order never sees less than both hold. Services that are the same object in both cost nothing.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const diff = (before: Catalog, after: Catalog): ReadonlyArray<CatalogChange> => {
+  const changes: Array<CatalogChange> = []
+  const removed: Array<CatalogChange> = []
+  for (const [name, { entries }] of after.services) {
+    const known = HashMap.get(before.services, name)
+    if (Option.isSome(known) && known.value.entries === entries) continue
+    for (const [key, entry] of entries) {
+      const previous = HashMap.get(before.entries, key)
+      if (Option.isNone(previous)) changes.push({ _tag: "Added", entry })
+      else if (previous.value !== entry) changes.push({ _tag: "Updated", entry, previous: previous.value })
+    }
+  }
+  for (const [name, { entries }] of before.services) {
+    const known = HashMap.get(after.services, name)
+    if (Option.isSome(known) && known.value.entries === entries) continue
+    for (const [key, entry] of entries) {
+      if (!HashMap.has(after.entries, key)) removed.push({ _tag: "Removed", entry })
+    }
+  }
+  return changes.concat(removed)
+}

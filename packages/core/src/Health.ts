@@ -4,12 +4,26 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as HashMap from "effect/HashMap"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
-import type { InstanceKey } from "./Catalog.ts"
+import * as Stream from "effect/Stream"
+import type { CatalogUpdate, InstanceKey } from "./Catalog.ts"
+import { Discovery } from "./Discovery.ts"
+import { HealthTable, type Tracked } from "./internal/healthTable.ts"
+import { monotonic } from "./internal/monotonic.ts"
+import { xorshift } from "./internal/xorshift.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
 /**
@@ -144,3 +158,200 @@ export class Health extends Context.Service<Health, {
   /** Changes of status as they come; a slow reader loses the oldest. */
   readonly changes: Stream.Stream<HealthChange>
 }>()("@portolan/core/Health") {}
+
+const skip: CheckResult = { _tag: "Skip" }
+const severity = { Skip: 0, Pass: 1, Degraded: 2, Fail: 3 } as const
+
+const worse = (left: CheckResult, right: CheckResult): CheckResult =>
+  severity[right._tag] > severity[left._tag] ||
+    (left._tag === "Fail" && right._tag === "Fail" && right.fatal && !left.fatal)
+    ? right
+    : left
+
+// A reader of `changes` that is slower than this many changes loses the oldest.
+const changesKept = 1024
+
+/**
+ * Makes the health of the instances that `Discovery` publishes, and checks them for the life of the scope.
+ *
+ * **Details**: one fiber waits for the check that is due first; at most `concurrency` others run checks. Nothing runs per
+ * instance, so ten thousand of them cost ten thousand small objects and one timer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service"], never, Discovery | Scope.Scope> =>
+  Effect.gen(function*() {
+    const discovery = yield* Discovery
+    const clock = yield* Clock.Clock
+    const scope = yield* Effect.scope
+    const random = xorshift(yield* Random.nextInt)
+    const now = monotonic(clock)
+    const timeout = Duration.fromInputUnsafe(options.timeout ?? "10 seconds")
+    const concurrency = options.concurrency ?? 32
+    const checks = new Set<HealthCheck>()
+    const readers = new Set<Queue.Queue<HealthChange, Cause.Done>>()
+    const running = new Map<Tracked, Fiber.Fiber<void>>()
+    const waiting = new Map<Tracked, Deferred.Deferred<void>>()
+    const due = Latch.makeUnsafe()
+
+    const table = new HealthTable({
+      interval: Math.max(Duration.toMillis(options.interval ?? "30 seconds"), 1),
+      unhealthyInterval: Math.max(Duration.toMillis(options.unhealthyInterval ?? "1 second"), 1),
+      jitter: options.jitter ?? 0.2,
+      rise: options.rise ?? 1,
+      fall: options.fall ?? 3,
+      weights: options.weights ?? { success: 0.7, latency: 0.3 }
+    }, {
+      now,
+      wall: () => clock.currentTimeMillisUnsafe(),
+      random,
+      publish: (change) => {
+        for (const reader of readers) Queue.offerUnsafe(reader, change)
+      },
+      wake: () => void due.openUnsafe()
+    })
+
+    // A check that breaks is a failed check: it ends neither the others nor us.
+    const run = (check: HealthCheck, tracked: Tracked): Effect.Effect<CheckResult> =>
+      Effect.suspend(() => check(tracked.instance, tracked.key)).pipe(
+        Effect.timeoutOrElse({
+          duration: timeout,
+          orElse: () =>
+            Effect.succeed<CheckResult>({
+              _tag: "Fail",
+              reason: `no answer within ${Duration.format(timeout)}`,
+              fatal: false
+            })
+        }),
+        Effect.catchDefect((defect) =>
+          Effect.succeed<CheckResult>({ _tag: "Fail", reason: `the check broke: ${String(defect)}`, fatal: false })
+        )
+      )
+
+    const settle = (tracked: Tracked) => {
+      running.delete(tracked)
+      tracked.checking = false
+      table.schedule(tracked)
+      const waiter = waiting.get(tracked)
+      waiting.delete(tracked)
+      if (waiter !== undefined) Deferred.doneUnsafe(waiter, Exit.void)
+      due.openUnsafe()
+    }
+
+    const visit = (tracked: Tracked): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const began = now()
+        return Effect.forEach(checks, (check) => run(check, tracked), { concurrency: "unbounded" }).pipe(
+          Effect.flatMap((results) =>
+            // Where our own event loop lagged since `began`, this is the place to throw the verdict away.
+            Effect.sync(() => {
+              if (!tracked.gone) table.checked(tracked, results.reduce(worse, skip), now() - began)
+            })
+          ),
+          Effect.ensuring(Effect.sync(() => settle(tracked)))
+        )
+      })
+
+    const scheduler = Effect.gen(function*() {
+      while (true) {
+        due.closeUnsafe()
+        let wait = Infinity
+        while (running.size < concurrency) {
+          const tracked = table.queue.first()
+          if (tracked === undefined) break
+          wait = tracked.due - now()
+          if (wait > 0) break
+          wait = Infinity
+          table.queue.remove(tracked)
+          tracked.checking = true
+          if (checks.size === 0) {
+            table.checked(tracked, skip, 0)
+            settle(tracked)
+          } else {
+            const fiber = yield* Effect.forkIn(visit(tracked), scope, { startImmediately: true })
+            // Unless it has ended already.
+            if (tracked.checking) running.set(tracked, fiber)
+          }
+        }
+        yield* wait === Infinity ? due.await : Effect.raceFirst(Effect.sleep(Math.ceil(wait)), due.await)
+      }
+    })
+
+    const forget = (key: InstanceKey) => {
+      const tracked = table.find(key)
+      if (tracked === undefined) return
+      table.remove(key)
+      running.get(tracked)?.interruptUnsafe()
+      const waiter = waiting.get(tracked)
+      waiting.delete(tracked)
+      if (waiter !== undefined) Deferred.doneUnsafe(waiter, Exit.void)
+    }
+
+    const replace = ({ catalog }: CatalogUpdate) => {
+      for (const key of Array.from(table.keys())) if (!HashMap.has(catalog.entries, key)) forget(key)
+      for (const entry of HashMap.values(catalog.entries)) table.put(entry.key, entry.instance)
+    }
+
+    const apply = ({ changes }: CatalogUpdate) => {
+      for (const change of changes) {
+        if (change._tag === "Removed") forget(change.entry.key)
+        else table.put(change.entry.key, change.entry.instance)
+      }
+    }
+
+    let first = true
+    yield* Stream.runForEach(discovery.updates, (update) =>
+      Effect.sync(() => {
+        if (first) replace(update)
+        else apply(update)
+        first = false
+      })).pipe(Effect.forkIn(scope))
+    yield* Effect.forkIn(scheduler, scope)
+
+    return Health.of({
+      get: (key) => table.get(key),
+      status: (key) => table.status(key),
+      revision: (service) => table.revision(service),
+      record: (key, outcome) => table.record(key, outcome),
+      override: (key, status, reason) => Effect.sync(() => table.mark(key, status, reason)),
+      addCheck: (check) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            // Wrapped, so that the same function added twice is two checks, each with its own life.
+            const own: HealthCheck = (instance, key) => check(instance, key)
+            checks.add(own)
+            for (const key of table.keys()) table.soon(table.find(key)!)
+            return own
+          }),
+          (own) => Effect.sync(() => checks.delete(own))
+        ).pipe(Effect.asVoid),
+      check: (key) =>
+        Effect.suspend(() => {
+          const tracked = table.find(key)
+          if (tracked === undefined) return Effect.succeed(table.get(key))
+          let waiter = waiting.get(tracked)
+          if (waiter === undefined) {
+            waiter = Deferred.makeUnsafe<void>()
+            waiting.set(tracked, waiter)
+          }
+          // One that is under way is waited for, so that an instance is never checked twice at once.
+          table.soon(tracked)
+          return Effect.map(Deferred.await(waiter), () => table.get(key))
+        }),
+      changes: Stream.callback<HealthChange>((queue) =>
+        Effect.acquireRelease(
+          Effect.sync(() => readers.add(queue)),
+          () => Effect.sync(() => readers.delete(queue))
+        ), { bufferSize: changesKept, strategy: "sliding" })
+    })
+  })
+
+/**
+ * Layer that provides the health of what `Discovery` publishes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: HealthOptions): Layer.Layer<Health, never, Discovery> =>
+  Layer.effect(Health, make(options))

@@ -14,11 +14,13 @@
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
 /**
@@ -39,7 +41,8 @@ export class RegistryError extends Schema.TaggedError<RegistryError>()("Registry
 }) {
   override get message(): string {
     const cause = this.cause
-    const reason = this.reason ?? (cause instanceof Error ? cause.message : cause === undefined ? "failed" : String(cause))
+    const reason = this.reason ??
+      (cause instanceof Error ? cause.message : cause === undefined ? "failed" : String(cause))
     return `${this.registry}: ${this.operation}: ${reason}`
   }
 }
@@ -221,7 +224,9 @@ export interface Registry {
  * @since 0.1.0
  */
 export const make = (
-  options: Pick<Registry, "name" | "type" | "list" | "watch"> & Partial<Omit<Registry, "name" | "type" | "list" | "watch">>
+  options:
+    & Pick<Registry, "name" | "type" | "list" | "watch">
+    & Partial<Omit<Registry, "name" | "type" | "list" | "watch">>
 ): Registry => ({
   registrar: Option.none(),
   trust: "limited",
@@ -229,3 +234,56 @@ export const make = (
   idleTimeout: Option.none(),
   ...options
 })
+
+/**
+ * What `fromPoll` makes a registry of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PollOptions<R = never>
+  extends Partial<Pick<Registry, "type" | "registrar" | "trust" | "authoritative">>
+{
+  readonly name: string
+  /** Time between the end of a poll and the next, moved by up to a tenth at random. */
+  readonly every: Duration.Input
+  /** Everything there is now: the instances, or a snapshot where records may be rejected. */
+  readonly poll: Effect.Effect<ReadonlyArray<ServiceInstance> | Snapshot, RegistryError, R>
+  /** Longest a poll may take until its session is begun anew. Default 10 s. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
+ * Makes a registry of a function that reads everything there is. Core finds out what changed between two polls.
+ *
+ * **Details**: a session polls at once and then at its interval; a poll that fails ends the session, and core begins
+ * another. What the poll needs is taken from where the registry is made.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromPoll = <R = never>(options: PollOptions<R>): Effect.Effect<Registry, never, R> =>
+  Effect.contextWith((context: Context.Context<R>) => {
+    const every = Duration.fromInputUnsafe(options.every)
+    const timeout = Duration.fromInputUnsafe(options.timeout ?? "10 seconds")
+    const list = options.poll.pipe(
+      Effect.map((found) => isSnapshot(found) ? found : snapshot(found)),
+      Effect.provideContext(context)
+    )
+    const pause = Effect.flatMap(Random.next, (random) => Effect.sleep(Duration.times(every, 0.9 + 0.2 * random)))
+    return Effect.succeed(make({
+      name: options.name,
+      type: options.type ?? "poll",
+      list,
+      watch: Stream.unfold(
+        true,
+        (first) => Effect.map(first ? list : Effect.andThen(pause, list), (found) => [found, false] as const)
+      ),
+      registrar: options.registrar ?? Option.none(),
+      trust: options.trust ?? "limited",
+      authoritative: options.authoritative ?? false,
+      idleTimeout: Option.some(Duration.sum(Duration.times(every, 1.1), timeout))
+    }))
+  })
+
+const isSnapshot = (found: ReadonlyArray<ServiceInstance> | Snapshot): found is Snapshot => "_tag" in found

@@ -3,12 +3,20 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Balancer, type StrategyName } from "./Balancer.ts"
 import type { CatalogEntry, InstanceKey } from "./Catalog.ts"
-import type { StrategyName } from "./Balancer.ts"
+import { Discovery } from "./Discovery.ts"
+import { Health } from "./Health.ts"
+import { Call, noInstance, pick, type Routes } from "./internal/call.ts"
+import { Candidates } from "./internal/candidates.ts"
+import type { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.ts"
 import type { Query } from "./Query.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -157,62 +165,14 @@ export interface Routed<A> {
   readonly routing: Routing
 }
 
+export { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.ts"
+
 /**
- * Error raised when nothing can be picked: nobody announces it (`unknown`), nobody that does is routable
- * (`unavailable`), or all are at their cap (`overloaded`).
+ * How a routed call can fail.
  *
  * @category errors
  * @since 0.1.0
  */
-export class NoInstance extends Schema.TaggedError<NoInstance>()("NoInstance", {
-  name: Schema.String,
-  kind: Schema.Literals(["unknown", "unavailable", "overloaded"]),
-  reason: Schema.String
-}) {
-  override get message(): string {
-    return `${this.name}: ${this.reason}`
-  }
-}
-
-/**
- * Error raised when the last attempt that was allowed failed. `error` is the protocol's own.
- *
- * @category errors
- * @since 0.1.0
- */
-export class CallFailed<E> {
-  readonly _tag = "CallFailed"
-  readonly name: string
-  readonly failure: AttemptFailure<E>
-  readonly failed: ReadonlyArray<FailedAttempt>
-  /** Why it was not tried again. */
-  readonly stopped: string
-  constructor(name: string, failure: AttemptFailure<E>, failed: ReadonlyArray<FailedAttempt>, stopped: string) {
-    this.name = name
-    this.failure = failure
-    this.failed = failed
-    this.stopped = stopped
-  }
-}
-
-/**
- * Error raised when the deadline passed. `phase` tells whether the call may have run.
- *
- * @category errors
- * @since 0.1.0
- */
-export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>()("DeadlineExceeded", {
-  name: Schema.String,
-  /** ms */
-  timeout: Schema.Finite,
-  phase: Schema.Literals(["notSent", "mayHaveRun", "answered"]),
-  instance: Schema.String
-}) {
-  override get message(): string {
-    return `${this.name}: no answer from ${this.instance} within ${this.timeout} ms`
-  }
-}
-
 export type RouteError<E> = NoInstance | DeadlineExceeded | CallFailed<E>
 
 /**
@@ -232,3 +192,88 @@ export class Router extends Context.Service<Router, {
   ) => Effect.Effect<{ readonly key: InstanceKey; readonly instance: ServiceInstance }, NoInstance, Scope.Scope>
 }>()("@portolan/core/Router") {}
 
+/**
+ * Settings, with their defaults: they hold where a request says nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RouterOptions {
+  /** Whole time for all attempts. Default 60 s. */
+  readonly timeout?: Duration.Input | undefined
+  /** Longest that progress may extend it to. Default 10 min. */
+  readonly maxTimeout?: Duration.Input | undefined
+  /** Attempts at most. Default 3. */
+  readonly attempts?: number | undefined
+}
+
+/**
+ * Makes a router over the catalog, its health and the balancer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  options: RouterOptions = {}
+): Effect.Effect<Router["Service"], never, Discovery | Health | Balancer | Scope.Scope> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const routes: Routes = {
+      discovery: yield* Discovery,
+      health: yield* Health,
+      balancer: yield* Balancer,
+      clock,
+      scope: yield* Effect.scope,
+      timeout: Duration.toMillis(options.timeout ?? "60 seconds"),
+      maxTimeout: Duration.toMillis(options.maxTimeout ?? "10 minutes"),
+      attempts: options.attempts ?? 3
+    }
+    const { balancer, discovery, health } = routes
+
+    // As long as their target, and no longer.
+    const cache = new WeakMap<Target, Candidates>()
+    const candidates = (target: Target): Candidates => {
+      let found = cache.get(target)
+      if (found === undefined) cache.set(target, found = new Candidates(target, discovery, health, balancer))
+      return found
+    }
+
+    yield* Stream.runForEach(discovery.updates, ({ changes }) =>
+      Effect.sync(() => {
+        for (const change of changes) if (change._tag === "Removed") balancer.forget(change.entry.key)
+      })).pipe(Effect.forkScoped)
+
+    return Router.of({
+      route: <A, E, R>(
+        request: RouteRequest,
+        attempt: (instance: ServiceInstance, attempt: Attempt) => Effect.Effect<A, AttemptFailure<E>, R>
+      ) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.contextWith((context: Context.Context<R>) =>
+            new Call(routes, candidates(request.target), request, attempt, context, restore).run()
+          )
+        ),
+      acquire: (request) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            const known = candidates(request.target)
+            const view = known.view(request.strategy ?? balancer.strategy, request.caller?.tenant)
+            const picked = pick(view, request, health, [], balancer.now())
+            if (picked === undefined) return Effect.fail(noInstance(known, view, request, health))
+            balancer.begin(picked.node)
+            return Effect.succeed(picked.node)
+          }),
+          // How long it was held says nothing about how fast it is.
+          (node) => Effect.sync(() => balancer.end(node, 0, "ignored"))
+        ).pipe(Effect.map((node) => ({ key: node.key, instance: node.instance })))
+    })
+  })
+
+/**
+ * Layer that provides the router.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: RouterOptions): Layer.Layer<Router, never, Discovery | Health | Balancer> =>
+  Layer.effect(Router, make(options))

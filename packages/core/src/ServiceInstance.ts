@@ -36,7 +36,9 @@ const url = (protocols: ReadonlyArray<string>, expected: string) =>
   Schema.String.pipe(Schema.check(Schema.makeFilter(
     (text: string) => {
       const parsed = URL.parse(text)
-      return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== "" ? undefined : `expected ${expected}`
+      return parsed !== null && protocols.includes(parsed.protocol) && parsed.hostname !== ""
+        ? undefined
+        : `expected ${expected}`
     },
     { expected }
   )))
@@ -106,7 +108,8 @@ const NonNegative = Schema.Finite.pipe(Schema.check(Schema.isGreaterThanOrEqualT
  */
 export const DurationText = Schema.String.pipe(
   Schema.check(Schema.makeFilter(
-    (text: string) => /^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text) ? undefined : "expected a duration such as 250ms, 30s or 5m",
+    (text: string) =>
+      /^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text) ? undefined : "expected a duration such as 250ms, 30s or 5m",
     { expected: "a duration such as 250ms, 30s or 5m" }
   ))
 )
@@ -123,7 +126,9 @@ export const ServiceInstance = Schema.StructWithRest(
     id: Schema.NonEmptyString,
     /** Logical name that replicas share. */
     service: Schema.NonEmptyString,
-    kind: Schema.Literals(["mcp-server", "agent", "tool-provider"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("mcp-server" as const))),
+    kind: Schema.Literals(["mcp-server", "agent", "tool-provider"]).pipe(
+      Schema.withDecodingDefaultKey(Effect.succeed("mcp-server" as const))
+    ),
     version: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0.0.0"))),
     endpoint: Endpoint,
     capabilities: Strings.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
@@ -131,7 +136,9 @@ export const ServiceInstance = Schema.StructWithRest(
     /** Tool names the announcer names beforehand; what the server lists is what counts. */
     tools: Strings.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
     /** What the announcer says of itself. */
-    status: Schema.Literals(["up", "draining", "down"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("up" as const))),
+    status: Schema.Literals(["up", "draining", "down"]).pipe(
+      Schema.withDecodingDefaultKey(Effect.succeed("up" as const))
+    ),
     region: Schema.optionalKey(Schema.String),
     zone: Schema.optionalKey(Schema.String),
     /** Share of traffic relative to its peers; 0 takes none. */
@@ -212,17 +219,22 @@ export const make = (input: typeof ServiceInstance.Encoded): ServiceInstance =>
  */
 export const equals = (self: unknown, that: unknown): boolean => {
   if (Object.is(self, that)) return true
-  if (typeof self !== "object" || typeof that !== "object" || self === null || that === null) return false
   if (Array.isArray(self)) {
-    return Array.isArray(that) && self.length === that.length && self.every((value, index) => equals(value, that[index]))
+    return Array.isArray(that) && self.length === that.length &&
+      self.every((value, index) => equals(value, that[index]))
   }
-  if (Array.isArray(that)) return false
-  const left: Record<string, unknown> = { ...self }
-  const right: Record<string, unknown> = { ...that }
-  const keys = Object.keys(left)
-  return keys.length === Object.keys(right).length &&
-    keys.every((key) => Object.hasOwn(right, key) && equals(left[key], right[key]))
+  if (!isRecord(self) || !isRecord(that)) return false
+  let keys = 0
+  for (const key in self) {
+    if (!Object.hasOwn(that, key) || !equals(self[key], that[key])) return false
+    keys++
+  }
+  for (const _ in that) keys--
+  return keys === 0
 }
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
  * Text that two endpoints share exactly when a call to the one is a call to the other. `in-process` endpoints have no

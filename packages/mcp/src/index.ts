@@ -1,6 +1,7 @@
+export * as ToolCatalog from "./catalog/ToolCatalog.ts"
 export * as Era from "./Era.ts"
 export * as JsonRpc from "./JsonRpc.ts"
 export * as McpEndpoint from "./relay/McpEndpoint.ts"
-export * as ToolCatalog from "./catalog/ToolCatalog.ts"
+export * as McpHealthCheck from "./upstream/McpHealthCheck.ts"
 export * as Upstream from "./upstream/Upstream.ts"
 export * as Upstreams from "./upstream/Upstreams.ts"

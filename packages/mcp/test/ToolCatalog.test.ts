@@ -73,8 +73,7 @@ const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCatalogOpt
       Layer.mock(Registries, { members: () => [] })
     ]))
   )
-  const publish = (event: UpstreamEvent) =>
-    Effect.andThen(PubSub.publish(events, event), TestClock.adjust("1 second"))
+  const publish = (event: UpstreamEvent) => Effect.andThen(PubSub.publish(events, event), TestClock.adjust("1 second"))
   return {
     catalog: yield* Effect.provide(ToolCatalog.ToolCatalog, context),
     open: (upstream: Upstream) => {
@@ -321,17 +320,24 @@ describe("Naming", () => {
 })
 
 describe("Merging", () => {
-  const listed = (id: string, version: string, tools: Record<string, Fields>, precedence = 0): Merging.ListedInstance => ({
+  const listed = (
+    id: string,
+    version: string,
+    tools: Record<string, Fields>,
+    precedence = 0
+  ): Merging.ListedInstance => ({
     key: Catalog.key("r", id),
     instance: instance(id, "s", version),
     precedence,
     lists: new Map([["tools", new Map(Object.entries(tools))]])
   })
   const view = (instances: ReadonlyArray<Merging.ListedInstance>) =>
-    Object.fromEntries(Merging.merge(instances, "tools").map(({ definition, keys, name }) => [
-      name,
-      [definition["from"], keys.size]
-    ]))
+    Object.fromEntries(
+      Merging.merge(instances, "tools").map(({ definition, keys, name }) => [
+        name,
+        [definition["from"], keys.size]
+      ])
+    )
 
   it("a definition comes from the highest version that has it", () => {
     assert.deepStrictEqual(
@@ -348,7 +354,9 @@ describe("Merging", () => {
     assert.deepStrictEqual(view([listed("a", "0.2.0", { x: {} }), listed("b", "0.3.1", { y: {} })]), {
       y: [undefined, 1]
     })
-    assert.deepStrictEqual(view([listed("a", "latest", { x: {} }), listed("b", "v2", { y: {} })]), { y: [undefined, 1] })
+    assert.deepStrictEqual(view([listed("a", "latest", { x: {} }), listed("b", "v2", { y: {} })]), {
+      y: [undefined, 1]
+    })
   })
 })
 

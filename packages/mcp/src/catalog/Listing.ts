@@ -10,7 +10,9 @@ import { type Upstream, UpstreamError } from "../upstream/Upstream.ts"
 import type { ListKind, OfferKind } from "./ToolCatalog.ts"
 
 /** The request that lists a kind, where its items stand in the result, and which field names an item. */
-const requests: Readonly<Record<OfferKind, { readonly method: string; readonly items: string; readonly name: string }>> = {
+const requests: Readonly<
+  Record<OfferKind, { readonly method: string; readonly items: string; readonly name: string }>
+> = {
   tools: { method: "tools/list", items: "tools", name: "name" },
   resources: { method: "resources/list", items: "resources", name: "uri" },
   resourceTemplates: { method: "resources/templates/list", items: "resourceTemplates", name: "uriTemplate" },
@@ -75,7 +77,8 @@ export const read = Effect.fnUntraced(function*(
     const reply = yield* upstream.request({ method, params: cursor === undefined ? {} : { cursor } }).pipe(
       Effect.timeoutOrElse({
         duration: limits.timeout,
-        orElse: () => Effect.fail(broken(`no answer within ${Duration.format(Duration.fromInputUnsafe(limits.timeout))}`))
+        orElse: () =>
+          Effect.fail(broken(`no answer within ${Duration.format(Duration.fromInputUnsafe(limits.timeout))}`))
       })
     )
     if ("error" in reply) {

@@ -313,10 +313,12 @@ export const layer = (
           const wanted = Array.from(server.wanted)
           server.wanted.clear()
           const profile = server.upstream.state().profile
-          yield* permits.withPermits(1)(Effect.forEach(wanted, (kind) => readList(server, kind, profile?.capabilities), {
-            concurrency: "unbounded",
-            discard: true
-          }))
+          yield* permits.withPermits(1)(
+            Effect.forEach(wanted, (kind) => readList(server, kind, profile?.capabilities), {
+              concurrency: "unbounded",
+              discard: true
+            })
+          )
           server.asked = true
           yield* PubSub.publish(dirty, undefined)
         }

@@ -3,9 +3,22 @@
  *
  * @since 0.1.0
  */
+import type { Router } from "@portolan/core/Router"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import type { IncomingMessage, ServerResponse } from "node:http"
+import type { ToolCatalog } from "../catalog/ToolCatalog.ts"
+import type { JsonRpcNotification } from "../JsonRpc.ts"
+import type { Upstreams } from "../upstream/Upstreams.ts"
+import * as Relay from "./Relay.ts"
+import * as Sessions from "./Sessions.ts"
+import * as SessionSeal from "./SessionSeal.ts"
+import * as StreamableHttp from "./StreamableHttp.ts"
 
 /**
  * Figures of the endpoint. Plain counters.
@@ -36,3 +49,147 @@ export class McpEndpoint extends Context.Service<McpEndpoint, {
   /** Refuses new calls, waits for the ones in flight, ends the streams gracefully. */
   readonly drain: Effect.Effect<void>
 }>()("@portolan/mcp/relay/McpEndpoint") {}
+
+/**
+ * Settings, with their defaults. Times in ms, sizes in bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface McpEndpointOptions {
+  /** What the gateway says of itself. Default `{ name: "portolan", version: "0.1.0" }`. */
+  readonly serverInfo?: Readonly<Record<string, unknown>> | undefined
+  /** Guidance for models on how to use the servers behind the gateway. None by default. */
+  readonly instructions?: string | undefined
+  /** Seals session ids: replicas with the same key go on with each other's sessions. Random per process by default. */
+  readonly sessionKey?: Redacted.Redacted<string> | undefined
+  /** Who sent a request, where the listener knows; a session belongs to whoever opened it. Plain. */
+  readonly principal?: ((request: IncomingMessage) => string | undefined) | undefined
+  /** Whether results say in `_meta` how they were routed. Default true. */
+  readonly showRouting?: boolean | undefined
+  /** Items in a page of a list. Default 1,000. */
+  readonly pageSize?: number | undefined
+  /** How long clients may keep lists without asking again. Default 0: they are told when a list changes. */
+  readonly listTtl?: number | undefined
+  /** Whole time of a call. Default that of the router, 60,000. */
+  readonly timeout?: number | undefined
+  /** The most that progress may extend that to. Default that of the router, 600,000. */
+  readonly maxTimeout?: number | undefined
+  /** Largest body of a request. Default 4 MiB. */
+  readonly maxBody?: number | undefined
+  /** Deepest nesting of a request. Default 128. */
+  readonly maxDepth?: number | undefined
+  /** Unread bytes of a stream before it is cut. Default 1 MiB. */
+  readonly maxBuffered?: number | undefined
+  /** Sessions kept alive; those that are idle make room. Default 10,000. */
+  readonly maxSessions?: number | undefined
+  /** Time without a request and without a stream after which a session is no longer kept. Default 30 minutes. */
+  readonly sessionIdleTimeout?: number | undefined
+  /** Time after which the id of a session is refused. Default 24 hours. */
+  readonly sessionLifetime?: number | undefined
+  /** Requests in flight in one session. Default 256. */
+  readonly maxInFlightPerSession?: number | undefined
+  /** Requests in flight, all together. Default 10,000. */
+  readonly maxRequests?: number | undefined
+  /** Open streams: GET streams and subscriptions. Default 10,000. */
+  readonly maxStreams?: number | undefined
+  /** Time between two comments that keep a stream open. Default 15,000. */
+  readonly keepAlive?: number | undefined
+}
+
+/**
+ * Layer that answers `/mcp` from what the upstreams offer. With its scope calls in flight are cancelled and streams end.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: McpEndpointOptions = {}
+): Layer.Layer<McpEndpoint, never, Router | ToolCatalog | Upstreams> =>
+  Layer.effect(
+    McpEndpoint,
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      const context = yield* Effect.context()
+      const fork = Effect.runForkWith(context)
+      const fibers = new Set<Fiber.Fiber<unknown>>()
+      const runFork = <A>(effect: Effect.Effect<A>): Fiber.Fiber<A> => {
+        const fiber = fork(effect)
+        fibers.add(fiber)
+        fiber.addObserver(() => fibers.delete(fiber))
+        return fiber
+      }
+
+      let broadcast = (_: JsonRpcNotification): void => {}
+      const relay = yield* Relay.make({
+        serverInfo: options.serverInfo ?? { name: "portolan", version: "0.1.0" },
+        instructions: options.instructions,
+        showRouting: options.showRouting ?? true,
+        pageSize: Math.max(1, options.pageSize ?? 1_000),
+        listTtl: options.listTtl ?? 0,
+        timeout: options.timeout,
+        maxTimeout: options.maxTimeout,
+        broadcast: (notification) => broadcast(notification)
+      })
+      const sessions = Sessions.make({
+        seal: SessionSeal.make(options.sessionKey),
+        now: () => clock.currentTimeMillisUnsafe(),
+        maxSessions: options.maxSessions ?? 10_000,
+        idleTimeout: options.sessionIdleTimeout ?? 30 * 60_000,
+        lifetime: options.sessionLifetime ?? 24 * 3_600_000,
+        onDrop: (session) => relay.logging.want(session, undefined)
+      })
+      const http = StreamableHttp.make({
+        relay,
+        sessions,
+        runFork,
+        principal: options.principal ?? (() => undefined),
+        onDefect: (method, cause) => {
+          runFork(Effect.logError(`${method} failed inside the gateway`, cause))
+        },
+        limits: { maxBytes: options.maxBody ?? 4 * 1_048_576, maxDepth: options.maxDepth ?? 128 },
+        maxBuffered: options.maxBuffered ?? 1_048_576,
+        maxInFlightPerSession: options.maxInFlightPerSession ?? 256,
+        maxRequests: options.maxRequests ?? 10_000,
+        maxStreams: options.maxStreams ?? 10_000
+      })
+      broadcast = http.broadcast
+
+      yield* Effect.sync(() => {
+        http.keepAlive()
+        sessions.sweep()
+      }).pipe(
+        Effect.repeat(Schedule.spaced(options.keepAlive ?? 15_000)),
+        Effect.forkScoped
+      )
+
+      const idle = Effect.callback<void>((resume) => {
+        if (http.isIdle()) return resume(Effect.void)
+        const forget = http.onIdle(() => {
+          forget()
+          resume(Effect.void)
+        })
+        return Effect.sync(forget)
+      })
+
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          http.refuse()
+          http.endStreams()
+          for (const fiber of Array.from(fibers)) fiber.interruptUnsafe()
+        })
+      )
+
+      return McpEndpoint.of({
+        handle: http.handle,
+        figures: () => {
+          const { calls, failedCalls, inFlight } = relay.figures()
+          return { ...http.figures(), callsInFlight: inFlight, calls, failedCalls }
+        },
+        drain: Effect.suspend(() => {
+          http.refuse()
+          return Effect.ensuring(idle, Effect.sync(http.endStreams))
+        })
+      })
+    })
+  )

@@ -3,11 +3,25 @@
  *
  * @since 0.1.0
  */
-import type { InstanceKey } from "@portolan/core/Catalog"
+import type { CatalogEntry, InstanceKey } from "@portolan/core/Catalog"
+import { Discovery } from "@portolan/core/Discovery"
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Stream from "effect/Stream"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as HashMap from "effect/HashMap"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
-import type { ServerProfile, Upstream } from "./Upstream.ts"
+import * as EventHub from "./EventHub.ts"
+import * as Supervisor from "./Supervisor.ts"
+import * as Transports from "./Transports.ts"
+import { type ServerProfile, type Upstream, UpstreamError } from "./Upstream.ts"
+import * as Watchdog from "./Watchdog.ts"
 
 /**
  * What happens to upstreams.
@@ -42,3 +56,168 @@ export class Upstreams extends Context.Service<Upstreams, {
   /** Begins with `Opened` (and `Connected`) for those there are; then events as they come. Loses none. */
   readonly events: Stream.Stream<UpstreamEvent>
 }>()("@portolan/mcp/upstream/Upstreams") {}
+
+/**
+ * Settings, with their defaults.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpstreamsOptions {
+  /** Longest that connecting and the handshake may take. Default 10 s. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** Longest that a child process may take to say which era it speaks, before it is taken for the older one. Default 3 s. */
+  readonly probeTimeout?: Duration.Input | undefined
+  /** Attempts to connect that begin at the same time. Default 8. */
+  readonly concurrency?: number | undefined
+  /** Bytes of the longest message. Default 16 MiB. */
+  readonly maxMessageSize?: number | undefined
+  /** HTTP connections to one server. Default 256. */
+  readonly maxConnections?: number | undefined
+  /** Longest that requests under way may take once their instance is no longer announced. Default 10 s. */
+  readonly drainTimeout?: Duration.Input | undefined
+}
+
+interface Kept {
+  readonly upstream: Upstream
+  readonly entry: () => CatalogEntry
+  readonly update: (entry: CatalogEntry) => void
+  readonly close: Effect.Effect<void>
+}
+
+/** Whether the entry speaks MCP. */
+const isMcp = ({ instance }: CatalogEntry): boolean =>
+  (instance.kind === "mcp-server" || instance.kind === "tool-provider") && instance.endpoint.transport !== "in-process"
+
+/** Whether a connection of the one record serves the other. */
+const sameConnection = (one: CatalogEntry, other: CatalogEntry): boolean =>
+  ServiceInstance.equals(one.instance.endpoint, other.instance.endpoint) &&
+  one.instance.metadata["mcp-era"] === other.instance.metadata["mcp-era"]
+
+/** An upstream that can't be had, whatever is tried. */
+const unsupported = (entry: CatalogEntry, reason: string, now: number): Kept => {
+  let newest = entry
+  const fail = Effect.suspend(() => new UpstreamError({ instance: newest.instance.id, phase: "notSent", reason }))
+  return {
+    entry: () => newest,
+    upstream: {
+      key: entry.key,
+      instance: () => newest.instance,
+      state: () => ({ _tag: "failed", since: now, lastError: reason, profile: undefined }),
+      connect: fail,
+      request: () => fail,
+      notify: () => fail
+    },
+    update: (entry) => {
+      newest = entry
+    },
+    close: Effect.void
+  }
+}
+
+/**
+ * Layer that keeps an upstream for each announced MCP server. Connecting is never waited for.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, never, Discovery> =>
+  Layer.effect(
+    Upstreams,
+    Effect.gen(function*() {
+      const discovery = yield* Discovery
+      const clock = yield* Clock.Clock
+      const scope = yield* Effect.scope
+      const watchdog = yield* Watchdog.make
+      const gate = yield* Semaphore.make(options.concurrency ?? 8)
+      const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "10 seconds")
+      const probeTimeout = Duration.fromInputUnsafe(options.probeTimeout ?? "3 seconds")
+      const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "10 seconds")
+      const kept = new Map<InstanceKey, Kept>()
+
+      const hub = EventHub.make(() => [...kept.values()].flatMap(({ upstream }): ReadonlyArray<UpstreamEvent> => {
+        const { _tag, lastError, profile } = upstream.state()
+        const opened: UpstreamEvent = { _tag: "Opened", upstream }
+        if (_tag === "connected" && profile !== undefined) return [opened, { _tag: "Connected", upstream, profile }]
+        return _tag === "failed" ? [opened, { _tag: "Failed", upstream, reason: lastError ?? "failed" }] : [opened]
+      }))
+
+      const announce = (one: Kept) => {
+        kept.set(one.upstream.key, one)
+        hub.publish({ _tag: "Opened", upstream: one.upstream })
+      }
+
+      const open = Effect.fnUntraced(function*(entry: CatalogEntry) {
+        let newest = entry
+        const own = yield* Scope.fork(scope)
+        const transport = yield* Transports.make(entry.instance, {
+          watchdog,
+          connectTimeout,
+          maxMessageSize: options.maxMessageSize ?? 16 * 1024 * 1024,
+          maxConnections: options.maxConnections ?? 256
+        }).pipe(Scope.provide(own))
+        if (transport === undefined) {
+          const reason = Transports.unsupported(entry.instance)
+          const one = unsupported(entry, reason, clock.currentTimeMillisUnsafe())
+          announce(one)
+          return hub.publish({ _tag: "Failed", upstream: one.upstream, reason })
+        }
+        const { retire, run, upstream } = yield* Supervisor.make({
+          entry: () => newest,
+          kind: transport.kind,
+          transport: transport.resolve,
+          emit: hub.publish,
+          gate,
+          connectTimeout,
+          probeTimeout
+        }).pipe(Scope.provide(own))
+        // Announced before it can connect: nobody hears of a connection of something unknown.
+        announce({
+          upstream,
+          entry: () => newest,
+          update: (entry) => {
+            newest = entry
+          },
+          close: retire.pipe(Effect.timeoutOption(drainTimeout), Effect.andThen(Scope.close(own, Exit.void)))
+        })
+        yield* Effect.forkIn(run, own)
+      })
+
+      const close = (key: InstanceKey) =>
+        Effect.suspend(() => {
+          const one = kept.get(key)
+          if (one === undefined) return Effect.void
+          kept.delete(key)
+          hub.publish({ _tag: "Closed", key })
+          // What is under way may end; nobody waits for that.
+          return Effect.asVoid(Effect.forkIn(one.close, scope, { startImmediately: true }))
+        })
+
+      const put = (entry: CatalogEntry) =>
+        Effect.suspend(() => {
+          const one = kept.get(entry.key)
+          if (!isMcp(entry)) return close(entry.key)
+          if (one === undefined) return open(entry)
+          if (!sameConnection(one.entry(), entry)) return Effect.andThen(close(entry.key), open(entry))
+          return Effect.sync(() => one.update(entry))
+        })
+
+      yield* discovery.updates.pipe(
+        // Its first element is the whole catalog, the others what differs from the one before.
+        Stream.mapAccum(() => true, (first, update) => [
+          false,
+          first
+            ? [Effect.forEach(HashMap.values(update.catalog.entries), put, { discard: true })]
+            : update.changes.map((change) => change._tag === "Removed" ? close(change.entry.key) : put(change.entry))
+        ]),
+        Stream.runForEach((act) => act),
+        Effect.forkScoped({ startImmediately: true })
+      )
+
+      return Upstreams.of({
+        get: (key) => kept.get(key)?.upstream,
+        all: () => Array.from(kept.values(), (one) => one.upstream),
+        events: hub.events
+      })
+    })
+  )

@@ -1,0 +1,53 @@
+/**
+ * What `portolan up` prints.
+ */
+import type { Gateway } from "@portolan/gateway/Gateway"
+import type { Views } from "@portolan/gateway/Views"
+import { paint } from "./table.ts"
+import { version } from "./version.ts"
+
+const row = (title: string, text: string): string => `  ${paint("dim", title.padEnd(9))}  ${text}`
+
+/** `1.4` of `1.4.0`. */
+const short = (text: string): string => /^\d+\.\d+/.exec(text)?.[0] ?? text
+
+/** The addresses: printed as soon as they answer. */
+export const headline = (gateway: Gateway["Service"]): string =>
+  [
+    `${paint("bold", "portolan")} ${version}`,
+    "",
+    row("MCP", paint("cyan", `${gateway.url}/mcp`)),
+    row("REST", `${gateway.url}/api/v1/services`),
+    ""
+  ].join("\n")
+
+/** What was found, and what to do with it. */
+export const banner = (gateway: Gateway["Service"], views: Views["Service"], demo: boolean): string => {
+  const { collisions, problems, sources, tools } = views.status()
+  const width = Math.max(0, ...sources.map((source) => source.name.length))
+  const found = sources.map((source, index) =>
+    row(
+      index === 0 ? "sources" : "",
+      `${source.name.padEnd(width)}  ${String(source.instances).padStart(3)} instance${source.instances === 1 ? " " : "s"}   ${source.state}` +
+        (source.error === undefined ? "" : ` (${source.error})`)
+    )
+  )
+  const services = views.services().map((service) => {
+    const versions = service.versions.filter((each) => each !== "0.0.0").map(short)
+    return [service.name, ...versions, ...service.instances > 1 ? [`×${service.instances}`] : []].join(" ")
+  })
+  const shown = services.slice(0, 20)
+  const client = JSON.stringify({ mcpServers: { portolan: { url: `${gateway.url}/mcp` } } })
+    .replaceAll("{", "{ ").replaceAll("}", " }").replaceAll("\":", "\": ")
+  return [
+    ...found.length === 0 ? [row("sources", "none: name servers or registries in portolan.yaml")] : found,
+    row("services", shown.length === 0 ? "none" : shown.join("   ") + (services.length > shown.length ? `   and ${services.length - shown.length} more` : "")),
+    row("tools", String(tools)),
+    ...problems.map(({ instance, reason }, index) => row(index === 0 ? "problems" : "", paint("yellow", `${instance}: ${reason}`))),
+    ...collisions.map(({ name, service, winner }) => row("collision", paint("yellow", `${name} of ${service} is taken by ${winner}`))),
+    "",
+    `  Claude Desktop, Cursor, VS Code: ${client}`,
+    ...demo ? [`  Try:       npx portolan call weather__get_forecast --args '{"city":"Lisbon"}'`] : [],
+    ""
+  ].join("\n")
+}

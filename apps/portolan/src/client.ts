@@ -1,0 +1,139 @@
+/**
+ * What the commands ask of a running gateway: its REST API, and one tool call over MCP.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { failed, type Failure } from "./Failure.ts"
+import { version } from "./version.ts"
+
+const codeOf = (error: unknown): string | undefined => {
+  if (!(error instanceof Error)) return undefined
+  if ("code" in error && typeof error.code === "string") return error.code
+  return error.cause === undefined ? undefined : codeOf(error.cause)
+}
+
+const unreachable = (url: string, cause: unknown): Failure => {
+  const code = codeOf(cause)
+  return code === "ECONNREFUSED" || code === "ENOTFOUND" || code === "EAI_AGAIN"
+    ? failed(`no gateway answers at ${url}: start one with \`portolan up\`, or name another with --url`)
+    : failed(`${url}: ${code ?? (cause instanceof Error ? cause.message : String(cause))}`)
+}
+
+interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly text: string
+}
+
+const ask = (base: string, path: string, init: RequestInit = {}): Effect.Effect<Answer, Failure> =>
+  URL.canParse(path, base)
+    ? Effect.tryPromise({
+      try: async (signal) => {
+        const response = await fetch(new URL(path, base), { ...init, signal })
+        return { status: response.status, type: response.headers.get("content-type") ?? "", text: await response.text() }
+      },
+      catch: (cause) => unreachable(base, cause)
+    })
+    : Effect.fail(failed(`--url: ${base} is no URL`))
+
+const json = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const field = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined
+
+/** Reads a resource of the REST API. */
+export const get = <S extends Schema.ConstraintDecoder<unknown>>(
+  base: string,
+  path: string,
+  schema: S
+): Effect.Effect<S["Type"], Failure> =>
+  Effect.flatMap(ask(base, path), ({ status, text }) => {
+    const body = json(text)
+    if (status !== 200) {
+      const detail = field(body, "detail") ?? field(body, "title")
+      return Effect.fail(failed(typeof detail === "string" ? detail : `${base}${path}: HTTP ${status}`))
+    }
+    return Effect.mapError(
+      Schema.decodeUnknownEffect(schema)(body),
+      () => failed(`${base}${path}: this is not what a gateway of version ${version} answers`)
+    )
+  })
+
+/** Reads all pages of a list. */
+export const list = <S extends Schema.ConstraintDecoder<unknown>>(
+  base: string,
+  path: string,
+  item: S
+): Effect.Effect<ReadonlyArray<S["Type"]>, Failure> =>
+  Effect.gen(function*() {
+    const page = Schema.Struct({ items: Schema.Array(item), nextCursor: Schema.optionalKey(Schema.String) })
+    const items: Array<S["Type"]> = []
+    let cursor: string | undefined
+    do {
+      const mark = path.includes("?") ? "&" : "?"
+      const next = cursor === undefined ? "" : `&cursor=${encodeURIComponent(cursor)}`
+      const answer = yield* get(base, `${path}${mark}limit=1000${next}`, page)
+      for (const each of answer.items) items.push(each)
+      cursor = answer.nextCursor
+    } while (cursor !== undefined)
+    return items
+  })
+
+/** The last message of an event stream that answers a request. */
+const lastMessage = (stream: string): unknown =>
+  stream.split(/\r?\n\r?\n/)
+    .map((event) =>
+      event.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart()).join("\n")
+    )
+    .map(json)
+    .findLast((message) => field(message, "id") !== undefined)
+
+// A name that a header can't hold is sent in Base64; see the transport chapter of the specification.
+const headerValue = (text: string): string =>
+  /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(text) && !text.startsWith("=?base64?")
+    ? text
+    : `=?base64?${Buffer.from(text, "utf8").toString("base64")}?=`
+
+/** Calls a tool with one stateless request. Answers the result as the gateway gave it. */
+export const call = (base: string, name: string, args: unknown): Effect.Effect<Record<string, unknown>, Failure> =>
+  Effect.flatMap(
+    ask(base, "/mcp", {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": "2026-07-28",
+        "mcp-method": "tools/call",
+        "mcp-name": headerValue(name)
+      },
+      body: JSON.stringify({
+        jsonrpc: "2.0",
+        id: 1,
+        method: "tools/call",
+        params: {
+          name,
+          arguments: args,
+          _meta: {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { name: "portolan", version },
+            "io.modelcontextprotocol/clientCapabilities": {}
+          }
+        }
+      })
+    }),
+    ({ status, text, type }) => {
+      const message = type.startsWith("text/event-stream") ? lastMessage(text) : json(text)
+      const error = field(field(message, "error"), "message") ?? field(message, "detail")
+      if (typeof error === "string") return Effect.fail(failed(error))
+      const result = field(message, "result")
+      return typeof result === "object" && result !== null
+        ? Effect.succeed({ ...result })
+        : Effect.fail(failed(`${base}/mcp: HTTP ${status} without a result`))
+    }
+  )

@@ -1,0 +1,29 @@
+/**
+ * Entry of the command: runs it, and ends with 0 (done), 1 (the operation failed) or 2 (wrong usage or configuration).
+ */
+import "effect/schema/SchemaJITCompiler/enable"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
+import * as CliError from "effect/cli/CliError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { run } from "./cli.ts"
+import { Failure } from "./Failure.ts"
+
+const statusOf = (error: unknown): number => {
+  if (error instanceof Failure) {
+    if (error.message !== "") console.error(error.message)
+    return error.status
+  }
+  // The parser has shown its help; without a mistake, that was what was asked for.
+  if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2
+  console.error(error)
+  return 1
+}
+
+const exit = await Effect.runPromiseExit(Effect.provide(run, NodeServices.layer))
+const status = Exit.match(exit, {
+  onSuccess: () => 0,
+  onFailure: (cause) => statusOf(Cause.squash(cause))
+})
+process.exit(status)

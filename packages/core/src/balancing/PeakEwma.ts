@@ -1,0 +1,90 @@
+/**
+ * Of two drawn at random, the one that is expected to answer sooner.
+ *
+ * @since 0.1.0
+ */
+import type { Node, Strategy } from "../Balancer.ts"
+import { powerOfTwo } from "./PowerOfTwo.ts"
+
+/**
+ * Time in ms in which an old latency loses all but 37 % of its say (Finagle's default).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const tau = 10_000
+
+/**
+ * What a failure counts as, ms, unless it took even longer: a node that fails fast must not look fast (linkerd).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const penalty = 5_000
+
+// A node that lost every draw for so long is taken once, so that one bad moment isn't for ever (Kratos' forced pick).
+const forceAfter = 3_000
+// At most this share of the picks is forced: where calls are rare every node has waited long, and taking the worse of
+// two each time would be the opposite of balancing.
+const forcedShare = 0.05
+// An attempt at a node of which nothing is known costs as much as any can: tried once, then waited for.
+const unprobed = Number.MAX_VALUE / 1e6
+
+const cost = (node: Node, now: number): number => {
+  const load = (node.inFlight + 1) / node.weight
+  if (node.latency === 0) return node.inFlight === 0 ? 0 : unprobed * load
+  const age = now - node.latencyAt
+  // Below a hundredth of tau the decay is under 1 %: not worth an exponential.
+  return (age < tau / 100 ? node.latency : node.latency * Math.exp(-age / tau)) * load
+}
+
+/**
+ * Adds the latency of one attempt to a node: at once where it is higher than what is known, gradually where it is lower
+ * (Finagle's `PeakEwma`). An attempt that says nothing of the node (`ignored`) took at least this long, so it can raise
+ * the figure and never lowers it.
+ *
+ * @category updating
+ * @since 0.1.0
+ */
+export const observe = (
+  node: Node,
+  latency: number,
+  outcome: "success" | "failure" | "ignored",
+  now: number
+): void => {
+  const observed = outcome === "failure" ? Math.max(latency, penalty) : latency
+  const age = now - node.latencyAt
+  const known = node.latency * Math.exp(-age / tau)
+  if (observed > known) node.latency = observed
+  else if (outcome === "ignored") node.latency = known
+  // Nothing is instant: 0 means that nothing is known.
+  else node.latency = Math.max(known + observed * (1 - Math.exp(-age / tau)), 1e-3)
+  node.latencyAt = Math.round(now)
+}
+
+/**
+ * Strategy `peak-ewma`: peak-sensitive moving average of the latency, times attempts in flight, relative to the weight.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const make: Strategy = ({ now, random }) => {
+  let credit = 1
+  const choose = (node: Node, at: number): Node => {
+    // Whole numbers are kept in the object itself, fractions aren't.
+    node.pickedAt = Math.round(at)
+    return node
+  }
+  return powerOfTwo(random, (first, second, given) => {
+    const at = given ?? now()
+    const secondWins = cost(second, at) < cost(first, at)
+    const winner = secondWins ? second : first
+    const loser = secondWins ? first : second
+    if (credit < 1) credit += forcedShare
+    if (credit >= 1 && at - loser.pickedAt >= forceAfter && loser.inFlight === 0) {
+      credit = 0
+      return choose(loser, at)
+    }
+    return choose(winner, at)
+  })
+}

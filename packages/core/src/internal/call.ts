@@ -1,0 +1,354 @@
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { Balancer, Node } from "../Balancer.ts"
+import type { Discovery } from "../Discovery.ts"
+import type { Health } from "../Health.ts"
+import type {
+  Attempt,
+  AttemptFailure,
+  FailedAttempt,
+  Phase,
+  Routed,
+  RouteError,
+  RouteRequest
+} from "../Router.ts"
+import type { ServiceInstance } from "../ServiceInstance.ts"
+import type { Candidates, View } from "./candidates.ts"
+import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
+
+/** @internal */
+export interface Routes {
+  readonly discovery: Discovery["Service"]
+  readonly health: Health["Service"]
+  readonly balancer: Balancer["Service"]
+  readonly clock: Clock.Clock
+  /** Where attempts end that outlive their deadline. */
+  readonly scope: Scope.Scope
+  readonly timeout: number
+  readonly maxTimeout: number
+  readonly attempts: number
+}
+
+/** @internal */
+export interface Pick {
+  readonly node: Node
+  readonly why: string
+}
+
+/** @internal */
+export const nameOf = (request: RouteRequest): string =>
+  request.name ?? request.target.service ?? request.target.capabilities?.join(", ") ?? "any"
+
+/**
+ * Picks a node that hasn't been tried.
+ *
+ * @internal
+ */
+export const pick = (
+  view: View,
+  request: RouteRequest,
+  health: Health["Service"],
+  tried: ReadonlyArray<Node>,
+  at: number
+): Pick | undefined => {
+  const affinity = request.affinity
+  if (affinity !== undefined && tried.length === 0) {
+    const bound = view.visible.find(({ node }) => node.key === affinity.instance)?.node
+    if (bound !== undefined && bound.inFlight < bound.maxConcurrency) {
+      const status = health.status(bound.key)
+      // One that drains takes nothing new; what is bound to it isn't new.
+      if (status !== "down" && status !== "unhealthy") return { node: bound, why: "bound to it" }
+    }
+  }
+  if (affinity?.strict === true) return undefined
+  for (const group of view.groups) {
+    const node = tried.length === 0 ? group.picker.pick(at) : another(group, tried)
+    if (node !== undefined) return { node, why: group.why }
+  }
+  return undefined
+}
+
+const another = ({ nodes, picker }: View["groups"][number], tried: ReadonlyArray<Node>): Node | undefined => {
+  // The strategy's own choice where it soon gives one, else the free one with the least in flight.
+  for (let draw = 0; draw < 4; draw++) {
+    const node = picker.pick()
+    if (node === undefined) return undefined
+    if (!tried.includes(node)) return node
+  }
+  let best: Node | undefined
+  for (const node of nodes) {
+    if (node.inFlight >= node.maxConcurrency || tried.includes(node)) continue
+    if (best === undefined || node.inFlight < best.inFlight) best = node
+  }
+  return best
+}
+
+/**
+ * Why nothing could be picked for the first attempt.
+ *
+ * @internal
+ */
+export const noInstance = (
+  candidates: Candidates,
+  view: View,
+  request: RouteRequest,
+  health: Health["Service"]
+): NoInstance => {
+  const name = nameOf(request)
+  const count = view.visible.length
+  if (candidates.problem !== undefined) return new NoInstance({ name, kind: "unknown", reason: candidates.problem })
+  if (count === 0) return new NoInstance({ name, kind: "unknown", reason: "nobody announces it" })
+  const affinity = request.affinity
+  if (affinity?.strict === true) {
+    const bound = view.visible.find(({ node }) => node.key === affinity.instance)?.node
+    if (bound === undefined) {
+      return new NoInstance({ name, kind: "unavailable", reason: "the instance it is bound to is gone" })
+    }
+    const status = health.status(bound.key)
+    return status === "down" || status === "unhealthy"
+      ? new NoInstance({
+        name,
+        kind: "unavailable",
+        reason: `${bound.instance.id}, to which it is bound, is ${status}`
+      })
+      : new NoInstance({
+        name,
+        kind: "overloaded",
+        reason: `${bound.instance.id}, to which it is bound, has ${bound.inFlight} calls in flight, its limit`
+      })
+  }
+  if (view.groups.length > 0) {
+    return new NoInstance({
+      name,
+      kind: "overloaded",
+      reason: count === 1
+        ? "its only instance is at its limit"
+        : `all ${view.routable} routable instances are at their limit`
+    })
+  }
+  const states = new Map<string, number>()
+  for (const { node } of view.visible) {
+    const state = node.weight > 0 ? health.status(node.key) : "of weight 0"
+    states.set(state, (states.get(state) ?? 0) + 1)
+  }
+  const listed = Array.from(states, ([state, times]) => `${times} ${state}`).join(", ")
+  return new NoInstance({ name, kind: "unavailable", reason: `no instance takes calls (${listed})` })
+}
+
+/**
+ * One routed call: its attempts, its deadline and its end.
+ *
+ * **Details**: an attempt runs in a fiber of its own that starts at once. One that ends without waiting is settled on the
+ * spot; only one that waits gets a timer, and is interrupted with its caller.
+ *
+ * @internal
+ */
+export class Call<A, E, R> {
+  readonly #routes: Routes
+  readonly #candidates: Candidates
+  readonly #request: RouteRequest
+  readonly #attempt: (instance: ServiceInstance, attempt: Attempt) => Effect.Effect<A, AttemptFailure<E>, R>
+  readonly #fork: <X, Y>(effect: Effect.Effect<X, Y, R>) => Fiber.Fiber<X, Y>
+  readonly #restore: <X, Y, Z>(effect: Effect.Effect<X, Y, Z>) => Effect.Effect<X, Y, Z>
+  readonly #started: number
+  readonly #timeout: number
+  #deadline: number
+  #committed = false
+  readonly #tried: Array<Node> = []
+  readonly #failed: Array<FailedAttempt> = []
+  #failure: AttemptFailure<E> | undefined
+  // Of the attempt under way.
+  #sent = false
+  #expired = false
+  #began: number
+  #why = ""
+  #alternatives = 0
+
+  constructor(
+    routes: Routes,
+    candidates: Candidates,
+    request: RouteRequest,
+    attempt: (instance: ServiceInstance, attempt: Attempt) => Effect.Effect<A, AttemptFailure<E>, R>,
+    context: Context.Context<R>,
+    restore: <X, Y, Z>(effect: Effect.Effect<X, Y, Z>) => Effect.Effect<X, Y, Z>
+  ) {
+    this.#routes = routes
+    this.#candidates = candidates
+    this.#request = request
+    this.#attempt = attempt
+    this.#fork = Effect.runForkWith(context)
+    this.#restore = restore
+    this.#began = this.#started = routes.balancer.now()
+    this.#timeout = request.timeout ?? routes.timeout
+    this.#deadline = this.#started + this.#timeout
+  }
+
+  /** Makes attempts until one settles the call or one has to be waited for. Not to be interrupted. */
+  run(): Effect.Effect<Routed<A>, RouteError<E>> {
+    const { balancer, health } = this.#routes
+    for (;;) {
+      const view = this.#candidates.view(this.#request.strategy ?? balancer.strategy, this.#request.caller?.tenant)
+      const picked = pick(view, this.#request, health, this.#tried, this.#began)
+      if (picked === undefined) {
+        return this.#failure === undefined
+          ? Effect.fail(noInstance(this.#candidates, view, this.#request, health))
+          : this.#stop(this.#request.affinity?.strict === true ? "it is bound to this instance" : "no other instance")
+      }
+      const node = picked.node
+      this.#why = picked.why
+      this.#alternatives = Math.max(view.routable - 1, 0)
+      this.#sent = false
+      this.#tried.push(node)
+      balancer.begin(node)
+      const fiber = this.#fork(Effect.suspend(() => this.#attempt(node.instance, this.#handle(node))))
+      const exit = fiber.pollUnsafe()
+      if (exit === undefined) return this.#wait(node, fiber)
+      const end = this.#settle(node, exit)
+      if (end !== undefined) return end
+    }
+  }
+
+  #handle(node: Node): Attempt {
+    const { balancer: { now }, clock } = this.#routes
+    return {
+      number: this.#tried.length,
+      key: node.key,
+      deadline: () => clock.currentTimeMillisUnsafe() + this.#deadline - now(),
+      extend: () => {
+        const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#routes.maxTimeout, this.#timeout)
+        this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
+      },
+      commit: () => {
+        this.#committed = true
+      },
+      sent: () => {
+        this.#sent = true
+      }
+    }
+  }
+
+  #wait(node: Node, fiber: Fiber.Fiber<A, AttemptFailure<E>>): Effect.Effect<Routed<A>, RouteError<E>> {
+    const waiting = Effect.callback<Exit.Exit<A, AttemptFailure<E>> | undefined>((resume) => {
+      const timer = this.#fork(this.#untilDeadline(() => {
+        this.#expired = true
+        fiber.interruptUnsafe()
+        if (fiber.pollUnsafe() !== undefined) return
+        // It doesn't let itself be interrupted just now. The caller's deadline holds all the same.
+        Fiber.runIn(fiber, this.#routes.scope)
+        resume(Effect.undefined)
+      }))
+      fiber.addObserver((exit) => {
+        timer.interruptUnsafe()
+        resume(Effect.succeed(exit))
+      })
+    })
+    return Effect.matchCauseEffect(this.#restore(waiting), {
+      // Only the caller's interruption gets here.
+      onFailure: (cause) =>
+        Effect.flatMap(Fiber.interrupt(fiber), () => {
+          this.#routes.balancer.end(node, this.#latency(), "ignored")
+          return Effect.failCause(cause)
+        }),
+      onSuccess: (exit) => {
+        if (exit === undefined) {
+          const late = this.#latency()
+          // It is in flight until it really ends.
+          fiber.addObserver(() => this.#routes.balancer.end(node, this.#latency(), "failure"))
+          this.#routes.health.record(node.key, { _tag: "failure", latency: late, reason: "no answer in time" })
+          return this.#exceeded(node)
+        }
+        return this.#settle(node, exit) ?? this.run()
+      }
+    })
+  }
+
+  #untilDeadline(expire: () => void): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const left = this.#deadline - this.#routes.balancer.now()
+      // Timers know whole milliseconds; one that is cut short would be set again and again.
+      return left <= 0 ? Effect.sync(expire) : Effect.andThen(Effect.sleep(Math.ceil(left)), this.#untilDeadline(expire))
+    })
+  }
+
+  // The call's end, or nothing where it goes on with another attempt.
+  #settle(node: Node, exit: Exit.Exit<A, AttemptFailure<E>>): Effect.Effect<Routed<A>, RouteError<E>> | undefined {
+    const { attempts, balancer, health } = this.#routes
+    const ended = balancer.now()
+    const latency = ended - this.#began
+    if (Exit.isSuccess(exit)) {
+      balancer.end(node, latency, "success", ended)
+      health.record(node.key, { _tag: "success", latency })
+      return Exit.succeed(this.#routed(node, exit.value, ended))
+    }
+    if (this.#expired) {
+      balancer.end(node, latency, "failure", ended)
+      health.record(node.key, { _tag: "failure", latency, reason: "no answer in time" })
+      return this.#exceeded(node)
+    }
+    const error = Cause.hasDies(exit.cause) ? Result.fail(undefined) : Cause.findError(exit.cause)
+    if (Result.isFailure(error)) {
+      // A defect of ours, or an attempt that gave up by itself: no news of the instance.
+      balancer.end(node, latency, "ignored", ended)
+      return Effect.failCause(withoutErrors(exit.cause))
+    }
+    const failure = error.success
+    const outcome = failure.blame === "instance" ? "failure" : "ignored"
+    balancer.end(node, latency, outcome, ended)
+    health.record(node.key, { _tag: outcome, latency, reason: failure.reason })
+    this.#failure = failure
+    this.#failed.push({ instance: node.instance.id, phase: failure.phase, reason: failure.reason })
+    this.#began = ended
+    const most = this.#request.attempts ?? attempts
+    if (failure.blame === "caller") return this.#stop("the request is at fault, not the instance")
+    if (this.#committed) return this.#stop("part of the answer has been passed on")
+    if (failure.phase !== "notSent" && !this.#request.repeatable) return this.#stop("may have run and isn't repeatable")
+    if (this.#tried.length >= most) return this.#stop(most === 1 ? "1 attempt made" : `${most} attempts made`)
+    if (ended >= this.#deadline) return this.#stop("the deadline passed")
+    return undefined
+  }
+
+  #latency(): number {
+    return this.#routes.balancer.now() - this.#began
+  }
+
+  #stop(stopped: string): Effect.Effect<never, RouteError<E>> {
+    return Effect.fail(new CallFailed(nameOf(this.#request), this.#failure!, this.#failed, stopped))
+  }
+
+  #exceeded(node: Node): Effect.Effect<never, DeadlineExceeded> {
+    const phase: Phase = this.#sent ? "mayHaveRun" : "notSent"
+    const timeout = Math.round(this.#deadline - this.#started)
+    return Effect.fail(
+      new DeadlineExceeded({ name: nameOf(this.#request), timeout, phase, instance: node.instance.id })
+    )
+  }
+
+  #routed(node: Node, value: A, ended: number): Routed<A> {
+    const { balancer, clock, discovery } = this.#routes
+    const lastHeard = discovery.catalog().sources.get(node.source)?.lastHeard
+    return {
+      value,
+      routing: {
+        service: node.instance.service,
+        instance: node.instance.id,
+        source: node.source,
+        strategy: this.#request.strategy ?? balancer.strategy,
+        latency: ended - this.#started,
+        attempts: this.#tried.length,
+        failed: this.#failed,
+        alternatives: this.#alternatives,
+        discoveryAge: lastHeard === undefined ? 0 : Math.max(clock.currentTimeMillisUnsafe() - lastHeard, 0),
+        why: this.#why
+      }
+    }
+  }
+}
+
+const withoutErrors = <E>(cause: Cause.Cause<E>): Cause.Cause<never> =>
+  Cause.fromReasons(cause.reasons.filter((reason) => !Cause.isFailReason(reason)))

@@ -1,0 +1,277 @@
+import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type { Balancer, Node, Picker, StrategyName } from "../Balancer.ts"
+import { type Catalog, type CatalogEntry, staleSince } from "../Catalog.ts"
+import type { Discovery } from "../Discovery.ts"
+import type { Health, HealthStatus } from "../Health.ts"
+import * as Query from "../Query.ts"
+import type { Target } from "../Router.ts"
+import * as ServiceInstance from "../ServiceInstance.ts"
+import { pattern } from "./queryPredicates.ts"
+
+/**
+ * Nodes that are equally welcome: of one health tier and one priority.
+ *
+ * @internal
+ */
+export interface Group {
+  readonly nodes: ReadonlyArray<Node>
+  readonly picker: Picker
+  /** Why one of these is picked; the same for each, so it is written once. */
+  readonly why: string
+}
+
+/**
+ * What one kind of caller can be routed to, best group first.
+ *
+ * @internal
+ */
+export interface View {
+  readonly strategy: StrategyName
+  readonly tenant: string | undefined
+  version: number
+  groups: ReadonlyArray<Group>
+  /** Nodes in all groups. */
+  routable: number
+  /** Instances that match, routable or not, of those the tenant may see. */
+  visible: ReadonlyArray<Match>
+  pickers: Map<string, Picker>
+}
+
+interface Match {
+  readonly node: Node
+  readonly endpoint: string
+}
+
+// Tiers of health; the last is for panic alone. Draining and down are in none.
+const tiers: Readonly<Record<HealthStatus, 0 | 1 | 2 | undefined>> = {
+  healthy: 0,
+  degraded: 1,
+  unknown: 1,
+  unhealthy: 2,
+  draining: undefined,
+  down: undefined
+}
+
+// Views kept per target; only tenants make more than a handful.
+const viewsKept = 64
+
+// A query may ask for the score, which changes with every call: so often it is asked again, ms.
+const queryHolds = 1_000
+
+const everybody = "*"
+
+/**
+ * The candidates of one target, kept from call to call.
+ *
+ * **Details**: what matches is found again when the catalog changed in a way that concerns the target; who of them is
+ * routable when a status did. In between, a call compares a few numbers, whatever the number of instances.
+ *
+ * @internal
+ */
+export class Candidates {
+  readonly #target: Target
+  readonly #discovery: Discovery["Service"]
+  readonly #health: Health["Service"]
+  readonly #balancer: Balancer["Service"]
+  /** Why nothing can match: the query is wrong. */
+  readonly problem: string | undefined
+  readonly #query: ((subject: Query.QuerySubject) => boolean) | undefined
+  readonly #patterns: ReadonlyArray<(text: string) => boolean>
+  readonly #views = new Map<string, View>()
+  #catalog: Catalog | undefined
+  #catalogRevision = -1
+  #targetRevision = -1
+  #asked = -Infinity
+  #matches: ReadonlyArray<Match> = []
+  #services: ReadonlyArray<string> = []
+  #healthRevisions: ReadonlyArray<number> = []
+  // Whether any match is for some tenants only, and whether any two share an endpoint: mostly neither.
+  #restricted = false
+  #shared = false
+  #version = 0
+  #last: View | undefined
+
+  constructor(
+    target: Target,
+    discovery: Discovery["Service"],
+    health: Health["Service"],
+    balancer: Balancer["Service"]
+  ) {
+    this.#target = target
+    this.#discovery = discovery
+    this.#health = health
+    this.#balancer = balancer
+    this.#patterns = (target.capabilities ?? []).map(pattern)
+    if (target.query !== undefined) {
+      const compiled = Query.compile(target.query)
+      if (Result.isSuccess(compiled)) this.#query = compiled.success
+      else this.problem = compiled.failure.message
+    }
+  }
+
+  view(strategy: StrategyName, tenant: string | undefined): View {
+    this.#refresh()
+    const scope = this.#restricted ? tenant : undefined
+    let view = this.#last
+    if (view === undefined || view.strategy !== strategy || view.tenant !== scope) {
+      view = this.#named(strategy, scope)
+      this.#last = view
+    }
+    if (view.version !== this.#version) this.#group(view)
+    return view
+  }
+
+  #named(strategy: StrategyName, tenant: string | undefined): View {
+    const name = `${strategy} ${tenant ?? ""}`
+    const known = this.#views.get(name)
+    if (known !== undefined && known.tenant === tenant) return known
+    const view: View = { strategy, tenant, version: -1, groups: [], routable: 0, visible: [], pickers: new Map() }
+    if (this.#views.size >= viewsKept) {
+      for (const oldest of this.#views.keys()) {
+        this.#views.delete(oldest)
+        break
+      }
+    }
+    this.#views.set(name, view)
+    return view
+  }
+
+  #refresh(): void {
+    const catalog = this.#discovery.catalog()
+    const targetRevision = this.#target.revision === undefined ? 0 : this.#target.revision()
+    const asksAgain = this.#query !== undefined && this.#balancer.now() - this.#asked >= queryHolds
+    if (catalog !== this.#catalog || targetRevision !== this.#targetRevision || asksAgain) {
+      const revision = this.#revisionOf(catalog)
+      if (revision !== this.#catalogRevision || targetRevision !== this.#targetRevision || asksAgain) {
+        this.#match(catalog)
+        if (this.#query !== undefined) this.#asked = this.#balancer.now()
+        this.#catalogRevision = revision
+        this.#targetRevision = targetRevision
+        this.#healthRevisions = this.#services.map(this.#health.revision)
+        this.#version++
+      }
+      this.#catalog = catalog
+    }
+    const services = this.#services
+    for (let index = 0; index < services.length; index++) {
+      if (this.#health.revision(services[index]!) !== this.#healthRevisions[index]) {
+        this.#healthRevisions = services.map(this.#health.revision)
+        this.#version++
+        return
+      }
+    }
+  }
+
+  // Of a target that names its service, only changes of that service matter.
+  #revisionOf(catalog: Catalog): number {
+    const service = this.#target.service
+    if (service === undefined) return catalog.revision
+    const entries = HashMap.get(catalog.services, service)
+    return Option.isSome(entries) ? entries.value.revision : 0
+  }
+
+  #match(catalog: Catalog): void {
+    const { accepts, service } = this.#target
+    const found = service === undefined ? undefined : HashMap.get(catalog.services, service)
+    const entries = service === undefined
+      ? catalog.entries
+      : found !== undefined && Option.isSome(found)
+      ? found.value.entries
+      : undefined
+    const matches: Array<Match> = []
+    const services = new Set<string>()
+    const endpoints = new Set<string>()
+    this.#restricted = false
+    if (entries !== undefined) {
+      for (const entry of HashMap.values(entries)) {
+        if (!this.#offers(entry, catalog) || (accepts !== undefined && !accepts(entry))) continue
+        const endpoint = endpointOf(entry)
+        endpoints.add(endpoint)
+        services.add(entry.instance.service)
+        if (!entry.instance.tenants.includes(everybody)) this.#restricted = true
+        matches.push({ node: this.#balancer.node(entry.key, entry.instance), endpoint })
+      }
+    }
+    // A fixed order, so that round robin means something after a change.
+    matches.sort((left, right) => left.node.key < right.node.key ? -1 : left.node.key > right.node.key ? 1 : 0)
+    this.#matches = matches
+    this.#services = Array.from(services)
+    this.#shared = endpoints.size < matches.length
+  }
+
+  #offers(entry: CatalogEntry, catalog: Catalog): boolean {
+    if (this.problem !== undefined) return false
+    if (!this.#patterns.every((pattern) => entry.instance.capabilities.some(pattern))) return false
+    if (this.#query === undefined) return true
+    const { score, status } = this.#health.get(entry.key)
+    return this.#query({ entry, health: status, score, stale: Option.isSome(staleSince(catalog, entry)) })
+  }
+
+  #group(view: View): void {
+    const visible = this.#restricted
+      ? this.#matches.filter(({ node: { instance: { tenants } } }) =>
+        tenants.includes(everybody) || (view.tenant !== undefined && tenants.includes(view.tenant))
+      )
+      : this.#matches
+    const groups: Array<{ readonly tier: number; readonly priority: number; readonly nodes: Array<Node> }> = []
+    for (const { node } of this.#shared ? this.#oncePerEndpoint(visible) : visible) {
+      const tier = this.#tier(node)
+      if (tier === undefined) continue
+      const priority = node.instance.priority
+      const group = groups.find((group) => group.tier === tier && group.priority === priority)
+      if (group === undefined) groups.push({ tier, priority, nodes: [node] })
+      else group.nodes.push(node)
+    }
+    groups.sort((left, right) => left.tier - right.tier || left.priority - right.priority)
+    const panic = groups.length > 0 && groups[0]!.tier === 2
+    const used = panic ? groups : groups.filter((group) => group.tier < 2)
+    const pickers = new Map<string, Picker>()
+    const count = used.reduce((sum, group) => sum + group.nodes.length, 0)
+    view.groups = used.map((group): Group => {
+      const name = `${group.tier} ${group.priority}`
+      const picker = view.pickers.get(name) ?? this.#balancer.picker(view.strategy)
+      picker.update(group.nodes)
+      pickers.set(name, picker)
+      const of = group.nodes.length
+      const why = panic
+        ? `panic: none of ${count} is healthy`
+        : count === 1
+        ? "the only one"
+        : of === 1
+        ? `the best of ${count}`
+        : `${view.strategy} of ${of}`
+      return { nodes: group.nodes, picker, why }
+    })
+    view.pickers = pickers
+    view.routable = count
+    view.visible = visible
+    view.version = this.#version
+  }
+
+  #tier(node: Node): 0 | 1 | 2 | undefined {
+    return node.weight > 0 ? tiers[this.#health.status(node.key)] : undefined
+  }
+
+  // Two announcements of one endpoint are one place to go to: the one in better health speaks for it, else the first.
+  #oncePerEndpoint(matches: ReadonlyArray<Match>): ReadonlyArray<Match> {
+    const best = new Map<string, Match>()
+    for (const match of matches) {
+      const known = best.get(match.endpoint)
+      if (known === undefined || (this.#tier(match.node) ?? 3) < (this.#tier(known.node) ?? 3)) {
+        best.set(match.endpoint, match)
+      }
+    }
+    return Array.from(best.values())
+  }
+}
+
+const endpoints = new WeakMap<ServiceInstance.ServiceInstance, string>()
+
+// Records are immutable, so the text is made once for each.
+const endpointOf = ({ instance }: CatalogEntry): string => {
+  let key = endpoints.get(instance)
+  if (key === undefined) endpoints.set(instance, key = ServiceInstance.endpointKey(instance))
+  return key
+}

@@ -1,0 +1,16 @@
+/**
+ * Marsaglia's xorshift32: uniform in [0, 1) at the cost of three shifts. Good enough to spread load, and a run can be
+ * repeated from its seed.
+ *
+ * @internal
+ */
+export const xorshift = (seed: number): () => number => {
+  // Zero is the one state that it never leaves.
+  let state = (seed | 0) === 0 ? 0x9e3779b9 : seed | 0
+  return () => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) / 0x1_0000_0000
+  }
+}

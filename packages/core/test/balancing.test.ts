@@ -1,0 +1,350 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
+import * as Balancer from "../src/Balancer.ts"
+import { xorshift } from "../src/internal/xorshift.ts"
+import { instance, key } from "./fixtures/Fleet.ts"
+
+const names: ReadonlyArray<Balancer.StrategyName> = ["round-robin", "random", "least-requests", "p2c", "peak-ewma"]
+
+const nodes = (balancer: Balancer.Balancer["Service"], count: number, fields: Parameters<typeof instance>[1] = {}) =>
+  Array.from({ length: count }, (_, index) => balancer.node(key(`i${index}`), instance(`i${index}`, fields)))
+
+const picker = (
+  balancer: Balancer.Balancer["Service"],
+  strategy: Balancer.StrategyName,
+  list: ReadonlyArray<Balancer.Node>
+) => {
+  const made = balancer.picker(strategy)
+  made.update(list)
+  return made
+}
+
+/** How often each node is picked, when each call is over before the next begins and takes what `latency` says. */
+const shares = (
+  balancer: Balancer.Balancer["Service"],
+  made: Balancer.Picker,
+  picks: number,
+  latency: (node: Balancer.Node) => number = () => 10,
+  outcome: (node: Balancer.Node) => "success" | "failure" = () => "success"
+): Map<string, number> => {
+  const counts = new Map<string, number>()
+  for (let pick = 0; pick < picks; pick++) {
+    const node = made.pick()!
+    counts.set(node.instance.id, (counts.get(node.instance.id) ?? 0) + 1)
+    balancer.begin(node)
+    balancer.end(node, latency(node), outcome(node))
+  }
+  return counts
+}
+
+describe("every strategy", () => {
+  for (const strategy of names) {
+    describe(strategy, () => {
+      it.effect("picks nobody of none and the one of one", () =>
+        Effect.gen(function*() {
+          const balancer = yield* Balancer.make()
+          const made = balancer.picker(strategy)
+          assert.isUndefined(made.pick())
+          const [only] = nodes(balancer, 1)
+          made.update([only!])
+          assert.strictEqual(made.pick(), only)
+          made.update([])
+          assert.isUndefined(made.pick())
+        }))
+
+      it.effect("picks among the list, never above a cap, and somebody while one is free", () =>
+        Effect.gen(function*() {
+          const balancer = yield* Balancer.make()
+          fc.assert(fc.property(
+            fc.array(fc.record({ cap: fc.integer({ min: 1, max: 3 }), inFlight: fc.integer({ min: 0, max: 3 }) }), {
+              maxLength: 8
+            }),
+            (states) => {
+              const list = states.map(({ cap, inFlight }, index) => {
+                const node = balancer.node(
+                  key(`n${index}`),
+                  instance(`n${index}`, { limits: { maxConcurrency: cap } })
+                )
+                node.inFlight = Math.min(inFlight, cap)
+                return node
+              })
+              const made = picker(balancer, strategy, list)
+              const free = list.filter((node) => node.inFlight < node.maxConcurrency)
+              for (let pick = 0; pick < 20; pick++) {
+                const node = made.pick()
+                if (free.length === 0) assert.isUndefined(node)
+                else assert.include(free, node)
+              }
+            }
+          ))
+        }))
+
+      it.effect("gives no traffic to a weight of 0", () =>
+        Effect.gen(function*() {
+          const balancer = yield* Balancer.make()
+          const list = [...nodes(balancer, 3), balancer.node(key("zero"), instance("zero", { weight: 0 }))]
+          const made = picker(balancer, strategy, list)
+          assert.isUndefined(shares(balancer, made, 200).get("zero"))
+          made.update(list.slice(3))
+          assert.isUndefined(made.pick())
+        }))
+
+      it.effect("spreads evenly over equals", () =>
+        Effect.gen(function*() {
+          const balancer = yield* Balancer.make()
+          const made = picker(balancer, strategy, nodes(balancer, 5))
+          const counts = shares(balancer, made, 20_000)
+          for (const count of counts.values()) assert.closeTo(count, 4_000, 400)
+          assert.strictEqual(counts.size, 5)
+        }))
+
+      it.effect("starts anywhere, so that fresh gateways don't march in step", () =>
+        Effect.gen(function*() {
+          const first = new Set<string>()
+          for (let gateway = 0; gateway < 50; gateway++) {
+            const balancer = yield* Balancer.make()
+            first.add(picker(balancer, strategy, nodes(balancer, 10)).pick()!.instance.id)
+          }
+          assert.isAtLeast(first.size, 5)
+        }))
+
+      it.effect("keeps the figures of nodes through a change of the list", () =>
+        Effect.gen(function*() {
+          const balancer = yield* Balancer.make()
+          const list = nodes(balancer, 3)
+          const made = picker(balancer, strategy, list)
+          balancer.begin(list[0]!)
+          balancer.begin(list[0]!)
+          made.update(list.slice(1))
+          made.update([balancer.node(key("i0"), instance("i0", { weight: 2 })), ...list.slice(1)])
+          assert.strictEqual(balancer.node(key("i0"), instance("i0")), list[0])
+          assert.strictEqual(list[0]!.inFlight, 2)
+          assert.strictEqual(list[0]!.picks, 2)
+        }))
+    })
+  }
+})
+
+describe("round-robin", () => {
+  it.effect("goes on with the next node, not the next position, whatever comes and goes", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      fc.assert(fc.property(
+        fc.array(fc.uniqueArray(fc.integer({ min: 0, max: 7 }), { minLength: 1 }), { minLength: 1, maxLength: 10 }),
+        fc.integer({ min: 0, max: 10 }),
+        (lists, between) => {
+          const all = nodes(balancer, 8)
+          const made = balancer.picker("round-robin")
+          let before: ReadonlyArray<Balancer.Node> = []
+          let last: Balancer.Node | undefined
+          for (const list of lists) {
+            const now = list.toSorted((a, b) => a - b).map((index) => all[index]!)
+            made.update(now)
+            const picked = made.pick()!
+            if (last !== undefined) {
+              // The first of those that were to come next and are still there.
+              const at = before.indexOf(last)
+              const order = [...before.slice(at + 1), ...before.slice(0, at + 1)]
+              const expected = order.find((node) => now.includes(node))
+              if (expected !== undefined) assert.strictEqual(picked, expected)
+            }
+            last = picked
+            for (let pick = 0; pick < between; pick++) last = made.pick()!
+            before = now
+          }
+        }
+      ))
+    }))
+})
+
+describe("least-requests", () => {
+  it.effect("picks the fewest in flight, relative to the weight", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      fc.assert(fc.property(
+        fc.array(fc.record({ weight: fc.integer({ min: 1, max: 3 }), inFlight: fc.integer({ min: 0, max: 9 }) }), {
+          minLength: 1,
+          maxLength: 40
+        }),
+        (states) => {
+          const list = states.map(({ inFlight, weight }, index) => {
+            const node = balancer.node(key(`n${index}`), instance(`n${index}`, { weight }))
+            node.inFlight = inFlight
+            return node
+          })
+          const equal = states.every(({ weight }) => weight === states[0]!.weight)
+          const load = (node: Balancer.Node) => equal ? node.inFlight : (node.inFlight + 1) / node.weight
+          const picked = picker(balancer, "least-requests", list).pick()!
+          assert.strictEqual(load(picked), Math.min(...list.map(load)))
+        }
+      ))
+    }))
+})
+
+describe("p2c", () => {
+  it.effect("draws two different nodes, so of two the busier one is never picked", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const [busy, idle] = nodes(balancer, 2)
+      busy!.inFlight = 1
+      const made = picker(balancer, "p2c", [busy!, idle!])
+      for (let pick = 0; pick < 1_000; pick++) assert.strictEqual(made.pick(), idle)
+    }))
+
+  it.effect("gives a weight its share under load", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const light = balancer.node(key("light"), instance("light", { weight: 1 }))
+      const heavy = balancer.node(key("heavy"), instance("heavy", { weight: 3 }))
+      const made = picker(balancer, "p2c", [light, heavy])
+      for (let pick = 0; pick < 400; pick++) balancer.begin(made.pick()!)
+      assert.closeTo(heavy.inFlight, 300, 5)
+    }))
+})
+
+describe("peak-ewma", () => {
+  it.effect("tries an unprobed node at most once before it hears of it", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const list = nodes(balancer, 3)
+      const made = picker(balancer, "peak-ewma", list)
+      for (const node of list.slice(1)) {
+        balancer.begin(node)
+        balancer.end(node, 10, "success")
+      }
+      const before = list[0]!.picks
+      for (let pick = 0; pick < 200; pick++) {
+        const node = made.pick()!
+        balancer.begin(node)
+        if (node !== list[0]) balancer.end(node, 10, "success")
+      }
+      assert.strictEqual(list[0]!.picks - before, 1)
+    }))
+
+  it.effect("gives a node that takes twice as long about half as much", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const list = nodes(balancer, 10)
+      const latency = (node: Balancer.Node) => node === list[0] ? 20 : 10
+      const made = picker(balancer, "peak-ewma", list)
+      // One call a millisecond, so that calls overlap: a slow node has more in flight.
+      const running: Array<{ readonly node: Balancer.Node; readonly until: number }> = []
+      for (let at = 0; at < 20_000; at++) {
+        for (let index = running.length - 1; index >= 0; index--) {
+          const { node, until } = running[index]!
+          if (until > at) continue
+          balancer.end(node, latency(node), "success")
+          running.splice(index, 1)
+        }
+        for (let call = 0; call < 4; call++) {
+          const node = made.pick()!
+          balancer.begin(node)
+          running.push({ node, until: at + latency(node) })
+        }
+        yield* TestClock.adjust(1)
+      }
+      const fair = list.slice(1).reduce((sum, node) => sum + node.picks, 0) / 9
+      assert.isBelow(list[0]!.picks / fair, 0.65)
+      assert.isAbove(list[0]!.picks / fair, 0.25)
+    }))
+
+  it.effect("sends less than its share to a node that fails fast", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const list = nodes(balancer, 4)
+      const made = picker(balancer, "peak-ewma", list)
+      for (let second = 0; second < 60; second++) {
+        shares(
+          balancer,
+          made,
+          100,
+          (node) => node === list[0] ? 1 : 50,
+          (node) => node === list[0] ? "failure" : "success"
+        )
+        yield* TestClock.adjust("1 second")
+      }
+      // 6,000 calls, of which a fair share is 1,500; one forced pick in 3 s is 20.
+      assert.isBelow(list[0]!.picks, 40)
+      assert.isAtLeast(list[0]!.picks, 15)
+    }))
+
+  it.effect("tries a node that was bad again within 3 s, and comes back to it", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const list = nodes(balancer, 3)
+      const made = picker(balancer, "peak-ewma", list)
+      for (const node of list) {
+        balancer.begin(node)
+        balancer.end(node, 10, node === list[0] ? "failure" : "success")
+      }
+      assert.isUndefined(shares(balancer, made, 300).get("i0"))
+      yield* TestClock.adjust("3100 millis")
+      const soon = shares(balancer, made, 100).get("i0") ?? 0
+      assert.isAtLeast(soon, 1)
+      for (let second = 0; second < 90; second++) {
+        shares(balancer, made, 100)
+        yield* TestClock.adjust("1 second")
+      }
+      assert.closeTo(shares(balancer, made, 3_000).get("i0") ?? 0, 1_000, 200)
+    }))
+
+  it.effect("doesn't force the worse of two again and again where calls are rare", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const [slow, fast] = nodes(balancer, 2)
+      const made = picker(balancer, "peak-ewma", [slow!, fast!])
+      for (let call = 0; call < 100; call++) {
+        shares(balancer, made, 1, (node) => node === slow ? 60_000 : 10)
+        yield* TestClock.adjust("5 seconds")
+      }
+      assert.isBelow(slow!.picks, 25)
+    }))
+
+  it.effect("hears nothing good of an attempt that was given up", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const [node] = nodes(balancer, 1)
+      balancer.begin(node!)
+      balancer.end(node!, 100, "success")
+      balancer.begin(node!)
+      balancer.end(node!, 1, "ignored")
+      assert.strictEqual(node!.latency, 100)
+      balancer.begin(node!)
+      balancer.end(node!, 900, "ignored")
+      assert.strictEqual(node!.latency, 900)
+    }))
+})
+
+describe("nodes", () => {
+  it.effect("are forgotten once they are gone and idle, and not before", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const [node] = nodes(balancer, 1)
+      balancer.begin(node!)
+      balancer.forget(node!.key)
+      assert.strictEqual(balancer.node(node!.key, node!.instance), node, "still in flight")
+      balancer.forget(node!.key)
+      balancer.end(node!, 1, "success")
+      assert.notStrictEqual(balancer.node(node!.key, node!.instance), node, "forgotten with its last attempt")
+      const [other] = nodes(balancer, 1)
+      balancer.forget(other!.key)
+      assert.notStrictEqual(balancer.node(other!.key, other!.instance), other)
+    }))
+})
+
+describe("randomness", () => {
+  it("is uniform and repeats with its seed", () => {
+    const [one, same] = [xorshift(7), xorshift(7)]
+    const buckets = Array.from({ length: 10 }, () => 0)
+    for (let draw = 0; draw < 100_000; draw++) {
+      const value = one()
+      assert.strictEqual(value, same())
+      assert.isTrue(value >= 0 && value < 1)
+      buckets[Math.floor(value * 10)]!++
+    }
+    for (const count of buckets) assert.closeTo(count, 10_000, 400)
+    assert.notStrictEqual(xorshift(0)(), 0)
+  })
+})

@@ -1,0 +1,2 @@
+export * as Etcd from "./Etcd.ts"
+export * as EtcdRegistry from "./EtcdRegistry.ts"

@@ -1,0 +1,454 @@
+/**
+ * The configuration file: `portolan.yaml` or `portolan.json`.
+ *
+ * **Mental model**: text goes in, a value or the list of *all* mistakes comes out, each with path, line and column. Every
+ * key has a default, so the empty file is a configuration. `${NAME}` and `${NAME:-default}` stand for environment
+ * variables, anywhere in a text; `$${` is a plain `${`.
+ *
+ * **Details**: the options of a registry belong to its adapter, which this package doesn't know. The program that knows
+ * the adapters hands in a descriptor for each.
+ *
+ * @since 0.1.0
+ */
+import type { StrategyName } from "@portolan/core/Balancer"
+import type { HealthOptions } from "@portolan/core/Health"
+import type { Registry, RegistryError } from "@portolan/core/Registry"
+import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import type * as Scope from "effect/Scope"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import type { Finding, Lookup, Path as DocumentPath, PositionedDocument } from "./internal/document.ts"
+import { read } from "./internal/document.ts"
+import { words } from "./internal/outline.ts"
+import { bytesOf, Document, RegistryEntry } from "./internal/schema.ts"
+import { nearest } from "./internal/suggest.ts"
+import * as ServerEntry from "./ServerEntry.ts"
+
+/**
+ * What a registry is opened with, beside its adapter's options.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenContext {
+  readonly name: string | undefined
+  readonly trust: "full" | "limited" | undefined
+  /** Directory of the configuration file: where relative paths start. */
+  readonly directory: string
+}
+
+/**
+ * Opens a registry for the life of the scope.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Open = (context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
+
+/**
+ * What the configuration must know of an adapter.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Adapter {
+  readonly type: string
+  /** Schema of the options, for checks, suggestions and the JSON Schema. */
+  readonly options: Schema.Top
+  readonly decode: (input: unknown) => Result.Result<Open, Schema.SchemaError>
+}
+
+/**
+ * Makes the descriptor of an adapter.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const adapter = <S extends Schema.Top & { readonly DecodingServices: never }>(descriptor: {
+  readonly type: string
+  readonly options: S
+  readonly open: (options: S["Type"], context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
+}): Adapter => {
+  const decode = Schema.decodeUnknownResult(descriptor.options, strict)
+  return {
+    type: descriptor.type,
+    options: descriptor.options,
+    decode: (input) => Result.map(decode(input), (options): Open => (context) => descriptor.open(options, context))
+  }
+}
+
+/**
+ * A configured registry.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConfiguredRegistry {
+  readonly type: string
+  readonly name: string | undefined
+  readonly trust: "full" | "limited" | undefined
+  readonly open: Effect.Effect<Registry, RegistryError, Scope.Scope>
+}
+
+/**
+ * Settings of the listener and of the names it shows, with all defaults filled in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GatewaySettings {
+  readonly host: string
+  readonly port: number
+  readonly publicUrl: string | undefined
+  readonly naming: "prefix" | "conflict" | "none"
+  readonly separator: string
+  readonly sessionKey: string | undefined
+  readonly pageSize: number
+  /** Bytes. */
+  readonly bodyLimit: number
+  readonly allowedHosts: ReadonlyArray<string>
+  readonly allowedOrigins: ReadonlyArray<string>
+  readonly shutdownTimeout: Duration.Duration
+}
+
+/**
+ * A configuration without mistakes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Configuration {
+  readonly gateway: GatewaySettings
+  readonly registries: ReadonlyArray<ConfiguredRegistry>
+  /** The servers of `mcpServers` and `servers`. */
+  readonly servers: ReadonlyArray<ServiceInstance>
+  readonly health: HealthOptions
+  readonly balancing: { readonly strategy?: StrategyName | undefined }
+}
+
+/**
+ * One mistake and its place; lines and columns count from 1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Mistake {
+  /** `gateway.port`, `registries[1].url`; empty for the file as a whole. */
+  readonly path: string
+  readonly line: number
+  readonly column: number
+  readonly message: string
+}
+
+/**
+ * Error raised when a configuration has mistakes: all of them, in the order of the file.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ConfigurationError extends Schema.TaggedError<ConfigurationError>()("ConfigurationError", {
+  file: Schema.String,
+  mistakes: Schema.Array(
+    Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
+  )
+}) {
+  override get message(): string {
+    return this.mistakes
+      .map(({ column, line, message, path }) => `${this.file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`)
+      .join("\n")
+  }
+}
+
+/**
+ * What reading a configuration needs of the outside.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ParseOptions {
+  /** Name of the file in mistakes. Default `portolan.yaml`. */
+  readonly file?: string | undefined
+  /** Where relative paths start. Default: the working directory. */
+  readonly directory?: string | undefined
+  readonly adapters: ReadonlyArray<Adapter>
+  /** Default `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
+}
+
+const strict = { errors: "all", onExcessProperty: "error" } as const
+
+const readFile = (path: string): Result.Result<string, string> =>
+  Result.try({
+    try: () => Fs.readFileSync(path, "utf8"),
+    catch: (cause) => `can't read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`
+  })
+
+/** Environment variables, and the few other names that editors substitute in their files. */
+const lookupIn = (env: Readonly<Record<string, string | undefined>>, directory: string): Lookup => (expression) => {
+  if (expression === "userHome") return { value: Os.homedir() }
+  if (expression === "workspaceFolder") return { value: directory }
+  if (expression.startsWith("input:")) {
+    return { problem: `\${${expression}}: a gateway asks nobody; put the value into an environment variable: \${NAME}` }
+  }
+  const [, name, fallback] = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(expression) ?? []
+  if (name === undefined) {
+    return { problem: `\${${expression}}: expected \${NAME} or \${NAME:-default}; write $\${ for a plain \${` }
+  }
+  const value = env[name]
+  if (value !== undefined && (value !== "" || fallback === undefined)) return { value }
+  return fallback === undefined
+    ? { problem: `environment variable ${name} is not set; set it or give a default: \${${name}:-default}` }
+    : { value: fallback }
+}
+
+const unknownKey = "unknown key"
+const formatter = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) =>
+    issue._tag === "UnexpectedKey" ? unknownKey : issue._tag === "MissingKey" ? "missing" : SchemaIssue.defaultLeafHook(issue)
+})
+
+const hint = (written: string, known: ReadonlyArray<string>): string => {
+  const meant = nearest(written, known)
+  return meant === undefined ? "" : `; did you mean "${meant}"?`
+}
+
+const valueAt = (root: unknown, path: DocumentPath): unknown =>
+  path.reduce<unknown>((value, key) => typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined, root)
+
+/** Findings of a schema about the part of the document at `prefix`. */
+const explain = (
+  document: PositionedDocument,
+  schema: Schema.Top,
+  error: Schema.SchemaError,
+  prefix: DocumentPath,
+  root: unknown
+): ReadonlyArray<Finding> =>
+  formatter(error.issue).issues.map((issue) => {
+    const inner = (issue.path ?? []).map((key) => typeof key === "number" ? key : String(key))
+    const path = [...prefix, ...inner]
+    if (issue.message === unknownKey) {
+      const known = words(schema, inner.slice(0, -1))
+      const suggestion = hint(String(inner.at(-1)), known)
+      const list = suggestion === "" && known.length > 0 ? `; expected one of ${known.join(", ")}` : ""
+      return { path, ...document.keyAt(path), message: `${unknownKey}${suggestion}${list}` }
+    }
+    const message = issue.message.replace(/\s+/g, " ").replace(/^[EM]/, (letter) => letter.toLowerCase())
+    const written = valueAt(root, path)
+    const suggestion = typeof written === "string" ? hint(written, words(schema, inner)) : ""
+    return { path, ...document.valueAt(path), message: `${message}${suggestion}` }
+  })
+
+/** A copy of the value in which the texts at these paths are read again as numbers or booleans. */
+const reread = (document: PositionedDocument, root: unknown, findings: ReadonlyArray<Finding>): unknown => {
+  const copy = structuredClone(root)
+  let changed = false
+  for (const { path } of findings) {
+    const value = document.reread(path)
+    const holder = valueAt(copy, path.slice(0, -1))
+    const key = path.at(-1)
+    if (value === undefined || key === undefined || typeof holder !== "object" || holder === null) continue
+    changed = Reflect.set(holder, key, value) || changed
+  }
+  return changed ? copy : root
+}
+
+const decodeDocument = Schema.decodeUnknownResult(Document, strict)
+const decodeServer = Schema.decodeUnknownResult(ServerEntry.ServerEntry, strict)
+const decodeEntry = Schema.decodeUnknownResult(RegistryEntry, { errors: "all" })
+
+const durationOf = (text: string): Duration.Duration => {
+  const [, amount = "0", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
+  const scale = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 1
+  return Duration.millis(Number(amount) * scale)
+}
+
+const samePath = (a: DocumentPath, b: DocumentPath): boolean =>
+  a.length === b.length && a.every((key, index) => key === b[index])
+
+const showPath = (path: DocumentPath): string =>
+  path.map((key, index) => typeof key === "number" ? `[${key}]` : index === 0 ? key : `.${key}`).join("")
+
+/**
+ * Reads the text of a configuration.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const parse = (text: string, options: ParseOptions): Result.Result<Configuration, ConfigurationError> => {
+  const directory = options.directory ?? process.cwd()
+  const document = read(text, lookupIn(options.env ?? process.env, directory))
+  const findings: Array<Finding> = [...document.findings]
+  const fail = () =>
+    Result.fail(
+      new ConfigurationError({
+        file: options.file ?? "portolan.yaml",
+        // What has no value because of one mistake is not told as a second one.
+        mistakes: findings
+          .filter((finding, index) =>
+            findings.findIndex((first) =>
+              samePath(first.path, finding.path) && (first === finding || first.message === finding.message || document.findings.includes(first))
+            ) === index || document.findings.includes(finding)
+          )
+          .toSorted((a, b) => a.line - b.line || a.column - b.column)
+          .map(({ column, line, message, path }) => ({ path: showPath(path), line, column, message }))
+      })
+    )
+  if (findings.some((finding) => finding.path.length === 0)) return fail()
+
+  let root = document.value
+  let decoded = decodeDocument(root)
+  if (Result.isFailure(decoded)) {
+    root = reread(document, root, explain(document, Document, decoded.failure, [], root))
+    decoded = decodeDocument(root)
+  }
+  if (Result.isFailure(decoded)) findings.push(...explain(document, Document, decoded.failure, [], root))
+
+  // The registries and servers are looked at even if the rest has mistakes: all are told at once.
+  const registries: Array<ConfiguredRegistry> = []
+  const entries = valueAt(root, ["registries"])
+  if (Array.isArray(entries)) {
+    entries.forEach((entry: unknown, index) => {
+      const result = readRegistry(document, root, entry, ["registries", index], options.adapters)
+      if (Result.isFailure(result)) findings.push(...result.failure)
+      else {
+        const { name, open, trust, type } = result.success
+        registries.push({ type, name, trust, open: Effect.suspend(() => open({ name, trust, directory })) })
+      }
+    })
+  }
+  registries.forEach(({ name }, index) => {
+    if (name === undefined || registries.findIndex((other) => other.name === name) === index) return
+    const path = ["registries", index, "name"]
+    findings.push({ path, ...document.valueAt(path), message: `another registry is called ${name}` })
+  })
+  const servers: Array<ServiceInstance> = []
+  for (const section of ["mcpServers", "servers"] as const) {
+    for (const [key, value] of Object.entries(Object(valueAt(root, [section])))) {
+      const entry = decodeServer(value)
+      if (Result.isFailure(entry) || entry.success.disabled === true) continue
+      const made = ServerEntry.toInstance(key, entry.success, { directory, readFile })
+      if (Result.isFailure(made)) {
+        for (const { message, path } of made.failure) {
+          const full = [section, key, ...path]
+          findings.push({ path: full, ...(path.length === 0 ? document.keyAt(full) : document.valueAt(full)), message })
+        }
+        continue
+      }
+      if (servers.some((server) => server.id === key)) {
+        findings.push({ path: [section, key], ...document.keyAt([section, key]), message: "stands in mcpServers too" })
+      }
+      servers.push(made.success)
+    }
+  }
+  if (Result.isFailure(decoded) || findings.length > 0) return fail()
+
+  const { balancing, gateway, health } = decoded.success
+  const duration = (text: string | undefined) => text === undefined ? undefined : durationOf(text)
+  return Result.succeed({
+    gateway: {
+      ...gateway,
+      publicUrl: gateway.publicUrl,
+      sessionKey: gateway.sessionKey,
+      bodyLimit: bytesOf(gateway.bodyLimit),
+      shutdownTimeout: durationOf(gateway.shutdownTimeout)
+    },
+    registries,
+    servers,
+    health: {
+      ...health,
+      interval: duration(health.interval),
+      unhealthyInterval: duration(health.unhealthyInterval),
+      timeout: duration(health.timeout)
+    },
+    balancing
+  })
+}
+
+const readRegistry = (
+  document: PositionedDocument,
+  root: unknown,
+  entry: unknown,
+  path: DocumentPath,
+  adapters: ReadonlyArray<Adapter>
+): Result.Result<{ type: string; name: string | undefined; trust: "full" | "limited" | undefined; open: Open }, ReadonlyArray<Finding>> => {
+  const common = decodeEntry(entry)
+  if (Result.isFailure(common)) return Result.fail(explain(document, RegistryEntry, common.failure, path, root))
+  const { name, trust, type } = common.success
+  const known = adapters.map((candidate) => candidate.type)
+  const found = adapters.find((candidate) => candidate.type === type)
+  if (found === undefined) {
+    const where = [...path, "type"]
+    return Result.fail([
+      { path: where, ...document.valueAt(where), message: `expected one of ${known.join(", ")}${hint(type, known)}` }
+    ])
+  }
+  const own = (whole: unknown): unknown => {
+    const { name: _name, trust: _trust, type: _type, ...rest } = Object(valueAt(whole, path))
+    return rest
+  }
+  let decoded = found.decode(own(root))
+  if (Result.isFailure(decoded)) {
+    decoded = found.decode(own(reread(document, root, explain(document, found.options, decoded.failure, path, root))))
+  }
+  return Result.mapBoth(decoded, {
+    onFailure: (error) => explain(document, found.options, error, path, root),
+    onSuccess: (open) => ({ type, name, trust, open })
+  })
+}
+
+/**
+ * Reads a configuration file.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const load = (
+  path: string,
+  options: Pick<ParseOptions, "adapters" | "env">
+): Effect.Effect<Configuration, ConfigurationError> =>
+  Effect.suspend(() => {
+    const text = readFile(path)
+    if (Result.isFailure(text)) {
+      return Effect.fail(
+        new ConfigurationError({ file: path, mistakes: [{ path: "", line: 1, column: 1, message: text.failure }] })
+      )
+    }
+    return Effect.fromResult(parse(text.success, { ...options, file: path, directory: Path.dirname(Path.resolve(path)) }))
+  })
+
+/**
+ * Makes the JSON Schema of the configuration file, with the options of these adapters.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const jsonSchema = (adapters: ReadonlyArray<Adapter>): Record<string, unknown> => {
+  const generate = (schema: Schema.Top) => Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" })
+  const document = generate(Document)
+  const common = generate(RegistryEntry).schema
+  const definitions: Record<string, unknown> = { ...document.definitions }
+  const entries = adapters.map(({ options, type }) => {
+    const own = generate(options)
+    Object.assign(definitions, own.definitions)
+    return {
+      type: "object",
+      properties: { ...Object(common["properties"]), type: { const: type }, ...Object(own.schema["properties"]) },
+      required: ["type", ...Array.isArray(own.schema["required"]) ? own.schema["required"] : []],
+      additionalProperties: false
+    }
+  })
+  const properties = Object(document.schema["properties"])
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Portolan configuration",
+    ...document.schema,
+    properties: { ...properties, registries: { ...Object(properties["registries"]), items: { oneOf: entries } } },
+    ...(Object.keys(definitions).length === 0 ? {} : { $defs: definitions })
+  }
+}

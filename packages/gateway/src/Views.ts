@@ -1,0 +1,326 @@
+/**
+ * What the REST API says of services, instances, tools and sources: plain values without secrets.
+ *
+ * @since 0.1.0
+ */
+import * as Catalog from "@portolan/core/Catalog"
+import { Discovery } from "@portolan/core/Discovery"
+import { Health, type InstanceHealth } from "@portolan/core/Health"
+import { type Offer, ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
+import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { redact } from "./internal/redact.ts"
+
+const Rest = Schema.Record(Schema.String, Schema.Unknown)
+const Time = Schema.String.annotate({ description: "ISO 8601" })
+
+/**
+ * Health of an instance.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HealthView = Schema.Struct({
+  status: Schema.Literals(["healthy", "degraded", "unhealthy", "draining", "down", "unknown"]),
+  score: Schema.Finite,
+  reason: Schema.String,
+  changedAt: Time
+})
+
+/**
+ * An announced instance: its record, where it was announced, and how it is.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const InstanceView = Schema.StructWithRest(
+  Schema.Struct({
+    id: Schema.String,
+    service: Schema.String,
+    source: Schema.String,
+    alsoIn: Schema.Array(Schema.String),
+    health: HealthView,
+    /** Whether its source is lost, so that this is its last known state. */
+    stale: Schema.Boolean,
+    /** The connection to it, where it is an MCP server. */
+    upstream: Schema.optionalKey(Schema.Struct({
+      state: Schema.Literals(["idle", "connecting", "connected", "failed"]),
+      since: Time,
+      error: Schema.optionalKey(Schema.String),
+      protocolVersion: Schema.optionalKey(Schema.String),
+      server: Schema.optionalKey(Rest)
+    }))
+  }),
+  [Rest]
+).annotate({ identifier: "Instance" })
+export type InstanceView = typeof InstanceView.Type
+
+/**
+ * A service: the instances of one name.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceView = Schema.Struct({
+  name: Schema.String,
+  kind: Schema.String,
+  versions: Schema.Array(Schema.String),
+  instances: Schema.Int,
+  /** Instances that calls may go to. */
+  available: Schema.Int,
+  tools: Schema.Int,
+  capabilities: Schema.Array(Schema.String),
+  tags: Schema.Array(Schema.String),
+  sources: Schema.Array(Schema.String)
+}).annotate({ identifier: "Service" })
+export type ServiceView = typeof ServiceView.Type
+
+/**
+ * A service with its instances.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceDetail = Schema.Struct({ ...ServiceView.fields, instances: Schema.Array(InstanceView) })
+  .annotate({ identifier: "ServiceDetail" })
+
+/**
+ * A tool under its public name, with the definition that its servers gave.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ToolView = Schema.StructWithRest(
+  Schema.Struct({
+    name: Schema.String,
+    service: Schema.String,
+    instances: Schema.Array(Schema.String),
+    readOnly: Schema.Boolean,
+    /** Whether a call that may have run may be sent again. */
+    repeatable: Schema.Boolean
+  }),
+  [Rest]
+).annotate({ identifier: "Tool" })
+export type ToolView = typeof ToolView.Type
+
+/**
+ * A registry and the state of its session.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const SourceView = Schema.Struct({
+  name: Schema.String,
+  type: Schema.String,
+  state: Schema.Literals(["connecting", "connected", "stale"]),
+  since: Time,
+  lastHeard: Schema.optionalKey(Time),
+  instances: Schema.Int,
+  rejected: Schema.Array(Schema.Struct({ id: Schema.String, reason: Schema.String })),
+  reconnects: Schema.Int,
+  held: Schema.Int,
+  error: Schema.optionalKey(Schema.String)
+}).annotate({ identifier: "Source" })
+export type SourceView = typeof SourceView.Type
+
+/**
+ * Everything that `portolan status` tells.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const StatusView = Schema.Struct({
+  version: Schema.String,
+  ready: Schema.Boolean,
+  sources: Schema.Array(SourceView),
+  services: Schema.Int,
+  instances: Schema.Int,
+  tools: Schema.Int,
+  resources: Schema.Int,
+  prompts: Schema.Int,
+  /** Instances that can't be reached or listed, and why. */
+  problems: Schema.Array(Schema.Struct({ instance: Schema.String, service: Schema.String, source: Schema.String, reason: Schema.String })),
+  /** Names that could not be had. */
+  collisions: Schema.Array(Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, winner: Schema.String }))
+}).annotate({ identifier: "Status" })
+export type StatusView = typeof StatusView.Type
+
+const iso = (time: number): string => new Date(time).toISOString()
+
+const byText = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
+
+const distinct = (texts: Iterable<string>): ReadonlyArray<string> => Array.from(new Set(texts)).sort(byText)
+
+const isRoutable = (status: InstanceHealth["status"]): boolean =>
+  status === "healthy" || status === "degraded" || status === "unknown"
+
+/**
+ * Service that makes the views. All of it is plain reading of what is in memory.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Views extends Context.Service<Views, {
+  /** Entries in the order of lists: service, id, source. */
+  readonly entries: () => ReadonlyArray<Catalog.CatalogEntry>
+  readonly instance: (entry: Catalog.CatalogEntry) => InstanceView
+  readonly services: () => ReadonlyArray<ServiceView>
+  readonly service: (name: string) => typeof ServiceDetail.Type | undefined
+  readonly tools: () => ReadonlyArray<ToolView>
+  readonly sources: () => ReadonlyArray<SourceView>
+  readonly status: () => Omit<StatusView, "version" | "ready">
+}>()("@portolan/gateway/Views") {
+  static readonly layer: Layer.Layer<Views, never, Discovery | Health | ToolCatalog | Upstreams> = Layer.effect(
+    Views,
+    Effect.gen(function*() {
+      const discovery = yield* Discovery
+      const health = yield* Health
+      const tools = yield* ToolCatalog
+      const upstreams = yield* Upstreams
+
+      const order = (a: Catalog.CatalogEntry, b: Catalog.CatalogEntry) =>
+        byText(a.instance.service, b.instance.service) || byText(a.instance.id, b.instance.id) || byText(a.source, b.source)
+
+      const entries = () => Array.from(HashMap.values(discovery.catalog().entries)).sort(order)
+
+      const instance = (entry: Catalog.CatalogEntry): InstanceView => {
+        const { changedAt, reason, score, status } = health.get(entry.key)
+        const upstream = upstreams.get(entry.key)?.state()
+        return {
+          ...redact(entry.instance),
+          id: entry.instance.id,
+          service: entry.instance.service,
+          source: entry.source,
+          alsoIn: entry.alsoIn,
+          firstSeen: iso(entry.firstSeen),
+          health: { status, score, reason, changedAt: iso(changedAt) },
+          stale: Option.isSome(Catalog.staleSince(discovery.catalog(), entry)),
+          ...(upstream === undefined ? {} : {
+            upstream: {
+              state: upstream._tag,
+              since: iso(upstream.since),
+              ...(upstream.lastError === undefined || upstream._tag === "connected" ? {} : { error: upstream.lastError }),
+              ...(upstream.profile === undefined ? {} : {
+                protocolVersion: upstream.profile.protocolVersion,
+                server: upstream.profile.serverInfo
+              })
+            }
+          })
+        }
+      }
+
+      const offersByService = () => Map.groupBy(tools.list("tools"), (offer) => offer.service)
+
+      const summary = (
+        name: string,
+        members: ReadonlyArray<Catalog.CatalogEntry>,
+        offers: ReadonlyArray<Offer>
+      ): ServiceView => ({
+        name,
+        kind: members[0]?.instance.kind ?? "mcp-server",
+        versions: distinct(members.map((entry) => versionOf(entry))),
+        instances: members.length,
+        available: members.filter((entry) => isRoutable(health.status(entry.key))).length,
+        tools: offers.length,
+        capabilities: distinct(members.flatMap((entry) => entry.instance.capabilities)),
+        tags: distinct(members.flatMap((entry) => entry.instance.tags)),
+        sources: distinct(members.map((entry) => entry.source))
+      })
+
+      // A record without a version has this one; then what the server says of itself tells more.
+      const versionOf = (entry: Catalog.CatalogEntry): string => {
+        const announced = entry.instance.version
+        const said = upstreams.get(entry.key)?.state().profile?.serverInfo["version"]
+        return announced === "0.0.0" && typeof said === "string" ? said : announced
+      }
+
+      const services = () => {
+        const offers = offersByService()
+        return Array.from(HashMap.values(discovery.catalog().services))
+          .filter((service) => HashMap.size(service.entries) > 0)
+          .map((service) =>
+            summary(service.service, Array.from(HashMap.values(service.entries)), offers.get(service.service) ?? [])
+          )
+          .sort((a, b) => byText(a.name, b.name))
+      }
+
+      const service = (name: string) => {
+        const found = Option.getOrUndefined(HashMap.get(discovery.catalog().services, name))
+        if (found === undefined || HashMap.size(found.entries) === 0) return undefined
+        const members = Array.from(HashMap.values(found.entries)).sort(order)
+        return { ...summary(name, members, offersByService().get(name) ?? []), instances: members.map(instance) }
+      }
+
+      const tool = (offer: Offer): ToolView => {
+        const annotations = offer.definition["annotations"]
+        return {
+          ...offer.definition,
+          name: offer.publicName,
+          service: offer.service,
+          instances: offer.instances().map(idOf),
+          readOnly: typeof annotations === "object" && annotations !== null && "readOnlyHint" in annotations &&
+            annotations.readOnlyHint === true,
+          repeatable: offer.repeatable
+        }
+      }
+
+      const idOf = (key: Catalog.InstanceKey): string =>
+        Option.match(HashMap.get(discovery.catalog().entries, key), {
+          onNone: () => key.slice(key.indexOf("\u0000") + 1),
+          onSome: (entry) => entry.instance.id
+        })
+
+      const sources = (): ReadonlyArray<SourceView> =>
+        Array.from(discovery.catalog().sources.values(), (source) => ({
+          name: source.name,
+          type: source.type,
+          state: source.state,
+          since: iso(source.since),
+          ...(source.lastHeard === undefined ? {} : { lastHeard: iso(source.lastHeard) }),
+          instances: source.instances,
+          rejected: source.rejected.map(({ id, reason }) => ({ id, reason })),
+          reconnects: source.reconnects,
+          held: source.held,
+          ...(source.lastError === undefined ? {} : { error: source.lastError })
+        }))
+
+      const problems = (): StatusView["problems"] => {
+        const reasons = new Map(tools.problems().map(({ key, reason }) => [key, reason]))
+        for (const upstream of upstreams.all()) {
+          const state = upstream.state()
+          if (state._tag === "failed") reasons.set(upstream.key, state.lastError ?? "not reachable")
+        }
+        return Array.from(reasons).flatMap(([key, reason]) => {
+          const entry = Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key))
+          return entry === undefined
+            ? []
+            : [{ instance: entry.instance.id, service: entry.instance.service, source: entry.source, reason }]
+        })
+      }
+
+      return Views.of({
+        entries,
+        instance,
+        services,
+        service,
+        tools: () => tools.list("tools").map(tool),
+        sources,
+        status: () => ({
+          sources: sources(),
+          services: HashMap.size(discovery.catalog().services),
+          instances: HashMap.size(discovery.catalog().entries),
+          tools: tools.list("tools").length,
+          resources: tools.list("resources").length,
+          prompts: tools.list("prompts").length,
+          problems: problems(),
+          collisions: tools.collisions().map(({ kind, publicName, service, winner }) => ({ kind, name: publicName, service, winner }))
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,54 @@
+/**
+ * Records as they may be shown: without the values of secrets.
+ */
+import type { Endpoint, ServiceInstance } from "@portolan/core/ServiceInstance"
+
+const hidden = "***"
+
+const secretName = /key|token|secret|passw|auth|credential/i
+
+/** Names of the values stay; so do references, which only say where a secret is. */
+const values = (record: Readonly<Record<string, unknown>> | undefined): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(record ?? {}).map(([name, value]) => [name, typeof value === "string" ? hidden : value]))
+
+const url = (text: string): string => {
+  const parsed = URL.parse(text)
+  if (parsed === null || (parsed.username === "" && parsed.password === "" && parsed.search === "")) return text
+  if (parsed.username !== "") parsed.username = hidden
+  if (parsed.password !== "") parsed.password = hidden
+  for (const name of new Set(parsed.searchParams.keys())) parsed.searchParams.set(name, hidden)
+  return parsed.href
+}
+
+/** `--api-key=x`, `--api-key x`, and addresses with a password in them. */
+const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args.map((argument, index) => {
+    const before = args[index - 1]
+    if (before !== undefined && /^--?[\w-]+$/.test(before) && secretName.test(before) && !argument.startsWith("-")) return hidden
+    const [, name] = /^(--?[\w-]+|\w+)=/.exec(argument) ?? []
+    if (name !== undefined && secretName.test(name)) return `${name}=${hidden}`
+    return /^\w+:\/\//.test(argument) ? url(argument) : argument
+  })
+
+const endpoint = (value: Endpoint): Record<string, unknown> => {
+  switch (value.transport) {
+    case "stdio":
+      return {
+        ...value,
+        ...(value.args === undefined ? {} : { args: argumentsOf(value.args) }),
+        ...(value.env === undefined ? {} : { env: values(value.env) })
+      }
+    case "a2a":
+      return { ...value, card: url(value.card) }
+    case "in-process":
+      return { ...value }
+    default:
+      return { ...value, url: url(value.url), ...(value.headers === undefined ? {} : { headers: values(value.headers) }) }
+  }
+}
+
+/** The record without the values of its headers and environment, and without what its URL carries beside the address. */
+export const redact = (instance: ServiceInstance): Record<string, unknown> => ({
+  ...instance,
+  endpoint: endpoint(instance.endpoint)
+})

@@ -1,0 +1,132 @@
+/**
+ * Shape of the configuration file.
+ */
+import type { StrategyName } from "@portolan/core/Balancer"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { ServerEntry } from "../ServerEntry.ts"
+
+const strategies = ["round-robin", "random", "least-requests", "p2c", "peak-ewma"] as const satisfies ReadonlyArray<
+  StrategyName
+>
+
+interface Notes {
+  readonly description: string
+  readonly default?: string
+}
+
+// The same words for a text that is wrong and for what is no text at all.
+const told = (expected: string) => ({ expected, message: `expected ${expected}` })
+
+// The notes stand on the string itself: those of a check don't reach the JSON Schema.
+const text = (expected: string, holds: (text: string) => boolean, notes?: Notes) =>
+  Schema.String.annotate({ ...told(expected), ...notes }).pipe(
+    Schema.check(Schema.makeFilter((value: string) => holds(value) ? undefined : `expected ${expected}`, told(expected)))
+  )
+
+const pattern = (expected: string, regExp: RegExp, notes?: Notes) =>
+  Schema.String.annotate({ ...told(expected), ...notes }).pipe(Schema.check(Schema.isPattern(regExp, told(expected))))
+
+const Origin = text("an origin such as https://app.example.com", (value) => URL.parse(value)?.origin === value)
+
+const HostName = pattern("a host name, with or without a port", /^[^\s/@]+$/)
+
+const duration = (notes: Notes) =>
+  pattern("a duration such as 250ms, 30s or 5m", /^\d+(\.\d+)?(ms|s|m|h|d)$/, notes)
+
+const units = { b: 1, kb: 1024, mb: 1024 * 1024 } as const
+
+/** Bytes of a size that the schema accepted. */
+export const bytesOf = (size: string): number => {
+  const [, amount = "0", unit = "b"] = /^(\d+)(b|kb|mb)$/i.exec(size) ?? []
+  return Number(amount) * (unit.toLowerCase() === "mb" ? units.mb : unit.toLowerCase() === "kb" ? units.kb : units.b)
+}
+
+const count = (minimum: number, maximum: number) =>
+  Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum, maximum })))
+
+const optional = <S extends Schema.Top>(schema: S, description: string) =>
+  Schema.optionalKey(schema.annotate({ description }))
+
+const Gateway = Schema.Struct({
+  host: Schema.NonEmptyString.annotate({ description: "Address to listen on", default: "127.0.0.1" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed("127.0.0.1"))),
+  port: count(0, 65_535).annotate({ description: "Port to listen on; 0 takes a free one", default: 7420 })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed(7420))),
+  publicUrl: Schema.optionalKey(text(
+    "an http(s) URL",
+    (value) => ["http:", "https:"].includes(URL.parse(value)?.protocol ?? ""),
+    { description: "How clients reach the gateway, where that differs from host and port" }
+  )),
+  naming: Schema.Literals(["prefix", "conflict", "none"])
+    .annotate({ description: "Whether the service stands before a tool's name: always, where names collide, never", default: "prefix" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed("prefix" as const))),
+  separator: pattern("one to four of A-Z a-z 0-9 _ - .", /^[A-Za-z0-9_.-]{1,4}$/, {
+    description: "Stands between service and tool",
+    default: "__"
+  }).pipe(Schema.withDecodingDefaultKey(Effect.succeed("__"))),
+  sessionKey: optional(Schema.NonEmptyString, "Secret that seals session ids; random for each process by default"),
+  pageSize: count(1, 10_000).annotate({ description: "Entries of a page of an MCP list", default: 1000 })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed(1000))),
+  bodyLimit: pattern("a size such as 512kb or 4mb", /^\d+([kK]|[mM])?[bB]$/, {
+    description: "Largest body of a request",
+    default: "4mb"
+  }).pipe(Schema.withDecodingDefaultKey(Effect.succeed("4mb"))),
+  allowedHosts: Schema.Array(HostName)
+    .annotate({ description: "Host names that requests may use, beside loopback names and publicUrl", default: [] })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+  allowedOrigins: Schema.Array(Origin)
+    .annotate({ description: "Origins of web pages that may use the gateway, beside its own", default: [] })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+  shutdownTimeout: duration({ description: "Longest wait for calls in flight at the end", default: "10s" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed("10s")))
+})
+
+const Health = Schema.Struct({
+  interval: Schema.optionalKey(duration({ description: "Time between two checks of an instance" })),
+  unhealthyInterval: Schema.optionalKey(duration({ description: "Time between two checks of an unhealthy instance" })),
+  timeout: Schema.optionalKey(duration({ description: "Longest a check may take" })),
+  rise: optional(count(1, 100), "Successful checks in a row until an unhealthy instance is healthy"),
+  fall: optional(count(1, 100), "Failed checks or calls in a row until a healthy instance is unhealthy"),
+  concurrency: optional(count(1, 10_000), "Checks under way at the same time")
+})
+
+const Balancing = Schema.Struct({
+  strategy: optional(Schema.Literals(strategies), "How an instance is chosen among several")
+})
+
+const Servers = Schema.Record(Schema.String, ServerEntry)
+
+const NoRules = Schema.Array(Schema.Unknown).pipe(
+  Schema.check(Schema.makeFilter((rules: ReadonlyArray<unknown>) => rules.length === 0 ? undefined : "expected an empty list: this version has no routing rules", {
+    expected: "an empty list: this version has no routing rules"
+  }))
+)
+
+/** What each entry of `registries` has beside the options of its type. */
+export const RegistryEntry = Schema.Struct({
+  type: Schema.NonEmptyString,
+  name: optional(Schema.NonEmptyString, "Name in reports; made of type and address by default"),
+  trust: optional(
+    Schema.Literals(["full", "limited"]),
+    "full: its records may start processes and name secrets. Default: full for local files, limited for the rest"
+  )
+})
+
+export const Document = Schema.Struct({
+  $schema: optional(Schema.String, "Address of the JSON Schema, for editors"),
+  gateway: Gateway.annotate({ description: "The listener and the names it shows" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  registries: Schema.Array(Schema.Record(Schema.String, Schema.Unknown))
+    .annotate({ description: "Where instances are announced; earlier entries win" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+  mcpServers: Servers.annotate({ description: "Servers as Claude Desktop and Cursor write them" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  servers: Servers.annotate({ description: "Servers as VS Code writes them" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  health: Health.annotate({ description: "Health checks" }).pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  balancing: Balancing.annotate({ description: "Choice among instances" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  routing: NoRules.pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+})
+export type Document = typeof Document.Type

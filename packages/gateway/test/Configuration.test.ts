@@ -1,0 +1,299 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Configuration from "@portolan/gateway/Configuration"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as fc from "fast-check"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { stringify } from "yaml"
+
+const opened: Array<unknown> = []
+
+const adapters = [
+  Configuration.adapter({
+    type: "file",
+    options: Schema.Struct({ path: Schema.NonEmptyString, every: Schema.optionalKey(Schema.Int) }),
+    open: (options, context) => {
+      opened.push({ options, context })
+      return Effect.never
+    }
+  }),
+  Configuration.adapter({ type: "memory", options: Schema.Struct({}), open: () => Effect.never })
+]
+
+const parse = (text: string, env: Record<string, string> = {}) =>
+  Configuration.parse(text, { adapters, env, directory: "/work", file: "portolan.yaml" })
+
+const good = (text: string, env: Record<string, string> = {}): Configuration.Configuration =>
+  Result.getOrThrowWith(parse(text, env), (error) => new Error(error.message))
+
+/** The mistakes as `line:column path: message`. */
+const mistakes = (text: string, env: Record<string, string> = {}): ReadonlyArray<string> => {
+  const result = parse(text, env)
+  assert.isTrue(Result.isFailure(result), "expected mistakes")
+  return Result.isFailure(result)
+    ? result.failure.mistakes.map(({ column, line, message, path }) => `${line}:${column} ${path}: ${message}`)
+    : []
+}
+
+describe("Configuration", () => {
+  it("gives every key a default", () => {
+    const { gateway, health, registries, servers } = good("")
+    assert.deepStrictEqual({ ...gateway, shutdownTimeout: Duration.toMillis(gateway.shutdownTimeout) }, {
+      host: "127.0.0.1",
+      port: 7420,
+      publicUrl: undefined,
+      naming: "prefix",
+      separator: "__",
+      sessionKey: undefined,
+      pageSize: 1000,
+      bodyLimit: 4 * 1024 * 1024,
+      allowedHosts: [],
+      allowedOrigins: [],
+      shutdownTimeout: 10_000
+    })
+    assert.deepStrictEqual([registries, servers], [[], []])
+    assert.isUndefined(health.interval)
+    for (const empty of ["{}", "# nothing\n", "\uFEFF", "gateway:\nregistries:\n"]) good(empty)
+  })
+
+  it("reads YAML and JSON, a BOM, durations and sizes", () => {
+    const yaml = "\uFEFFgateway: { port: 1, bodyLimit: 512kb }\nhealth: { interval: 250ms, timeout: 1.5s, fall: 2 }\n"
+    const json = "\uFEFF{\"gateway\": {\"port\": 1, \"bodyLimit\": \"512kb\"},\n\t\"health\": {\"interval\": \"250ms\", \"timeout\": \"1.5s\", \"fall\": 2}}"
+    for (const text of [yaml, json]) {
+      const { gateway, health } = good(text)
+      assert.strictEqual(gateway.port, 1)
+      assert.strictEqual(gateway.bodyLimit, 512 * 1024)
+      assert.deepStrictEqual(health.interval, Duration.millis(250))
+      assert.deepStrictEqual(health.timeout, Duration.millis(1500))
+      assert.strictEqual(health.fall, 2)
+    }
+  })
+
+  it.each<readonly [what: string, text: string, expected: ReadonlyArray<string>]>([
+    ["an unknown key", "gatway: {}", ["1:1 gatway: unknown key; did you mean \"gateway\"?"]],
+    ["an unknown key inside", "gateway:\n  prot: 1", ["2:3 gateway.prot: unknown key; did you mean \"port\"?"]],
+    ["a wrong type", "gateway:\n  port: high", ["2:9 gateway.port: expected number"]],
+    ["a number out of range", "gateway: {port: 70000}", ["1:17 gateway.port: expected a value between 0 and 65535"]],
+    [
+      "a wrong word",
+      "gateway: {naming: prefx}",
+      ["1:19 gateway.naming: expected \"prefix\" | \"conflict\" | \"none\"; did you mean \"prefix\"?"]
+    ],
+    ["a wrong duration", "health: {interval: 5 seconds}", ["1:20 health.interval: expected a duration such as 250ms, 30s or 5m"]],
+    ["a duration that is a number", "health: {interval: 5}", ["1:20 health.interval: expected a duration such as 250ms, 30s or 5m"]],
+    ["a wrong section", "gateway: []", ["1:10 gateway: expected object"]],
+    ["rules", "routing:\n  - {}", ["2:3 routing: expected an empty list: this version has no routing rules"]],
+    ["a wrong origin", "gateway: {allowedOrigins: [x]}", ["1:28 gateway.allowedOrigins[0]: expected an origin such as https://app.example.com"]],
+    ["an unknown registry", "registries:\n  - type: fle\n    path: x", [
+      "2:11 registries[0].type: expected one of file, memory; did you mean \"file\"?"
+    ]],
+    ["an unknown option", "registries:\n  - type: file\n    path: x\n    evry: 3", [
+      "4:5 registries[0].evry: unknown key; did you mean \"every\"?"
+    ]],
+    ["a missing option", "registries:\n  - type: file", ["2:5 registries[0].path: missing"]],
+    ["a missing type", "registries:\n  - path: x", ["2:5 registries[0].type: missing"]],
+    ["a registry that is none", "registries: [3]", ["1:14 registries[0]: expected object"]],
+    ["the same name twice", "registries:\n  - {type: memory, name: a}\n  - {type: memory, name: a}", [
+      "3:26 registries[1].name: another registry is called a"
+    ]],
+    ["a duplicate key", "gateway: {}\ngateway: {}", ["2:1 : map keys must be unique"]],
+    ["text without an end", "gateway: \"x", ["1:12 : missing closing \"quote"]],
+    ["the top level", "- 1", ["1:1 : expected object"]]
+  ])("tells %s with its place", (_what, text, expected) => {
+    assert.deepStrictEqual(mistakes(text), expected)
+  })
+
+  it("tells all mistakes at once, in the order of the file", () => {
+    const text = [
+      "registries:",
+      "  - {type: etc}",
+      "  - {type: file}",
+      "mcpServers:",
+      "  a: {}",
+      "  b: {comand: x}",
+      "gateway: {port: x}",
+      "health: {rise: 0}"
+    ].join("\n")
+    assert.deepStrictEqual(mistakes(text).map((line) => line.split(" ")[0]), ["2:12", "3:5", "5:3", "6:7", "7:17", "8:16"])
+  })
+
+  describe("environment", () => {
+    it("substitutes, with defaults, in keys of every type", () => {
+      const text = "gateway:\n  host: ${HOST}\n  port: ${PORT:-99}\n  separator: a${S:-}b\nmcpServers:\n  a: { command: x, args: [\"${N}\", \"$${N}\"] }"
+      const { gateway, servers } = good(text, { HOST: "::1", N: "17" })
+      assert.deepStrictEqual([gateway.host, gateway.port, gateway.separator], ["::1", 99, "ab"])
+      const endpoint = servers[0]?.endpoint
+      assert.deepStrictEqual(endpoint?.transport === "stdio" ? endpoint.args : undefined, ["17", "${N}"])
+    })
+    it("substitutes numbers in JSON too", () => {
+      assert.strictEqual(good("{\"gateway\": {\"port\": \"${PORT}\"}}", { PORT: "8" }).gateway.port, 8)
+      assert.deepStrictEqual(mistakes("{\"gateway\": {\"port\": \"${PORT}\"}}", { PORT: "x" }), ["1:22 gateway.port: expected number"])
+      assert.deepStrictEqual(mistakes("{\"gateway\": {\"port\": \"8\"}}"), ["1:22 gateway.port: expected number"])
+    })
+    it("refuses what is unset, once, and what it doesn't understand", () => {
+      assert.deepStrictEqual(mistakes("gateway:\n  port: ${PORT}"), [
+        "2:9 gateway.port: environment variable PORT is not set; set it or give a default: ${PORT:-default}"
+      ])
+      assert.match(mistakes("gateway: {host: \"${1}\"}")[0] ?? "", /^1:17 gateway\.host: \$\{1\}: expected \$\{NAME\}/)
+      assert.match(mistakes("servers: {a: {command: \"${input:key}\"}}")[0] ?? "", /environment variable/)
+    })
+    it("reads the names that editors substitute", () => {
+      const { servers } = good("{\"servers\": {\"a\": {\"command\": \"${workspaceFolder}/x\", \"env\": {\"T\": \"${env:TOKEN}\"}}}}", { TOKEN: "t" })
+      assert.deepStrictEqual(servers[0]?.endpoint, { transport: "stdio", command: "/work/x", env: { T: "t" } })
+    })
+  })
+
+  describe("servers", () => {
+    it("takes the objects of Claude Desktop, Cursor and VS Code as they are", () => {
+      const { servers } = good(JSON.stringify({
+        mcpServers: {
+          memory: { command: "npx", args: ["-y", "@modelcontextprotocol/server-memory"], env: { A: "b" } },
+          cursor: { url: "https://example.com/mcp", headers: { Authorization: "Bearer x" } },
+          old: { type: "sse", url: "https://example.com/sse" },
+          off: { command: "x", disabled: true },
+          named: { command: "x", service: "y", version: "1.2.3", cwd: "sub", autoApprove: ["a"] }
+        },
+        servers: {
+          github: { type: "http", url: "https://api.githubcopilot.com/mcp" },
+          local: { type: "stdio", command: "node", args: ["x.js"], dev: { watch: "x" } },
+          socket: { type: "ws", url: "ws://127.0.0.1:1" }
+        }
+      }))
+      assert.deepStrictEqual(servers.map(({ endpoint, id, service }) => [id, service, endpoint]), [
+        ["memory", "memory", { transport: "stdio", command: "npx", args: ["-y", "@modelcontextprotocol/server-memory"], env: { A: "b" } }],
+        ["cursor", "cursor", { transport: "streamable-http", url: "https://example.com/mcp", headers: { Authorization: "Bearer x" } }],
+        ["old", "old", { transport: "sse", url: "https://example.com/sse" }],
+        ["named", "y", { transport: "stdio", command: "x", cwd: "/work/sub" }],
+        ["github", "github", { transport: "streamable-http", url: "https://api.githubcopilot.com/mcp" }],
+        ["local", "local", { transport: "stdio", command: "node", args: ["x.js"] }],
+        ["socket", "socket", { transport: "websocket", url: "ws://127.0.0.1:1" }]
+      ])
+    })
+
+    it.each<readonly [entry: string, expected: string]>([
+      ["{}", "1:14 mcpServers.a: expected `command` (a program to start) or `url` (a server to reach)"],
+      ["{command: x, url: y}", "1:35 mcpServers.a.url: expected either `command` or `url`, not both"],
+      ["{type: http, command: x}", "1:24 mcpServers.a.type: type http needs `url`"],
+      ["{url: \"ftp://x\"}", "1:23 mcpServers.a.url: expected an http(s) URL"],
+      ["{url: \"http://x\", args: []}", "1:41 mcpServers.a.args: `args` has no meaning for a streamable-http server"],
+      ["{comand: x}", "1:18 mcpServers.a.comand: unknown key; did you mean \"command\"?"],
+      ["{command: x, type: htpp}", "1:36 mcpServers.a.type"],
+      ["3", "1:17 mcpServers.a: expected object"]
+    ])("refuses %s", (entry, expected) => {
+      assert.include(mistakes(`mcpServers: {a: ${entry}}`)[0] ?? "", expected)
+    })
+
+    it("reads an environment file, under what the entry says", () => {
+      const directory = mkdtempSync(join(tmpdir(), "portolan-configuration-"))
+      try {
+        writeFileSync(join(directory, ".env"), "A=1\nB=\"two words\"\n")
+        const text = "servers: {a: {command: x, envFile: .env, env: {A: \"3\"}}, b: {command: x, envFile: none}}"
+        const result = Configuration.parse(text.replace(", b: {command: x, envFile: none}", ""), { adapters, env: {}, directory })
+        const { servers } = Result.getOrThrow(result)
+        assert.deepStrictEqual(servers[0]?.endpoint, { transport: "stdio", command: "x", env: { A: "3", B: "two words" } })
+        const bad = Configuration.parse(text, { adapters, env: {}, directory })
+        assert.match(Result.isFailure(bad) ? bad.failure.message : "", /servers\.b\.envFile: can't read .*none/)
+      } finally {
+        rmSync(directory, { recursive: true })
+      }
+    })
+
+    it("refuses the same server twice", () => {
+      assert.deepStrictEqual(mistakes("mcpServers: {a: {command: x}}\nservers: {a: {command: y}}"), [
+        "2:11 servers.a: stands in mcpServers too"
+      ])
+    })
+  })
+
+  it.effect("hands options and context to the adapter", () =>
+    Effect.gen(function*() {
+      const [first] = good("registries: [{type: file, path: x, every: 3, name: n, trust: limited}]").registries
+      assert.deepStrictEqual([first?.type, first?.name, first?.trust], ["file", "n", "limited"])
+      opened.length = 0
+      yield* Effect.scoped(Effect.timeoutOption(first?.open ?? Effect.void, 0))
+      assert.deepStrictEqual(opened, [{
+        options: { path: "x", every: 3 },
+        context: { name: "n", trust: "limited", directory: "/work" }
+      }])
+    }))
+
+  it.effect("names a file that can't be read", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Configuration.load("/nowhere/portolan.yaml", { adapters }))
+      assert.match(error.message, /^\/nowhere\/portolan\.yaml:1:1: can't read/)
+    }))
+
+  it("makes a JSON Schema with the options of each adapter", () => {
+    const schema = Configuration.jsonSchema(adapters)
+    const text = JSON.stringify(schema)
+    for (const word of ["shutdownTimeout", "mcpServers", "\"const\":\"file\"", "\"every\"", "Longest wait for calls in flight"]) {
+      assert.include(text, word)
+    }
+    assert.isFalse(schema["additionalProperties"])
+  })
+
+  describe("laws", () => {
+    const duration = fc.tuple(fc.nat(9999), fc.constantFrom("ms", "s", "m", "h")).map(([amount, unit]) => `${amount}${unit}`)
+    const optional = { requiredKeys: [] }
+    const plain = fc.string({ unit: "grapheme", minLength: 1, maxLength: 12 }).map((text) => text.replaceAll("$", "S"))
+    const server = fc.oneof(
+      fc.record({ command: plain, args: fc.array(plain), disabled: fc.boolean() }, { requiredKeys: ["command"] }),
+      fc.record({ url: fc.webUrl().map((url) => url.replaceAll("$", "S")), service: plain }, { requiredKeys: ["url"] })
+    )
+    const configuration = fc.record({
+      gateway: fc.record({
+        host: plain,
+        port: fc.nat(65_535),
+        naming: fc.constantFrom("prefix", "conflict", "none"),
+        pageSize: fc.integer({ min: 1, max: 10_000 }),
+        shutdownTimeout: duration
+      }, optional),
+      registries: fc.array(fc.oneof(
+        fc.record({ type: fc.constant("file"), path: plain, every: fc.nat() }, { requiredKeys: ["type", "path"] }),
+        fc.record({ type: fc.constant("memory") })
+      )),
+      mcpServers: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), server, { maxKeys: 4, noNullPrototype: true }),
+      health: fc.record({ interval: duration, rise: fc.integer({ min: 1, max: 100 }) }, optional)
+    }, optional)
+
+    it("any valid configuration means the same in YAML and in JSON", () => {
+      fc.assert(fc.property(configuration, (value) => {
+        const strip = ({ registries, ...rest }: Configuration.Configuration) => ({
+          ...rest,
+          registries: registries.map(({ open: _, ...registry }) => registry)
+        })
+        const json = strip(good(JSON.stringify(value)))
+        assert.deepStrictEqual(strip(good(stringify(value))), json)
+        assert.strictEqual(json.gateway.port, value.gateway?.port ?? 7420)
+        assert.strictEqual(json.registries.length, value.registries?.length ?? 0)
+        assert.deepStrictEqual(
+          json.servers.map((each) => each.id),
+          Object.entries(value.mcpServers ?? {}).filter(([, entry]) => !("disabled" in entry && entry.disabled === true)).map(([id]) => id)
+        )
+      }), { numRuns: 300 })
+    })
+
+    it("a mutated configuration never throws, and mistakes have a place in the text", () => {
+      const mutation = fc.record({ at: fc.nat(), remove: fc.nat(5), insert: fc.string({ unit: "binary", maxLength: 5 }) })
+      fc.assert(fc.property(configuration, fc.boolean(), fc.array(mutation, { minLength: 1, maxLength: 4 }), (value, asJson, mutations) => {
+        const text = mutations.reduce((before, { at, insert, remove }) => {
+          const start = at % (before.length + 1)
+          return before.slice(0, start) + insert + before.slice(start + remove)
+        }, asJson ? JSON.stringify(value) : stringify(value))
+        const result = parse(text)
+        if (Result.isSuccess(result)) return
+        assert.isNotEmpty(result.failure.mistakes)
+        const lines = text.split("\n")
+        for (const { column, line } of result.failure.mistakes) {
+          assert.isAtLeast(line, 1)
+          assert.isAtMost(line, lines.length)
+          assert.isAtMost(column, (lines[line - 1]?.length ?? 0) + 2)
+        }
+      }), { numRuns: 1000 })
+    })
+  })
+})

@@ -1,0 +1,115 @@
+/**
+ * Whose failure an attempt is, and what the client is told when the last one failed.
+ *
+ * @since 0.1.0
+ */
+import type { AttemptFailure, FailedAttempt, RouteError } from "@portolan/core/Router"
+import type { Era } from "../Era.ts"
+import { Code, type JsonRpcErrorObject } from "../JsonRpc.ts"
+import type { UpstreamError } from "../upstream/Upstream.ts"
+import * as Translation from "./Translation.ts"
+
+/**
+ * What an attempt came to: the server answered an error, or gave no answer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Failure =
+  | { readonly _tag: "Answered"; readonly error: JsonRpcErrorObject }
+  | UpstreamError
+
+/** Errors that speak of the server's state, or of the hop to it, and not of what the caller asked. */
+const instanceCodes: ReadonlySet<number> = new Set([
+  Code.internalError,
+  Code.unavailable,
+  Code.interrupted,
+  Code.headerMismatch,
+  Code.unsupportedProtocolVersion
+])
+
+/**
+ * Makes the failure of an attempt that the server answered with an error.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const answered = (error: JsonRpcErrorObject): AttemptFailure<Failure> => ({
+  error: { _tag: "Answered", error },
+  phase: "answered",
+  blame: instanceCodes.has(error.code) ? "instance" : "caller",
+  reason: `answered error ${error.code}: ${error.message}`
+})
+
+/**
+ * Makes the failure of an attempt that got no answer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const unanswered = (error: UpstreamError): AttemptFailure<Failure> => ({
+  error,
+  phase: error.phase,
+  blame: "instance",
+  reason: error.reason,
+  retryAfter: error.retryAfter
+})
+
+const interrupted = (
+  what: string,
+  instance: string,
+  reason: string,
+  repeatable: boolean,
+  failed: ReadonlyArray<FailedAttempt>
+): JsonRpcErrorObject => ({
+  code: Code.interrupted,
+  message: `${what}: ${reason} (instance ${instance}). It may have run` +
+    (repeatable
+      ? "."
+      : ", and was not repeated: the server doesn't declare it read-only or idempotent."),
+  data: { reason: "interrupted", instance, phase: "mayHaveRun", failed }
+})
+
+const unavailable = (what: string, why: string, data: Record<string, unknown>): JsonRpcErrorObject => ({
+  code: Code.unavailable,
+  message: `${what}: ${why}`,
+  data
+})
+
+/**
+ * Makes the error that a client gets when a request could not be answered.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const toClient = (
+  error: RouteError<Failure>,
+  request: { readonly name: string; readonly repeatable: boolean; readonly era: Era }
+): JsonRpcErrorObject => {
+  switch (error._tag) {
+    case "NoInstance":
+      return unavailable(request.name, error.reason, { reason: error.kind })
+    case "DeadlineExceeded": {
+      const { instance, phase, timeout } = error
+      const reason = `no answer within ${timeout} ms`
+      return phase === "mayHaveRun"
+        ? interrupted(request.name, instance, reason, request.repeatable, [])
+        : unavailable(request.name, `${reason} (instance ${instance})`, { reason: "timeout", instance, phase, timeout })
+    }
+    case "CallFailed": {
+      const { failed, failure } = error
+      if (failure.error._tag === "Answered") return Translation.error(request.era, failure.error.error)
+      const instance = failure.error.instance
+      if (failure.phase === "mayHaveRun") {
+        return interrupted(request.name, instance, failure.reason, request.repeatable, failed)
+      }
+      return unavailable(request.name, `${failure.reason} (instance ${instance})`, {
+        reason: "unavailable",
+        instance,
+        phase: failure.phase,
+        failed,
+        ...(failure.retryAfter === undefined ? undefined : { retryAfterMs: failure.retryAfter })
+      })
+    }
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Sessions of the handshake era.
+ *
+ * **Mental model**: the id is the session; what is kept here is only what is going on in it. A session that was dropped
+ * because it was idle, or because there were too many, or that another replica opened, comes back when its id is used.
+ *
+ * @since 0.1.0
+ */
+import { randomBytes } from "node:crypto"
+import type { JsonRpcNotification, RequestId } from "../JsonRpc.ts"
+import type { LogLevel } from "./LogLevel.ts"
+import { type Known, makeKnown } from "./Notices.ts"
+import type { Client } from "./Relay.ts"
+import * as SessionSeal from "./SessionSeal.ts"
+
+/**
+ * A stream to the client that belongs to no request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outlet {
+  readonly notify: (notification: JsonRpcNotification) => void
+  readonly end: () => void
+}
+
+/**
+ * A session that is alive here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Session {
+  readonly id: string
+  readonly client: Client
+  /** Epoch ms. */
+  readonly expires: number
+  /** The same for the life of the session, on every replica. */
+  readonly affinity: string
+  readonly known: Known
+  logLevel: LogLevel | undefined
+  /** Requests in flight, and what cancels them. */
+  readonly inFlight: Map<RequestId, () => void>
+  /** Open streams; messages go to the newest alone. */
+  readonly outlets: Array<Outlet>
+  /** Epoch ms. */
+  lastSeen: number
+}
+
+/**
+ * Settings.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionsOptions {
+  readonly seal: SessionSeal.SessionSeal
+  /** Epoch ms. */
+  readonly now: () => number
+  readonly maxSessions: number
+  /** ms */
+  readonly idleTimeout: number
+  /** ms */
+  readonly lifetime: number
+  /** A session is no longer kept here. Plain. */
+  readonly onDrop: (session: Session) => void
+}
+
+/**
+ * The sessions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sessions {
+  /** `undefined` where all that are allowed are busy. */
+  readonly open: (client: Client) => Session | undefined
+  readonly find: (id: string, principal: string | undefined) => Session | undefined
+  /** The client ended it: its id is worth nothing any more. */
+  readonly end: (session: Session) => void
+  /** Drops those that are idle or expired. */
+  readonly sweep: () => void
+  readonly all: () => Iterable<Session>
+  readonly size: () => number
+}
+
+/**
+ * Makes the store.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: SessionsOptions): Sessions => {
+  const { now, seal } = options
+  // In the order of use: the first is the one that was idle longest.
+  const live = new Map<string, Session>()
+  const ended = new Set<string>()
+
+  const drop = (session: Session) => {
+    live.delete(session.id)
+    for (const outlet of session.outlets.splice(0)) outlet.end()
+    options.onDrop(session)
+  }
+
+  const busy = (session: Session) => session.inFlight.size > 0 || session.outlets.length > 0
+
+  const room = (): boolean => {
+    if (live.size < options.maxSessions) return true
+    for (const session of live.values()) {
+      if (busy(session)) continue
+      drop(session)
+      return true
+    }
+    return false
+  }
+
+  const keep = (id: string, client: Client, expires: number, affinity: string): Session => {
+    const session: Session = {
+      id,
+      client,
+      expires,
+      affinity,
+      known: makeKnown(),
+      logLevel: undefined,
+      inFlight: new Map(),
+      outlets: [],
+      lastSeen: now()
+    }
+    live.set(id, session)
+    return session
+  }
+
+  return {
+    open: (client) => {
+      if (!room()) return undefined
+      const expires = now() + options.lifetime
+      const affinity = randomBytes(9).toString("base64url")
+      const { info, protocolVersion } = client
+      const id = seal.seal({
+        protocolVersion,
+        info: info ?? {},
+        capabilities: client.capabilities,
+        principal: client.principal,
+        expires,
+        affinity
+      })
+      return keep(id, client, expires, affinity)
+    },
+    find: (id, principal) => {
+      const known = live.get(id)
+      if (known !== undefined) {
+        if (known.client.principal !== principal || known.expires <= now()) return undefined
+        known.lastSeen = now()
+        live.delete(id)
+        live.set(id, known)
+        return known
+      }
+      if (ended.has(id)) return undefined
+      const sealed = seal.open(id)
+      if (sealed === undefined || sealed.expires <= now() || sealed.principal !== principal || !room()) return undefined
+      const { affinity, capabilities, expires, info, protocolVersion } = sealed
+      return keep(id, { era: "handshake", protocolVersion, info, capabilities, principal }, expires, affinity)
+    },
+    end: (session) => {
+      // The oldest is forgotten first; it expires by itself.
+      if (ended.size >= options.maxSessions) {
+        const oldest = ended.values().next()
+        if (oldest.done !== true) ended.delete(oldest.value)
+      }
+      ended.add(session.id)
+      for (const cancel of Array.from(session.inFlight.values())) cancel()
+      drop(session)
+    },
+    sweep: () => {
+      const time = now()
+      for (const session of Array.from(live.values())) {
+        if (session.expires <= time || (!busy(session) && time - session.lastSeen >= options.idleTimeout)) {
+          drop(session)
+        }
+      }
+    },
+    all: () => live.values(),
+    size: () => live.size
+  }
+}

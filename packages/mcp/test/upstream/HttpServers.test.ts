@@ -1,0 +1,195 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type { JsonRpcNotification } from "../../src/JsonRpc.ts"
+import * as Upstreams from "../../src/upstream/Upstreams.ts"
+import * as Harness from "./Harness.ts"
+import * as Servers from "./Servers.ts"
+
+const http = (id: string, url: string, more: Partial<Harness.Input> = {}): Harness.Input => ({
+  id,
+  service: id,
+  endpoint: { transport: "streamable-http", url },
+  ...more
+})
+
+/** Runs with upstreams of the given instances. */
+const withUpstreams = <A, E, R>(
+  inputs: ReadonlyArray<Harness.Input>,
+  use: (tools: {
+    readonly get: (id: string) => Effect.Effect<NonNullable<ReturnType<Upstreams.Upstreams["Service"]["get"]>>>
+    readonly until: Effect.Success<typeof Harness.recorder>["until"]
+    readonly seen: Effect.Success<typeof Harness.recorder>["seen"]
+    readonly set: (inputs: ReadonlyArray<Harness.Input>) => Effect.Effect<void>
+  }) => Effect.Effect<A, E, R>,
+  options: Upstreams.UpstreamsOptions = {}
+) =>
+  Effect.gen(function*() {
+    const { layer, set } = yield* Harness.discovery(inputs)
+    return yield* Effect.gen(function*() {
+      const upstreams = yield* Upstreams.Upstreams
+      const { seen, until } = yield* Harness.recorder
+      const get = (id: string) => Harness.eventually(`upstream ${id}`, () => upstreams.get(Harness.keyOf(id)))
+      return yield* use({ get, until, seen, set })
+    }).pipe(Effect.provide(Upstreams.layer(options).pipe(Layer.provide(layer))))
+  })
+
+describe("handshake era over HTTP", () => {
+  it.live("calls with progress and logs, hears list-changed, cancels, ends its session", () =>
+    Effect.gen(function*() {
+      const sdk = Servers.sessionful()
+      const { url } = yield* Servers.listen(sdk.handler)
+      yield* withUpstreams([http("a", url)], ({ get, until }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          const profile = yield* upstream.connect
+          assert.strictEqual(profile.era, "handshake")
+          assert.strictEqual(profile.protocolVersion, "2025-11-25")
+          assert.strictEqual(profile.serverInfo["name"], "sessionful")
+
+          const notes: Array<JsonRpcNotification> = []
+          let sent = 0
+          const reply = yield* upstream.request({
+            method: "tools/call",
+            params: { name: "echo", arguments: { a: 1 } },
+            progress: true,
+            logLevel: "warning",
+            onNotification: (note) => notes.push(note),
+            onSent: () => sent++
+          })
+          assert.isTrue("result" in reply)
+          assert.strictEqual(sent, 1)
+          assert.deepStrictEqual(notes.map((note) => note.method), ["notifications/progress", "notifications/message"])
+
+          yield* Effect.promise(() => sdk.notifyTools())
+          yield* until(
+            "list changed",
+            (event) => event._tag === "Notified" && event.notification.method === "notifications/tools/list_changed"
+          )
+
+          const fiber = yield* Effect.forkChild(
+            upstream.request({ method: "tools/call", params: { name: "slow" } }),
+            { startImmediately: true }
+          )
+          yield* Harness.eventually("the call runs", () => sdk.figures.calls === 2 || undefined)
+          yield* Fiber.interrupt(fiber)
+          yield* Harness.eventually("cancelled", () => sdk.figures.cancelled === 1 || undefined)
+        }))
+      assert.strictEqual(sdk.figures.deleted, 1)
+    }))
+
+  it.live("a forgotten session is opened once for all callers, and each call runs once", () =>
+    Effect.gen(function*() {
+      const sdk = Servers.sessionful()
+      const { url } = yield* Servers.listen(sdk.handler)
+      yield* withUpstreams([http("a", url)], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          yield* upstream.connect
+          sdk.forget()
+          const replies = yield* Effect.forEach(
+            Array.from({ length: 20 }, (_, index) => index),
+            (index) => upstream.request({ method: "tools/call", params: { name: "echo", arguments: { index } } }),
+            { concurrency: "unbounded" }
+          )
+          for (const [index, reply] of replies.entries()) {
+            assert.deepStrictEqual("result" in reply ? reply.result["content"] : reply, [
+              { type: "text", text: JSON.stringify({ index }) }
+            ])
+          }
+          assert.strictEqual(sdk.figures.calls, 20)
+          assert.strictEqual(sdk.figures.initialized, 2)
+        }))
+    }))
+
+  it.live("a server restarted on its port is used again within 2 s", () =>
+    Effect.gen(function*() {
+      const before = Servers.sessionful()
+      const first = yield* Servers.listen(before.handler)
+      yield* withUpstreams([http("a", first.url)], ({ get, seen, until }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          yield* upstream.connect
+          yield* first.stop
+          yield* until("failed", (event) => event._tag === "Failed")
+          const refused = yield* Effect.flip(upstream.request({ method: "tools/list" }))
+          assert.strictEqual(refused.phase, "notSent")
+          assert.strictEqual(refused.reason, "connection refused")
+          const after = Servers.sessionful()
+          yield* Servers.listen(after.handler, first.port)
+          const at = performance.now()
+          yield* until("connected again", (event) => event._tag === "Connected", seen.length)
+          assert.isBelow(performance.now() - at, 2_000)
+          assert.isTrue("result" in (yield* upstream.request({ method: "tools/list" })))
+        }))
+    }))
+})
+
+describe("stateless era over HTTP", () => {
+  it.live("is found by probing; calls, names in headers, list-changed, cancelling by closing", () =>
+    Effect.gen(function*() {
+      const sdk = Servers.modern({ legacy: "reject" })
+      const { url } = yield* Servers.listen((request, response) => void sdk.handler(request, response))
+      yield* withUpstreams([http("a", url)], ({ get, until }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          const profile = yield* upstream.connect
+          assert.strictEqual(profile.era, "stateless")
+          assert.strictEqual(profile.instructions, "be kind")
+          assert.strictEqual(profile.serverInfo["name"], "modern")
+
+          const notes: Array<JsonRpcNotification> = []
+          const reply = yield* upstream.request({
+            method: "tools/call",
+            params: { name: "echo", arguments: { text: "hi" } },
+            progress: true,
+            logLevel: "info",
+            onNotification: (note) => notes.push(note)
+          })
+          assert.isTrue("result" in reply, JSON.stringify(reply))
+          assert.deepStrictEqual(notes.map((note) => note.method), ["notifications/progress", "notifications/message"])
+          const odd = yield* upstream.request({ method: "tools/call", params: { name: "a/b", arguments: {} } })
+          assert.isTrue("result" in odd && odd.result["isError"] !== true, JSON.stringify(odd))
+          const none = yield* upstream.request({ method: "nothing/here" })
+          assert.isTrue("error" in none && none.error.code === -32601, JSON.stringify(none))
+
+          yield* Harness.eventually("list changed", () => {
+            sdk.notifyTools()
+            return true
+          })
+          yield* until(
+            "list changed",
+            (event) => event._tag === "Notified" && event.notification.method === "notifications/tools/list_changed"
+          )
+
+          const calls = sdk.figures.calls
+          const fiber = yield* Effect.forkChild(
+            upstream.request({ method: "tools/call", params: { name: "slow", arguments: {} } }),
+            { startImmediately: true }
+          )
+          yield* Harness.eventually("the call runs", () => sdk.figures.calls === calls + 1 || undefined)
+          yield* Fiber.interrupt(fiber)
+          yield* Harness.eventually("cancelled", () => sdk.figures.cancelled === 1 || undefined)
+        }))
+    }))
+
+  it.live("a server of both eras is stateless unless the record says otherwise", () =>
+    Effect.gen(function*() {
+      const sdk = Servers.modern()
+      const { url } = yield* Servers.listen((request, response) => void sdk.handler(request, response))
+      yield* withUpstreams(
+        [http("probed", url), http("set", url, { metadata: { "mcp-era": "handshake" } })],
+        ({ get }) =>
+          Effect.gen(function*() {
+            assert.strictEqual((yield* (yield* get("probed")).connect).era, "stateless")
+            assert.strictEqual((yield* (yield* get("set")).connect).era, "handshake")
+            const reply = yield* (yield* get("set")).request({
+              method: "tools/call",
+              params: { name: "echo", arguments: { text: "hi" } }
+            })
+            assert.isTrue("result" in reply, JSON.stringify(reply))
+          })
+      )
+    }))
+})

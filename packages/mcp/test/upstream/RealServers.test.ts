@@ -1,0 +1,51 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { JsonRpcNotification } from "../../src/JsonRpc.ts"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
+import * as Upstreams from "../../src/upstream/Upstreams.ts"
+import * as Harness from "./Harness.ts"
+
+const require = createRequire(import.meta.url)
+const bin = (name: string) => join(dirname(require.resolve(`@modelcontextprotocol/${name}/package.json`)), "dist/index.js")
+
+const stdio = (id: string, name: string, args: ReadonlyArray<string> = []): Harness.Input => ({
+  id,
+  service: id,
+  endpoint: { transport: "stdio", command: process.execPath, args: [bin(name), ...args] }
+})
+
+describe("the reference servers over stdio", () => {
+  it.live("are connected, list and call", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* Harness.discovery([
+        stdio("everything", "server-everything"),
+        stdio("memory", "server-memory"),
+        stdio("filesystem", "server-filesystem", ["/tmp"])
+      ])
+      yield* Effect.gen(function*() {
+        const upstreams = yield* Upstreams.Upstreams
+        const { until } = yield* Harness.recorder
+        for (const id of ["everything", "memory", "filesystem"]) {
+          yield* until(`${id} connected`, (event) => event._tag === "Connected" && event.upstream.key === Harness.keyOf(id))
+          const upstream = upstreams.get(Harness.keyOf(id))
+          assert.isDefined(upstream)
+          const reply = yield* upstream.request({ method: "tools/list" })
+          assert.isTrue("result" in reply && Array.isArray(reply.result["tools"]) && reply.result["tools"].length > 0)
+          assert.strictEqual(upstream.state().profile?.era, "handshake")
+        }
+        const everything = upstreams.get(Harness.keyOf("everything"))
+        assert.isDefined(everything)
+        const notes: Array<JsonRpcNotification> = []
+        const reply = yield* everything.request({
+          method: "tools/call",
+          params: { name: "trigger-long-running-operation", arguments: { duration: 1, steps: 3 } },
+          progress: true,
+          onNotification: (note) => notes.push(note)
+        })
+        assert.isTrue("result" in reply, JSON.stringify(reply))
+        assert.isAtLeast(notes.length, 3)
+      }).pipe(Effect.provide(Upstreams.layer().pipe(Layer.provide(layer))))
+    }), 60_000)
+})

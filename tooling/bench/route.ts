@@ -1,0 +1,64 @@
+/**
+ * Routes a second with an attempt that does nothing, by number of instances. The goal: more than 500,000 a second at 100
+ * instances, and at 10,000 at least 80 % of that.
+ */
+import * as Balancer from "@portolan/core/Balancer"
+import * as Health from "@portolan/core/Health"
+import * as Router from "@portolan/core/Router"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Fleet from "./Fleet.ts"
+import { show, summarize, table } from "./Measure.ts"
+
+const sizes = [100, 1_000, 10_000]
+const rounds = 11
+const calls = 200_000
+
+const request: Router.RouteRequest = { target: { service: "weather" }, name: "weather", repeatable: true }
+const attempt = () => Effect.sync(() => 1)
+
+// One fiber that routes again and again: what is measured is the router, not the start of fibers around it.
+const round = (router: Router.Router["Service"]) =>
+  Effect.gen(function*() {
+    const started = performance.now()
+    for (let call = 0; call < calls; call++) yield* router.route(request, attempt)
+    return calls / (performance.now() - started) * 1_000
+  })
+
+const live = (count: number) =>
+  Router.layer().pipe(
+    Layer.provideMerge(Health.layer()),
+    Layer.provideMerge(Balancer.layer()),
+    Layer.provideMerge(Fleet.discovery(count))
+  )
+
+const measured = await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+  const routers: Array<
+    { readonly size: number; readonly router: Router.Router["Service"]; readonly rates: Array<number> }
+  > = []
+  for (const size of sizes) {
+    const router = yield* Effect.provide(Router.Router, yield* Layer.build(live(size)))
+    routers.push({ size, router, rates: [] })
+  }
+  // The first round warms up. The sizes take turns, so that a slow moment of the machine touches all of them.
+  for (let index = 0; index <= rounds; index++) {
+    for (const { rates, router } of routers) {
+      const rate = yield* round(router)
+      if (index > 0) rates.push(rate)
+    }
+  }
+  return routers
+})))
+
+const rates = measured.map(({ rates, size }) => ({ size, rate: summarize(rates) }))
+const reference = rates[0]!.rate.median
+table("Router.route with an attempt that does nothing (peak-ewma)", [
+  ["instances", "routes/s", "ns/route", "of 100"],
+  ...rates.map(({ rate, size }) => [
+    size.toLocaleString("en"),
+    show(rate),
+    Math.round(1e9 / rate.median).toLocaleString("en"),
+    `${Math.round(100 * rate.median / reference)} %`
+  ])
+])
+process.exit(0)

@@ -27,7 +27,7 @@ const environment = {
 
 /** The task's steps: each is a command, and the first that fails ends the task with its exit code. */
 const tasks = {
-  start: [["node", "apps/portolan/bin/portolan.js", "up", "--demo"]],
+  start: [["node", "apps/portolan/bin/portolan.js", "up"]],
   build: [["turbo", "run", "build", "--output-logs=errors-only"]],
   test: [
     ["turbo", "run", "build", "--output-logs=errors-only"],

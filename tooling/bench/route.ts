@@ -40,6 +40,8 @@ const measured = await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
     const router = yield* Effect.provide(Router.Router, yield* Layer.build(live(size)))
     routers.push({ size, router, rates: [] })
   }
+  // Until health knows all of them.
+  yield* Effect.sleep("500 millis")
   // The first round warms up. The sizes take turns, so that a slow moment of the machine touches all of them.
   for (let index = 0; index <= rounds; index++) {
     for (const { rates, router } of routers) {

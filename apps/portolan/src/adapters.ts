@@ -35,4 +35,46 @@ const memory = Configuration.adapter({
   open: (_, context) => MemoryRegistry.make(common(context))
 })
 
-export const adapters: ReadonlyArray<Configuration.Adapter> = [file, memory]
+const Address = Schema.String.pipe(
+  Schema.check(Schema.makeFilter(
+    (text: string) =>
+      ["http:", "https:"].includes(URL.parse(text)?.protocol ?? "") ? undefined : "expected an http(s) URL",
+    { expected: "an http(s) URL" }
+  ))
+)
+
+const consul = Configuration.adapter({
+  type: "consul",
+  options: Schema.Struct({
+    url: Address.annotate({ description: "Address of an agent, such as http://127.0.0.1:8500" }),
+    tag: optional(
+      Schema.Union([Schema.NonEmptyString, Schema.Array(Schema.NonEmptyString)]),
+      "Only services with this tag, or with all of these"
+    ),
+    services: optional(Schema.Array(Schema.NonEmptyString), "Only services of these names"),
+    datacenter: optional(Schema.NonEmptyString, "Datacenter that is asked; that of the agent by default"),
+    token: optional(Schema.NonEmptyString, "ACL token")
+  }),
+  open: (options, context) =>
+    Effect.flatMap(
+      Effect.promise(() => import("@portolan/consul/ConsulRegistry")),
+      (ConsulRegistry) => ConsulRegistry.make({ ...common(context), ...options })
+    )
+})
+
+const etcd = Configuration.adapter({
+  type: "etcd",
+  options: Schema.Struct({
+    endpoints: Schema.NonEmptyArray(Address).annotate({
+      description: "Addresses of members, such as http://127.0.0.1:2379"
+    }),
+    prefix: optional(Schema.NonEmptyString, "Where the records are; /portolan/ by default")
+  }),
+  open: (options, context) =>
+    Effect.flatMap(
+      Effect.promise(() => import("@portolan/etcd/EtcdRegistry")),
+      (EtcdRegistry) => EtcdRegistry.make({ ...common(context), ...options })
+    )
+})
+
+export const adapters: ReadonlyArray<Configuration.Adapter> = [file, consul, etcd, memory]

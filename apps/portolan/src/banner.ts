@@ -17,7 +17,7 @@ export const headline = (gateway: Gateway["Service"]): string =>
     `${paint("bold", "portolan")} ${version}`,
     "",
     row("MCP", paint("cyan", `${gateway.url}/mcp`)),
-    row("REST", `${gateway.url}/api/v1/services`),
+    row("REST", `${gateway.url}/api/docs`),
     ""
   ].join("\n")
 
@@ -28,7 +28,9 @@ export const banner = (gateway: Gateway["Service"], views: Views["Service"], dem
   const found = sources.map((source, index) =>
     row(
       index === 0 ? "sources" : "",
-      `${source.name.padEnd(width)}  ${String(source.instances).padStart(3)} instance${source.instances === 1 ? " " : "s"}   ${source.state}` +
+      `${source.name.padEnd(width)}  ${String(source.instances).padStart(3)} instance${
+        source.instances === 1 ? " " : "s"
+      }   ${source.state}` +
         (source.error === undefined ? "" : ` (${source.error})`)
     )
   )
@@ -41,10 +43,19 @@ export const banner = (gateway: Gateway["Service"], views: Views["Service"], dem
     .replaceAll("{", "{ ").replaceAll("}", " }").replaceAll("\":", "\": ")
   return [
     ...found.length === 0 ? [row("sources", "none: name servers or registries in portolan.yaml")] : found,
-    row("services", shown.length === 0 ? "none" : shown.join("   ") + (services.length > shown.length ? `   and ${services.length - shown.length} more` : "")),
+    row(
+      "services",
+      shown.length === 0
+        ? "none"
+        : shown.join("   ") + (services.length > shown.length ? `   and ${services.length - shown.length} more` : "")
+    ),
     row("tools", String(tools)),
-    ...problems.map(({ instance, reason }, index) => row(index === 0 ? "problems" : "", paint("yellow", `${instance}: ${reason}`))),
-    ...collisions.map(({ name, service, winner }) => row("collision", paint("yellow", `${name} of ${service} is taken by ${winner}`))),
+    ...problems.map(({ instance, reason }, index) =>
+      row(index === 0 ? "problems" : "", paint("yellow", `${instance}: ${reason}`))
+    ),
+    ...collisions.map(({ name, service, winner }) =>
+      row("collision", paint("yellow", `${name} of ${service} is taken by ${winner}`))
+    ),
     "",
     `  Claude Desktop, Cursor, VS Code: ${client}`,
     ...demo ? [`  Try:       npx portolan call weather__get_forecast --args '{"city":"Lisbon"}'`] : [],

@@ -2,14 +2,14 @@
  * The commands.
  */
 import type { StatusView } from "@portolan/gateway/Views"
-import * as Config from "effect/Config"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { existsSync } from "node:fs"
+import { defaultFile } from "./defaultFile.ts"
 import { failed, misconfigured, wrong } from "./Failure.ts"
 import { age, paint, type Style, table } from "./table.ts"
 import { version } from "./version.ts"
@@ -40,7 +40,11 @@ const up = Command.make(
   {
     config,
     host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.optional),
-    port: Flag.Int("port").pipe(Flag.withAlias("p"), Flag.withDescription("Port to listen on; 0 takes a free one"), Flag.optional)
+    port: Flag.Int("port").pipe(
+      Flag.withAlias("p"),
+      Flag.withDescription("Port to listen on; 0 takes a free one"),
+      Flag.optional
+    )
   },
   Effect.fnUntraced(function*({ config, host, port }) {
     const { json } = yield* root
@@ -78,8 +82,9 @@ const stateStyle: Record<string, Style> = {
 
 const noteOf = (source: StatusView["sources"][number]): string => {
   const notes: Array<string> = []
-  if (source.state !== "connected") notes.push(source.error === undefined ? "connecting" : `reconnecting (${source.error})`)
-  else if (source.error !== undefined) notes.push(source.error)
+  if (source.state !== "connected") {
+    notes.push(source.error === undefined ? "connecting" : `reconnecting (${source.error})`)
+  } else if (source.error !== undefined) notes.push(source.error)
   if (source.held > 0) notes.push(`${source.held} removals held back`)
   const [first] = source.rejected
   if (first !== undefined) notes.push(`${source.rejected.length} rejected: "${first.id}" ${first.reason}`)
@@ -146,14 +151,23 @@ const services = Command.make(
 
 const instances = Command.make(
   "instances",
-  { query: Argument.String("query").pipe(Argument.withDescription("Conditions such as service=weather"), Argument.variadic()) },
+  {
+    query: Argument.String("query").pipe(
+      Argument.withDescription("Conditions such as service=weather"),
+      Argument.variadic()
+    )
+  },
   Effect.fnUntraced(function*({ query }) {
     const { client, json, url, views } = yield* asking
     const Query = yield* Effect.promise(() => import("@portolan/core/Query"))
     const parsed = Query.parse(query.join(" "))
     if (Result.isFailure(parsed)) return yield* wrong(parsed.failure.message)
     const parameters = Query.toUrlParameters(parsed.success).toString()
-    const found = yield* client.list(url, `/api/v1/instances${parameters === "" ? "" : `?${parameters}`}`, views.InstanceView)
+    const found = yield* client.list(
+      url,
+      `/api/v1/instances${parameters === "" ? "" : `?${parameters}`}`,
+      views.InstanceView
+    )
     if (json) return yield* printJson(found)
     const now = Date.now()
     yield* print(table<typeof views.InstanceView.Type>([
@@ -163,8 +177,14 @@ const instances = Command.make(
       { title: "HEALTH", text: ({ health }) => health.status, style: ({ health }) => stateStyle[health.status] },
       { title: "SCORE", text: ({ health }) => health.score.toFixed(2), align: "right" },
       { title: "FOR", text: ({ health }) => age(now - Date.parse(health.changedAt)) },
-      { title: "SOURCE", text: (instance) => [instance.source, ...instance.alsoIn].join(", ") + (instance.stale ? " (stale)" : "") },
-      { title: "NOTE", text: ({ health, upstream }) => upstream?.error ?? (health.status === "healthy" ? "" : health.reason) }
+      {
+        title: "SOURCE",
+        text: (instance) => [instance.source, ...instance.alsoIn].join(", ") + (instance.stale ? " (stale)" : "")
+      },
+      {
+        title: "NOTE",
+        text: ({ health, upstream }) => upstream?.error ?? (health.status === "healthy" ? "" : health.reason)
+      }
     ], found))
   })
 ).pipe(Command.withDescription("List the instances, all or those that meet the conditions"))
@@ -207,7 +227,11 @@ const call = Command.make(
   "call",
   {
     tool: Argument.String("tool").pipe(Argument.withDescription("Name as `portolan tools` shows it")),
-    args: Flag.String("args").pipe(Flag.withAlias("a"), Flag.withDescription("Arguments as a JSON object"), Flag.withDefault("{}"))
+    args: Flag.String("args").pipe(
+      Flag.withAlias("a"),
+      Flag.withDescription("Arguments as a JSON object"),
+      Flag.withDefault("{}")
+    )
   },
   Effect.fnUntraced(function*({ args, tool }) {
     const { client, json, url } = yield* asking
@@ -216,7 +240,9 @@ const call = Command.make(
     const result = yield* client.call(url, tool, parsed.success)
     const content = Array.isArray(result["content"]) ? result["content"].map(contentText).join("\n") : ""
     if (json) yield* printJson(result)
-    else if (result["isError"] !== true) yield* print(content === "" ? JSON.stringify(result["structuredContent"] ?? {}) : content)
+    else if (result["isError"] !== true) {
+      yield* print(content === "" ? JSON.stringify(result["structuredContent"] ?? {}) : content)
+    }
     // The tool's own error: its text is the message.
     if (result["isError"] === true) return yield* failed(json ? "" : content === "" ? `${tool} failed` : content)
   })
@@ -229,8 +255,7 @@ const validate = Command.make(
     const { json } = yield* root
     const { adapters } = yield* Effect.promise(() => import("./adapters.ts"))
     const Configuration = yield* Effect.promise(() => import("@portolan/gateway/Configuration"))
-    const candidates = ["portolan.yaml", "portolan.yml", "portolan.json"]
-    const file = Option.getOrUndefined(config) ?? candidates.find((name) => existsSync(name))
+    const file = Option.getOrUndefined(config) ?? defaultFile()
     if (file === undefined) return yield* wrong("no portolan.yaml here: name the file with --config")
     const result = yield* Effect.result(Configuration.load(file, { adapters }))
     if (Result.isFailure(result)) {

@@ -31,7 +31,9 @@ const replica = (id: string): Effect.Effect<string, Failure, Scope.Scope> =>
     Effect.acquireRelease(
       Effect.sync(() =>
         spawn(process.execPath, [program("@portolan/example-weather"), "--id", id, "--with-parent"], {
-          stdio: ["pipe", "pipe", "inherit"]
+          stdio: ["pipe", "pipe", "inherit"],
+          // Ctrl-C goes to the gateway alone, which ends them once calls in flight are done.
+          detached: true
         })
       ),
       (child) => Effect.sync(() => child.kill())
@@ -69,7 +71,10 @@ export const make: Effect.Effect<Demo, Failure, Scope.Scope> = Effect.gen(functi
   const files = Path.join(directory, "files")
   yield* attempt("can't write its files", async () => {
     await Fs.mkdir(files)
-    await Fs.writeFile(Path.join(files, "welcome.txt"), "This folder belongs to the demo of Portolan and goes with it.\n")
+    await Fs.writeFile(
+      Path.join(files, "welcome.txt"),
+      "This folder belongs to the demo of Portolan and goes with it.\n"
+    )
     await Fs.writeFile(Path.join(directory, "demo.json"), `${JSON.stringify({ services }, null, 2)}\n`)
   })
 
@@ -82,7 +87,11 @@ export const make: Effect.Effect<Demo, Failure, Scope.Scope> = Effect.gen(functi
       mcpServers: {
         everything: { command: node, args: [server("everything"), "stdio"] },
         filesystem: { command: node, args: [server("filesystem"), files] },
-        memory: { command: node, args: [server("memory")], env: { MEMORY_FILE_PATH: Path.join(directory, "memory.jsonl") } }
+        memory: {
+          command: node,
+          args: [server("memory")],
+          env: { MEMORY_FILE_PATH: Path.join(directory, "memory.jsonl") }
+        }
       }
     })
   }

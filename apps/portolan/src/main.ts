@@ -17,9 +17,12 @@ const statusOf = (error: unknown): number => {
   }
   // The parser has shown its help; without a mistake, that was what was asked for.
   if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2
-  console.error(error)
+  console.error("portolan: unexpected:", error)
   return 1
 }
+
+// Who reads may stop early: `portolan tools | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
 
 const exit = await Effect.runPromiseExit(Effect.provide(run, NodeServices.layer))
 const status = Exit.match(exit, {

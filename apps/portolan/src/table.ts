@@ -11,7 +11,8 @@ export const paint = (style: Style, text: string): string => styleText(style, te
 const segmenter = new Intl.Segmenter()
 
 // Wide characters (East Asian, emoji) take two columns.
-const wide = /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u
+const wide =
+  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u
 
 const widthOf = (text: string): number => {
   let width = 0
@@ -54,7 +55,9 @@ export const table = <A>(
   const cells = rows.map((row) =>
     columns.map((column) => stripVTControlCharacters(column.text(row)).replace(/[\p{Cc}\p{Cf}]+/gu, " "))
   )
-  const widths = columns.map(({ title }, index) => Math.max(title.length, ...cells.map((cell) => widthOf(cell[index] ?? ""))))
+  const widths = columns.map(({ title }, index) =>
+    Math.max(title.length, ...cells.map((cell) => widthOf(cell[index] ?? "")))
+  )
   const gap = 2
   if (width !== undefined && width > 0) {
     let excess = widths.reduce((sum, each) => sum + each + gap, -gap) - width
@@ -71,7 +74,9 @@ export const table = <A>(
     texts.map((text, index) => {
       const last = index === columns.length - 1
       const fitted = cut(text, widths[index] ?? 0)
-      const padded = last && columns[index]?.align !== "right" ? fitted : pad(fitted, widths[index] ?? 0, columns[index]?.align === "right")
+      const padded = last && columns[index]?.align !== "right"
+        ? fitted
+        : pad(fitted, widths[index] ?? 0, columns[index]?.align === "right")
       const chosen = style(index)
       return chosen === undefined ? padded : paint(chosen, padded)
     }).join(" ".repeat(gap)).trimEnd()

@@ -12,10 +12,11 @@ import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Scope from "effect/Scope"
-import { existsSync } from "node:fs"
+import type * as Scope from "effect/Scope"
+import { setFlagsFromString } from "node:v8"
 import { adapters } from "./adapters.ts"
 import { banner, headline } from "./banner.ts"
+import { defaultFile } from "./defaultFile.ts"
 import { failed, type Failure, misconfigured } from "./Failure.ts"
 import { version } from "./version.ts"
 
@@ -26,25 +27,23 @@ export interface UpOptions {
   readonly json: boolean
 }
 
-/** Files that are read without being named. */
-export const defaultFiles = ["portolan.yaml", "portolan.yml", "portolan.json"]
-
 const configure = (path: string | undefined): Effect.Effect<
   { readonly configuration: Configuration.Configuration; readonly demo: boolean },
   Failure,
   Scope.Scope
 > =>
   Effect.gen(function*() {
-    const found = path ?? defaultFiles.find((name) => existsSync(name))
+    const found = path ?? defaultFile()
     if (found !== undefined) {
       const configuration = yield* Effect.mapError(Configuration.load(found, { adapters }), misconfigured)
       return { configuration, demo: false }
     }
     const { make } = yield* Effect.promise(() => import("./demo.ts"))
     const { directory, text } = yield* make
-    const configuration = yield* Effect.fromResult(Configuration.parse(text, { adapters, directory, file: "the demo" })).pipe(
-      Effect.mapError(misconfigured)
-    )
+    const configuration = yield* Effect.fromResult(Configuration.parse(text, { adapters, directory, file: "the demo" }))
+      .pipe(
+        Effect.mapError(misconfigured)
+      )
     return { configuration, demo: true }
   })
 
@@ -98,6 +97,8 @@ const serve = (options: UpOptions) =>
           ? JSON.stringify({ version, mcp: `${gateway.url}/mcp`, rest: `${gateway.url}/api/v1`, ...views.status() })
           : banner(gateway, views, demo)
       )
+      // The counterpart of what the command's first file does.
+      setFlagsFromString("--semi-space-growth-factor=2")
       return yield* Effect.never
     }).pipe(Effect.provideContext(context))
   }).pipe(

@@ -116,18 +116,24 @@ export const announcer = (
     const lock = Semaphore.makeUnsafe(1)
     let nextBeat = Infinity
 
+    // Neither silence nor a defect of an adapter may end the loop that keeps everything announced.
     const bounded = <A>(operation: string, effect: Effect.Effect<A, RegistryError>) =>
-      Effect.timeoutOrElse(effect, {
-        duration: timeout,
-        orElse: () => {
-          const reason = `no answer within ${Duration.toMillis(timeout)} ms`
-          return Effect.fail(new RegistryError({ registry: registry.name, operation, reason }))
+      Effect.timeoutOrElse(
+        Effect.catchDefect(effect, (cause) => {
+          return Effect.fail(new RegistryError({ registry: registry.name, operation, cause }))
+        }),
+        {
+          duration: timeout,
+          orElse: () => {
+            const reason = `no answer within ${Duration.toMillis(timeout)} ms`
+            return Effect.fail(new RegistryError({ registry: registry.name, operation, reason }))
+          }
         }
-      })
+      )
 
     const schedule = Effect.fnUntraced(function*(ttl: number) {
       const now = yield* Clock.currentTimeMillis
-      nextBeat = Math.min(nextBeat, now + ttl / 3 * (0.8 + 0.2 * (yield* Random.next)))
+      nextBeat = Math.min(nextBeat, now + Math.round(ttl / 3 * (0.8 + 0.2 * (yield* Random.next))))
     })
 
     const put = Effect.fnUntraced(function*(entry: Entry) {
@@ -149,9 +155,12 @@ export const announcer = (
       if ((yield* Clock.currentTimeMillis) < nextBeat) return true
       const leased = new Map<Lease, Entry>()
       for (const entry of entries) if (entry.lease !== undefined) leased.set(entry.lease, entry)
+      nextBeat = Infinity
+      if (leased.size === 0) return true
       const result = yield* Effect.result(bounded("renew", registrar.renew(Array.from(leased.keys()))))
       if (Result.isFailure(result)) {
         for (const entry of leased.values()) entry.lastError = result.failure.message
+        nextBeat = yield* Clock.currentTimeMillis
         return false
       }
       for (const entry of leased.values()) entry.lastError = undefined
@@ -162,7 +171,6 @@ export const announcer = (
         entry.dirty = true
         entry.lastError = reason
       }
-      nextBeat = Infinity
       for (const lease of leased.keys()) yield* schedule(Duration.toMillis(lease.ttl))
       return true
     })
@@ -189,7 +197,12 @@ export const announcer = (
 
     const withdraw = Effect.fnUntraced(function*(entry: Entry): Effect.fn.Return<void, RegistryError> {
       entry.instance = { ...entry.instance, status: "draining" }
-      const drained = yield* lock.withPermit(entry.lease === undefined ? Effect.succeed(false) : put(entry))
+      const drained = yield* lock.withPermit(Effect.gen(function*() {
+        // A record that is another process's by now is left alone.
+        if (entry.lease === undefined) return false
+        const lost = yield* Effect.result(bounded("renew", registrar.renew([entry.lease])))
+        return Result.isSuccess(lost) && lost.success.length === 0 && (yield* put(entry))
+      }))
       if (drained) yield* Effect.sleep(drain)
       yield* lock.withPermit(Effect.suspend(() => {
         entries.delete(entry)

@@ -155,17 +155,18 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           known.maxConcurrency = cap(instance)
           return known
         }
+        // First what a pick reads, so that it lies together: with thousands of nodes that is most of its cost.
         const node: Node = {
-          key,
-          source: key.slice(0, key.indexOf("\u0000")),
-          instance,
           weight: instance.weight,
           inFlight: 0,
-          maxConcurrency: cap(instance),
           latency: 0,
           latencyAt: 0,
           pickedAt: Math.round(now()),
-          picks: 0
+          picks: 0,
+          maxConcurrency: cap(instance),
+          key,
+          source: key.slice(0, key.indexOf("\u0000")),
+          instance
         }
         nodes.set(key, node)
         return node

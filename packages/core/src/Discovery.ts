@@ -17,6 +17,7 @@ import type { Catalog, CatalogChange, CatalogUpdate, SourceState } from "./Catal
 import { Latest } from "./internal/latest.ts"
 import { Merge } from "./internal/merge.ts"
 import { Session } from "./internal/session.ts"
+import * as Slices from "./internal/slices.ts"
 import { Source } from "./internal/source.ts"
 import { type Member, Registries } from "./Registries.ts"
 import { type Registry, RegistryError } from "./Registry.ts"
@@ -112,13 +113,15 @@ const make = Effect.fnUntraced(function*(options: DiscoveryOptions) {
   // Not interrupted half-way: what `merge` told once it doesn't tell again.
   const publish = Effect.uninterruptible(publishing.withPermit(Effect.gen(function*() {
     const before = published.value.catalog
-    const changes = merge.changes()
-    if (changes.length === 0 && isSame(before.sources, states())) return
+    // Before the entries: a source that says it is connected has all of its entries in the same catalog.
+    const sources = states()
+    const changes = yield* Slices.run(merge.changes())
+    if (changes.length === 0 && isSame(before.sources, sources)) return
     let catalog = before
     let at = 0
     do {
       if (at > 0) yield* Effect.yieldNow
-      catalog = Catalogs.apply(catalog, changes.slice(at, at + slice), states())
+      catalog = Catalogs.apply(catalog, changes.slice(at, at + slice), sources)
       at += slice
     } while (at < changes.length)
     published.set({ catalog, changes, from: before.revision })

@@ -13,13 +13,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { CatalogUpdate, InstanceKey } from "./Catalog.ts"
+import type { CatalogEntry, CatalogUpdate, InstanceKey } from "./Catalog.ts"
 import { Discovery } from "./Discovery.ts"
 import { HealthTable, type Tracked } from "./internal/healthTable.ts"
 import { monotonic } from "./internal/monotonic.ts"
@@ -44,7 +43,10 @@ export type HealthStatus = "healthy" | "degraded" | "unhealthy" | "draining" | "
 export interface InstanceHealth {
   readonly key: InstanceKey
   readonly status: HealthStatus
-  /** 0 to 1; see `Health.score`. */
+  /**
+   * 0 to 1. 0 for `unhealthy` and `down`, else 0.7 × success rate + 0.3 × (lowest median latency of the service ÷ own),
+   * each term 1 where nothing is known; the weights are options.
+   */
   readonly score: number
   /** One line; why the status is what it is. */
   readonly reason: string
@@ -52,7 +54,7 @@ export interface InstanceHealth {
   readonly changedAt: number
   /** Epoch ms of the last check that ended. */
   readonly checkedAt: number | undefined
-  /** Median latency in ms of the checks and calls of the last 60 s. */
+  /** Median latency in ms of the checks and calls that succeeded in the last 60 s. */
   readonly latency: number | undefined
   /** Share of checks and calls of the last 60 s that succeeded; none where there were none. */
   readonly successRate: number | undefined
@@ -193,7 +195,9 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
     const readers = new Set<Queue.Queue<HealthChange, Cause.Done>>()
     const running = new Map<Tracked, Fiber.Fiber<void>>()
     const waiting = new Map<Tracked, Deferred.Deferred<void>>()
-    const due = Latch.makeUnsafe()
+    // Heard by the scheduler in its own turn: who records an outcome doesn't run checks.
+    const wakes = yield* Queue.dropping<void>(1)
+    const wake = () => void Queue.offerUnsafe(wakes, undefined)
 
     const table = new HealthTable({
       interval: Math.max(Duration.toMillis(options.interval ?? "30 seconds"), 1),
@@ -209,7 +213,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       publish: (change) => {
         for (const reader of readers) Queue.offerUnsafe(reader, change)
       },
-      wake: () => void due.openUnsafe()
+      wake
     })
 
     // A check that breaks is a failed check: it ends neither the others nor us.
@@ -236,7 +240,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       const waiter = waiting.get(tracked)
       waiting.delete(tracked)
       if (waiter !== undefined) Deferred.doneUnsafe(waiter, Exit.void)
-      due.openUnsafe()
+      wake()
     }
 
     const visit = (tracked: Tracked): Effect.Effect<void> =>
@@ -255,7 +259,6 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
 
     const scheduler = Effect.gen(function*() {
       while (true) {
-        due.closeUnsafe()
         let wait = Infinity
         while (running.size < concurrency) {
           const tracked = table.queue.first()
@@ -274,29 +277,42 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
             if (tracked.checking) running.set(tracked, fiber)
           }
         }
-        yield* wait === Infinity ? due.await : Effect.raceFirst(Effect.sleep(Math.ceil(wait)), due.await)
+        const woken = Queue.take(wakes)
+        // Whole milliseconds, as timers cut the rest off.
+        yield* wait === Infinity ? woken : Effect.raceFirst(Effect.sleep(Math.ceil(wait)), woken)
       }
     })
 
-    const forget = (key: InstanceKey) => {
-      const tracked = table.find(key)
+    // Ends what is under way for an instance that is gone.
+    const release = (tracked: Tracked | undefined) => {
       if (tracked === undefined) return
-      table.remove(key)
       running.get(tracked)?.interruptUnsafe()
       const waiter = waiting.get(tracked)
       waiting.delete(tracked)
       if (waiter !== undefined) Deferred.doneUnsafe(waiter, Exit.void)
     }
 
+    const forget = (key: InstanceKey) => {
+      const tracked = table.find(key)
+      table.remove(key)
+      release(tracked)
+    }
+
+    const put = ({ instance, key }: CatalogEntry) => {
+      const before = table.find(key)
+      table.put(key, instance)
+      if (table.find(key) !== before) release(before)
+    }
+
     const replace = ({ catalog }: CatalogUpdate) => {
       for (const key of Array.from(table.keys())) if (!HashMap.has(catalog.entries, key)) forget(key)
-      for (const entry of HashMap.values(catalog.entries)) table.put(entry.key, entry.instance)
+      for (const entry of HashMap.values(catalog.entries)) put(entry)
     }
 
     const apply = ({ changes }: CatalogUpdate) => {
       for (const change of changes) {
         if (change._tag === "Removed") forget(change.entry.key)
-        else table.put(change.entry.key, change.entry.instance)
+        else put(change.entry)
       }
     }
 
@@ -306,7 +322,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
         if (first) replace(update)
         else apply(update)
         first = false
-      })).pipe(Effect.forkIn(scope))
+      })).pipe(Effect.forkIn(scope, { startImmediately: true }))
     yield* Effect.forkIn(scheduler, scope)
 
     return Health.of({

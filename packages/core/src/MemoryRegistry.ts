@@ -64,7 +64,9 @@ export const make = (
     // The number of changes so far; the log holds the last of them.
     const count = new Latest(0)
     const log: Array<Registry.Change> = []
-    const leased = Latch.makeUnsafe(false)
+    // When the next lease is over, and what tells of one that is over sooner.
+    let next = Infinity
+    const sooner = Latch.makeUnsafe(false)
 
     const record = (change: Registry.Change) => {
       log.push(change)
@@ -76,18 +78,14 @@ export const make = (
         if (expires <= now && entries.delete(id)) record({ _tag: "Removed", id, how: "expired" })
       }
     }
-    const nextExpiry = () => {
-      let next = Infinity
-      for (const { expires } of entries.values()) next = Math.min(next, expires)
-      return next
-    }
     yield* Effect.addFinalizer(() => Effect.sync(() => count.close()))
     yield* Effect.forkScoped(
       Effect.forever(Effect.gen(function*() {
-        leased.closeUnsafe()
-        const next = nextExpiry()
-        if (next === Infinity) return yield* leased.await
-        yield* Effect.sleep(Math.max(0, next - (yield* Clock.currentTimeMillis)))
+        sooner.closeUnsafe()
+        next = Infinity
+        for (const { expires } of entries.values()) next = Math.min(next, expires)
+        if (next === Infinity) return yield* sooner.await
+        yield* Effect.timeoutOption(sooner.await, Math.max(0, next - (yield* Clock.currentTimeMillis)))
         expire(yield* Clock.currentTimeMillis)
       })),
       { startImmediately: true }
@@ -109,7 +107,7 @@ export const make = (
           const expires = clock.currentTimeMillisUnsafe() + Duration.toMillis(ttl)
           entries.set(instance.id, { instance, incarnation, expires })
           record({ _tag: "Put", instance })
-          leased.openUnsafe()
+          if (expires < next) sooner.openUnsafe()
           return Effect.succeed({ instance, incarnation, ttl, handle: instance.id })
         }),
       renew: (leases) =>

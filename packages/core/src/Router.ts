@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -240,7 +241,10 @@ export const make = (
 
     yield* Stream.runForEach(discovery.updates, ({ changes }) =>
       Effect.sync(() => {
-        for (const change of changes) if (change._tag === "Removed") balancer.forget(change.entry.key)
+        for (const { _tag, entry: { key } } of changes) {
+          // It may have come back since, and its node with it.
+          if (_tag === "Removed" && !HashMap.has(discovery.catalog().entries, key)) balancer.forget(key)
+        }
       })).pipe(Effect.forkScoped)
 
     return Router.of({

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
+import * as fc from "fast-check"
 import * as Catalog from "../src/Catalog.ts"
 import { instance } from "./fixtures/scripted.ts"
 
@@ -18,10 +18,16 @@ const entry = (id: string, more?: Parameters<typeof instance>[1]): Catalog.Catal
 const added = (entry: Catalog.CatalogEntry): Catalog.CatalogChange => ({ _tag: "Added", entry })
 
 /** The change that makes `id` what is wanted, if it is one. */
-const change = (catalog: Catalog.Catalog, id: string, entry: Catalog.CatalogEntry | undefined): ReadonlyArray<Catalog.CatalogChange> => {
+const change = (
+  catalog: Catalog.Catalog,
+  id: string,
+  entry: Catalog.CatalogEntry | undefined
+): ReadonlyArray<Catalog.CatalogChange> => {
   const known = HashMap.get(catalog.entries, Catalog.key("r", id))
   if (Option.isNone(known)) return entry === undefined ? [] : [added(entry)]
-  return [entry === undefined ? { _tag: "Removed", entry: known.value } : { _tag: "Updated", entry, previous: known.value }]
+  return [
+    entry === undefined ? { _tag: "Removed", entry: known.value } : { _tag: "Updated", entry, previous: known.value }
+  ]
 }
 
 /** What an index must hold, found by looking at every entry. */
@@ -33,7 +39,10 @@ const scan = (catalog: Catalog.Catalog, names: (entry: Catalog.CatalogEntry) => 
   return found
 }
 
-const read = (index: Iterable<[string, HashMap.HashMap<Catalog.InstanceKey, Catalog.CatalogEntry>]>, catalog: Catalog.Catalog) => {
+const read = (
+  index: Iterable<[string, HashMap.HashMap<Catalog.InstanceKey, Catalog.CatalogEntry>]>,
+  catalog: Catalog.Catalog
+) => {
   const found: Record<string, ReadonlyArray<string>> = {}
   for (const [name, entries] of index) {
     found[name] = Array.from(HashMap.keys(entries)).sort()
@@ -52,7 +61,9 @@ const consistent = (catalog: Catalog.Catalog) => {
 const names = fc.uniqueArray(fc.constantFrom("a", "b", "c"), { maxLength: 3 })
 const step = fc.record({
   id: fc.constantFrom("1", "2", "3", "4", "5", "6"),
-  instance: fc.option(fc.record({ service: fc.constantFrom("s", "t", "u"), capabilities: names, tags: names }), { nil: undefined })
+  instance: fc.option(fc.record({ service: fc.constantFrom("s", "t", "u"), capabilities: names, tags: names }), {
+    nil: undefined
+  })
 })
 const steps = fc.array(fc.uniqueArray(step, { selector: ({ id }) => id, maxLength: 4 }), { maxLength: 12 })
 
@@ -86,10 +97,12 @@ describe("Catalog", () => {
         const next = run(catalog, batch)
         for (const [name, service] of next.services) {
           const before = Option.getOrUndefined(HashMap.get(catalog.services, name))
-          if (before !== undefined && batch.every(({ id, instance }) => {
-            const was = Option.getOrUndefined(HashMap.get(catalog.entries, Catalog.key("r", id)))
-            return was?.instance.service !== name && instance?.service !== name
-          })) assert.strictEqual(service, before)
+          if (
+            before !== undefined && batch.every(({ id, instance }) => {
+              const was = Option.getOrUndefined(HashMap.get(catalog.entries, Catalog.key("r", id)))
+              return was?.instance.service !== name && instance?.service !== name
+            })
+          ) assert.strictEqual(service, before)
           else assert.isAbove(service.revision, highest.get(name) ?? -1)
           highest.set(name, service.revision)
         }
@@ -115,10 +128,20 @@ describe("Catalog", () => {
   })
 
   it("a change among 10,000 leaves all other services and indexes the same objects", () => {
-    const many = Array.from({ length: 10_000 }, (_, index) =>
-      entry(`${index}`, { service: `s${index % 1_000}`, capabilities: [`c${index % 1_000}`], tags: [`t${index % 1_000}`] }))
+    const many = Array.from(
+      { length: 10_000 },
+      (_, index) =>
+        entry(`${index}`, {
+          service: `s${index % 1_000}`,
+          capabilities: [`c${index % 1_000}`],
+          tags: [`t${index % 1_000}`]
+        })
+    )
     const before = Catalog.apply(Catalog.empty, many.map(added))
-    const after = Catalog.apply(before, change(before, "7", entry("7", { service: "s7", capabilities: ["c7"], weight: 5 })))
+    const after = Catalog.apply(
+      before,
+      change(before, "7", entry("7", { service: "s7", capabilities: ["c7"], weight: 5 }))
+    )
     let services = 0
     for (const [name, service] of after.services) if (service !== HashMap.getUnsafe(before.services, name)) services++
     assert.strictEqual(services, 1)
@@ -132,7 +155,9 @@ describe("Catalog", () => {
       let best = Infinity
       for (let round = 0; round < 20; round++) {
         const begun = performance.now()
-        for (let time = 0; time < 100; time++) Catalog.apply(catalog, change(catalog, "7", entry("7", { service: "s7" })))
+        for (let time = 0; time < 100; time++) {
+          Catalog.apply(catalog, change(catalog, "7", entry("7", { service: "s7" })))
+        }
         best = Math.min(best, performance.now() - begun)
       }
       return best

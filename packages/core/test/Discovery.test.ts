@@ -49,7 +49,9 @@ describe("sessions", () => {
       const [slow, fast] = [scripted({ name: "slow" }), scripted({ name: "fast" })]
       slow.first = Effect.as(Effect.sleep("5 seconds"), [snapshot(fleet(1))])
       const discovery = yield* adding(slow, fast)
-      const fiber = yield* Effect.forkChild(Effect.map(discovery.ready, () => count(discovery)), { startImmediately: true })
+      const fiber = yield* Effect.forkChild(Effect.map(discovery.ready, () => count(discovery)), {
+        startImmediately: true
+      })
       yield* TestClock.adjust("4 seconds")
       assert.isUndefined(fiber.pollUnsafe())
       assert.strictEqual(state(discovery, "slow").state, "connecting")
@@ -213,7 +215,7 @@ describe("silence", () => {
       assert.strictEqual(script.begun.length, 1)
       yield* TestClock.adjust("1 second")
       assert.strictEqual(script.begun.length, 2)
-      assert.include(state(discovery), { state: "connected", since, reconnects: 1, lastError: undefined })
+      assert.include(state(discovery), { state: "connected", since, reconnects: 0, lastError: undefined })
       assert.deepStrictEqual(follower.take(), [])
     }).pipe(Effect.provide(live())))
 
@@ -330,7 +332,10 @@ describe("records", () => {
       const discovery = yield* adding(script)
       const follower = yield* following(discovery)
       for (let time = 0; time < 100; time++) {
-        yield* script.emit(delta([put(instance("i1", { metadata: { b: { c: [1, 2] }, a: 1 } }))]), snapshot([{ ...one }]))
+        yield* script.emit(
+          delta([put(instance("i1", { metadata: { b: { c: [1, 2] }, a: 1 } }))]),
+          snapshot([{ ...one }])
+        )
         yield* TestClock.adjust("100 millis")
       }
       assert.deepStrictEqual(follower.updates, [])
@@ -341,7 +346,9 @@ describe("records", () => {
   it.effect("a record that went bad is reported and keeps its last good form until it is removed", () =>
     Effect.gen(function*() {
       const script = scripted()
-      script.first = Effect.succeed([snapshot(fleet(2), [{ id: "i3", reason: "endpoint.url: expected an http(s) URL" }])])
+      script.first = Effect.succeed([
+        snapshot(fleet(2), [{ id: "i3", reason: "endpoint.url: expected an http(s) URL" }])
+      ])
       const discovery = yield* adding(script)
       assert.deepStrictEqual(state(discovery).rejected, [{ id: "i3", reason: "endpoint.url: expected an http(s) URL" }])
       yield* script.emit(delta([{ _tag: "Reject", rejected: { id: "i1", reason: "bad" } }]))
@@ -365,7 +372,10 @@ describe("records", () => {
       script.first = Effect.succeed([snapshot([instance("i1"), instance("i1", { version: "2.0.0" })])])
       const discovery = yield* adding(script)
       assert.deepStrictEqual(state(discovery).rejected, [{ id: "i1", reason: "id: another record has it too" }])
-      assert.strictEqual(HashMap.getUnsafe(discovery.catalog().entries, Catalog.key("scripted", "i1")).instance.version, "0.0.0")
+      assert.strictEqual(
+        HashMap.getUnsafe(discovery.catalog().entries, Catalog.key("scripted", "i1")).instance.version,
+        "0.0.0"
+      )
     }).pipe(Effect.provide(live())))
 
   const dangerous = [
@@ -373,7 +383,9 @@ describe("records", () => {
     instance("header", {
       endpoint: { transport: "streamable-http", url: "http://evil.test", headers: { authorization: { env: "TOKEN" } } }
     }),
-    instance("file", { endpoint: { transport: "sse", url: "http://evil.test", headers: { a: { file: "/etc/passwd" } } } }),
+    instance("file", {
+      endpoint: { transport: "sse", url: "http://evil.test", headers: { a: { file: "/etc/passwd" } } }
+    }),
     { ...instance("nul"), id: "nul\u0000" }
   ]
 
@@ -446,11 +458,16 @@ describe("publication", () => {
       const follower = yield* following(discovery)
       const seen: Array<Catalog.CatalogUpdate> = []
       yield* Effect.forkScoped(
-        Stream.runForEach(discovery.updates, (update) => Effect.sleep("1 hour").pipe(Effect.map(() => seen.push(update)))),
+        Stream.runForEach(
+          discovery.updates,
+          (update) => Effect.sleep("1 hour").pipe(Effect.map(() => seen.push(update)))
+        ),
         { startImmediately: true }
       )
       for (let time = 0; time < 100; time++) {
-        yield* script.emit(delta([put(instance("i1", { weight: time })), put(instance(`t${time}`)), removed(`t${time - 1}`)]))
+        yield* script.emit(
+          delta([put(instance("i1", { weight: time })), put(instance(`t${time}`)), removed(`t${time - 1}`)])
+        )
         yield* TestClock.adjust("1 second")
       }
       yield* script.emit(delta([removed("i2")]))

@@ -31,7 +31,9 @@ describe("merge", () => {
     ["different ids", [[instance("x")], [instance("y")], []], ["a/x 0.0.0 []", "b/y 0.0.0 []"]],
     ["one id, one endpoint", [[at("h")], [at("h")], []], ["a/x 0.0.0 [b]"]],
     ["one id, one endpoint, thrice", [[at("h")], [at("h")], [at("h")]], ["a/x 0.0.0 [b c]"]],
-    ["the earlier registry wins", [[at("h", { version: "1.0.0" })], [at("h", { version: "2.0.0" })], []], ["a/x 1.0.0 [b]"]],
+    ["the earlier registry wins", [[at("h", { version: "1.0.0" })], [at("h", { version: "2.0.0" })], []], [
+      "a/x 1.0.0 [b]"
+    ]],
     ["one id, two endpoints", [[at("h")], [at("i")], []], ["a/x 0.0.0 []", "b/x 0.0.0 []"]],
     ["one id, two endpoints, one of them twice", [[at("h")], [at("i")], [at("h")]], ["a/x 0.0.0 [c]", "b/x 0.0.0 []"]],
     ["the last two agree", [[at("h")], [at("i")], [at("i")]], ["a/x 0.0.0 []", "b/x 0.0.0 [c]"]],

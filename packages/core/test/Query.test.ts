@@ -37,8 +37,7 @@ const subject: Query.QuerySubject = { entry: { instance, source: "dc1" }, health
 
 const matches = (query: Query.Query, of = subject): boolean => Result.getOrThrow(Query.compile(query))(of)
 const reason = (query: unknown): string => {
-  const result = Query.decode(query)
-  const compiled = Result.isSuccess(result) ? Query.compile(result.success) : result
+  const compiled = Result.flatMap(Query.decode(query), Query.compile)
   return Result.isFailure(compiled) ? compiled.failure.message : "accepted"
 }
 
@@ -177,18 +176,12 @@ const flat = {
   $exists: fc.boolean(),
   $regex: fc.constantFrom("a", "^w.*r$", "[0-9]+", "true")
 }
-const operators = fc.letrec<{ node: Query.Operators; inner: Query.Operators }>((tie) => ({
-  inner: fc.oneof({ maxDepth: 2 }, fc.record(flat, { requiredKeys: [] }), tie("node")),
-  node: fc.record(
-    {
-      ...flat,
-      $and: fc.array(tie("inner"), { maxLength: 2 }),
-      $or: fc.array(tie("inner"), { maxLength: 2 }),
-      $not: tie("inner")
-    },
-    { requiredKeys: [] }
-  )
-})).node
+const simple: fc.Arbitrary<Query.Operators> = fc.record(flat, { requiredKeys: [] })
+const some = { maxLength: 2 }
+const operators: fc.Arbitrary<Query.Operators> = fc.record(
+  { ...flat, $and: fc.array(simple, some), $or: fc.array(simple, some), $not: simple },
+  { requiredKeys: [] }
+)
 const condition = fc.oneof(scalar, fc.array(scalar, { maxLength: 3 }), operators)
 const fields = {
   kind: fc.constantFrom("agent" as const, "mcp-server" as const),
@@ -207,18 +200,11 @@ const fields = {
   "metadata.labels": condition,
   "metadata.a b[c]": condition
 }
-const query = fc.letrec<{ node: Query.Query; inner: Query.Query }>((tie) => ({
-  inner: fc.oneof({ maxDepth: 2 }, fc.record(fields, { requiredKeys: [] }), tie("node")),
-  node: fc.record(
-    {
-      ...fields,
-      $and: fc.array(tie("inner"), { maxLength: 2 }),
-      $or: fc.array(tie("inner"), { maxLength: 2 }),
-      $not: tie("inner")
-    },
-    { requiredKeys: [] }
-  )
-})).node
+const leaf: fc.Arbitrary<Query.Query> = fc.record(fields, { requiredKeys: [] })
+const query: fc.Arbitrary<Query.Query> = fc.record(
+  { ...fields, $and: fc.array(leaf, some), $or: fc.array(leaf, some), $not: leaf },
+  { requiredKeys: [] }
+)
 // Few conditions, so that both answers come often.
 const small = fc.constantFrom(...table.flat(2))
 const either = fc.oneof(query, small)
@@ -262,8 +248,8 @@ describe("Query", () => {
           const there = Query.toUrlParameters(query)
           const back = Result.getOrThrow(Query.fromUrlParameters(new URLSearchParams(there.toString())))
           assert.strictEqual(matches(back), matches(query))
-          // Written again it is the same text, so nothing gets lost on the second way either.
-          assert.strictEqual(Query.toUrlParameters(back).toString(), there.toString())
+          // What a pair can't say went into `$and`, and stays there.
+          assert.deepStrictEqual(Result.getOrThrow(Query.fromUrlParameters(Query.toUrlParameters(back))), back)
           assert.deepStrictEqual(
             Result.getOrThrow(Query.decode(JSON.parse(JSON.stringify(query)))),
             JSON.parse(JSON.stringify(query))
@@ -279,17 +265,14 @@ describe("Query", () => {
 
     it("finds with $regex what JavaScript finds", () => {
       const atom = fc.constantFrom("a", "b", ".", "[ab]", "[^a]", "\\d", "\\w", "^", "$", "\\b", "é")
-      const pattern = fc.letrec<{ node: string }>((tie) => ({
-        node: fc.oneof(
-          { maxDepth: 4 },
-          atom,
-          fc.tuple(tie("node"), tie("node")).map(([a, b]) => a + b),
-          fc.tuple(tie("node"), tie("node")).map(([a, b]) => `(${a}|${b})`),
-          fc.tuple(tie("node"), fc.constantFrom("*", "+", "?", "{2}", "{1,3}", "{0,}", "*?")).map(([a, q]) =>
-            `(?:${a})${q}`
-          )
+      const larger = (inner: fc.Arbitrary<string>): fc.Arbitrary<string> =>
+        fc.oneof(
+          inner,
+          fc.tuple(inner, inner).map(([a, b]) => a + b),
+          fc.tuple(inner, inner).map(([a, b]) => `(${a}|${b})`),
+          fc.tuple(inner, fc.constantFrom("*", "+", "?", "{2}", "{1,3}", "{0,}", "*?")).map(([a, q]) => `(?:${a})${q}`)
         )
-      })).node
+      const pattern = larger(larger(larger(atom)))
       fc.assert(
         fc.property(
           pattern,

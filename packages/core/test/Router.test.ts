@@ -38,8 +38,7 @@ const onlyAt = (...ids: ReadonlyArray<string>) => ({ id }: ServiceInstance) =>
   ids.includes(id) ? Effect.succeed(id) : Effect.fail(failure())
 
 const inFlight = (...ids: ReadonlyArray<string>) =>
-  Effect.map(Balancer.Balancer, (balancer) =>
-    ids.map((id) => balancer.node(key(id), instance(id)).inFlight))
+  Effect.map(Balancer.Balancer, (balancer) => ids.map((id) => balancer.node(key(id), instance(id)).inFlight))
 
 const mark = (id: string, status: "up" | "draining" | "down" | undefined) =>
   Effect.flatMap(Health.Health, (health) => health.override(key(id), status, "test"))
@@ -90,7 +89,11 @@ describe("route", () => {
       const refused = Effect.flip(router.route(request, answer))
       const unknown = yield* refused
       assert.include(unknown, { _tag: "NoInstance", kind: "unknown", message: "weather__get: nobody announces it" })
-      yield* fleet.put(instance("a", { status: "down" }), instance("b", { status: "draining" }), instance("c", { weight: 0 }))
+      yield* fleet.put(
+        instance("a", { status: "down" }),
+        instance("b", { status: "draining" }),
+        instance("c", { weight: 0 })
+      )
       const unavailable = yield* refused
       assert.include(unavailable, {
         kind: "unavailable",
@@ -231,7 +234,12 @@ describe("fail-over", () => {
       for (const blame of ["instance", "caller"] as const) {
         for (const committed of [true, false]) {
           const again = blame === "instance" && !committed && (phase === "notSent" || repeatable)
-          const title = [phase, repeatable ? "repeatable" : "not repeatable", `${blame}'s fault`, committed ? "committed" : ""]
+          const title = [
+            phase,
+            repeatable ? "repeatable" : "not repeatable",
+            `${blame}'s fault`,
+            committed ? "committed" : ""
+          ]
           it.effect(`${title.join(", ")}: ${again ? "tries another" : "stops"}`, () =>
             Effect.gen(function*() {
               const fleet = yield* Fleet
@@ -406,7 +414,9 @@ describe("deadline", () => {
       const router = yield* Router.Router
       yield* fleet.put(instance("a"))
       const fiber = yield* Effect.forkChild(
-        Effect.flip(router.route({ ...request, timeout: 1_000 }, () => Effect.uninterruptible(Effect.sleep("1 minute")))),
+        Effect.flip(
+          router.route({ ...request, timeout: 1_000 }, () => Effect.uninterruptible(Effect.sleep("1 minute")))
+        ),
         { startImmediately: true }
       )
       yield* TestClock.adjust("1 second")
@@ -500,56 +510,68 @@ describe("in flight", () => {
 
   it.effect("returns to 0 however attempts end", () =>
     Effect.promise(() =>
-      fc.assert(fc.asyncProperty(
-        fc.array(fc.record({ kind: fc.constantFrom(...kinds), delay: fc.integer({ min: 0, max: 50 }) }), {
-          minLength: 1,
-          maxLength: 12
-        }),
-        (calls) =>
-          Effect.runPromise(Effect.gen(function*() {
-            const fleet = yield* Fleet
-            const router = yield* Router.Router
-            const ids = ["a", "b", "c"]
-            yield* fleet.put(...ids.map((id) => instance(id)))
-            const fibers = []
-            for (const { delay, kind } of calls) {
-              const wait = delay === 0 ? Effect.void : Effect.sleep(delay)
-              const fiber = yield* Effect.forkChild(
-                router.route({ ...request, timeout: 1_000 }, (): Effect.Effect<string, Router.AttemptFailure<string>> => {
-                  if (kind === "throw") throw new Error("thrown")
-                  switch (kind) {
-                    case "success":
-                      return Effect.as(wait, "ok")
-                    case "failure":
-                      return Effect.andThen(wait, Effect.fail(failure()))
-                    case "defect":
-                      return Effect.andThen(wait, Effect.die("defect"))
-                    case "self-interrupt":
-                      return Effect.andThen(wait, Effect.interrupt)
-                    default:
-                      return Effect.never
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.record({ kind: fc.constantFrom(...kinds), delay: fc.integer({ min: 0, max: 50 }) }), {
+            minLength: 1,
+            maxLength: 12
+          }),
+          (calls) =>
+            Effect.runPromise(
+              Effect.gen(function*() {
+                const fleet = yield* Fleet
+                const router = yield* Router.Router
+                const ids = ["a", "b", "c"]
+                yield* fleet.put(...ids.map((id) => instance(id)))
+                const fibers = []
+                for (const { delay, kind } of calls) {
+                  const wait = delay === 0 ? Effect.void : Effect.sleep(delay)
+                  const fiber = yield* Effect.forkChild(
+                    router.route(
+                      { ...request, timeout: 1_000 },
+                      (): Effect.Effect<string, Router.AttemptFailure<string>> => {
+                        if (kind === "throw") throw new Error("thrown")
+                        switch (kind) {
+                          case "success":
+                            return Effect.as(wait, "ok")
+                          case "failure":
+                            return Effect.andThen(wait, Effect.fail(failure()))
+                          case "defect":
+                            return Effect.andThen(wait, Effect.die("defect"))
+                          case "self-interrupt":
+                            return Effect.andThen(wait, Effect.interrupt)
+                          default:
+                            return Effect.never
+                        }
+                      }
+                    ),
+                    { startImmediately: true }
+                  )
+                  if (kind === "interrupt") {
+                    yield* TestClock.adjust(delay)
+                    yield* Fiber.interrupt(fiber)
                   }
-                }),
-                { startImmediately: true }
-              )
-              if (kind === "interrupt") {
-                yield* TestClock.adjust(delay)
-                yield* Fiber.interrupt(fiber)
-              }
-              fibers.push({ kind, fiber })
-            }
-            yield* TestClock.adjust("2 seconds")
-            for (const { fiber, kind } of fibers) {
-              const exit = yield* Fiber.await(fiber)
-              assert.strictEqual(Exit.isSuccess(exit), kind === "success", kind)
-              if (Exit.isFailure(exit)) {
-                assert.strictEqual(Cause.hasDies(exit.cause), kind === "defect" || kind === "throw", kind)
-                assert.strictEqual(Cause.hasInterrupts(exit.cause), kind === "interrupt" || kind === "self-interrupt", kind)
-              }
-            }
-            assert.deepStrictEqual(yield* inFlight(...ids), [0, 0, 0])
-          }).pipe(Effect.provide(live), Effect.provide(TestClock.layer()), Effect.scoped))
-      ), { numRuns: 60 })
+                  fibers.push({ kind, fiber })
+                }
+                yield* TestClock.adjust("2 seconds")
+                for (const { fiber, kind } of fibers) {
+                  const exit = yield* Fiber.await(fiber)
+                  assert.strictEqual(Exit.isSuccess(exit), kind === "success", kind)
+                  if (Exit.isFailure(exit)) {
+                    assert.strictEqual(Cause.hasDies(exit.cause), kind === "defect" || kind === "throw", kind)
+                    assert.strictEqual(
+                      Cause.hasInterrupts(exit.cause),
+                      kind === "interrupt" || kind === "self-interrupt",
+                      kind
+                    )
+                  }
+                }
+                assert.deepStrictEqual(yield* inFlight(...ids), [0, 0, 0])
+              }).pipe(Effect.provide(live), Effect.provide(TestClock.layer()), Effect.scoped)
+            )
+        ),
+        { numRuns: 60 }
+      )
     ))
 
   it.effect("the caller's interruption reaches the attempt, and says nothing about the instance", () =>

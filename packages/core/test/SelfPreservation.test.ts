@@ -5,7 +5,20 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Catalog from "../src/Catalog.ts"
 import type * as Discovery from "../src/Discovery.ts"
 import * as Registry from "../src/Registry.ts"
-import { adding, count, error, fleet, following, ids, instance, live, put, removed, scripted, state } from "./fixtures/scripted.ts"
+import {
+  adding,
+  count,
+  error,
+  fleet,
+  following,
+  ids,
+  instance,
+  live,
+  put,
+  removed,
+  scripted,
+  state
+} from "./fixtures/scripted.ts"
 
 const { alive, delta, snapshot } = Registry
 
@@ -30,7 +43,8 @@ const wait = Effect.fnUntraced(function*(script: Script, seconds: number) {
 })
 
 const missing = (discovery: Discovery.Discovery["Service"]) =>
-  Array.from(HashMap.values(discovery.catalog().entries)).filter(({ missingSince }) => missingSince !== undefined).length
+  Array.from(HashMap.values(discovery.catalog().entries)).filter(({ missingSince }) => missingSince !== undefined)
+    .length
 
 describe("what a new session lacks", () => {
   for (
@@ -169,7 +183,8 @@ describe("what a new session lacks", () => {
 })
 
 describe("what expires", () => {
-  const expiring = (...numbers: ReadonlyArray<number>) => delta(numbers.map((number) => removed(`i${number}`, "expired")))
+  const expiring = (...numbers: ReadonlyArray<number>) =>
+    delta(numbers.map((number) => removed(`i${number}`, "expired")))
 
   it.effect("acts at once while it is the lesser part", () =>
     Effect.gen(function*() {
@@ -203,6 +218,18 @@ describe("what expires", () => {
         yield* TestClock.adjust("1 second")
       }
       assert.include(state(discovery), { held: 3, instances: 5 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("those that came back don't count", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(10))])
+      const discovery = yield* adding(script)
+      yield* script.emit(expiring(1, 2, 3, 4, 5))
+      yield* script.emit(delta(fleet(5).map(put)))
+      yield* script.emit(expiring(6, 7, 8))
+      yield* TestClock.adjust("100 millis")
+      assert.include(state(discovery), { held: 0, instances: 7 })
     }).pipe(Effect.provide(live())))
 
   it.effect("slowly: never held", () =>

@@ -57,7 +57,12 @@ const Failure = Schema.Struct({
   grpc_code: Schema.optionalKey(Schema.Finite)
 })
 
-const RangeAnswer = Schema.Struct({ header: Header, kvs: Schema.optionalKey(Schema.Array(KeyValue)) })
+const RangeAnswer = Schema.Struct({
+  header: Header,
+  kvs: Schema.optionalKey(Schema.Array(KeyValue)),
+  /** How many keys there are, whatever was asked of them. */
+  count: Schema.optionalKey(Revision)
+})
 
 const WatchAnswer = Schema.Struct({
   header: Header,
@@ -76,9 +81,11 @@ const WatchAnswer = Schema.Struct({
 const LeaseAnswer = Schema.Struct({ ID: Schema.String, TTL: Schema.optionalKey(Revision) })
 
 const TransactionAnswer = Schema.Struct({
-  responses: Schema.optionalKey(Schema.Array(Schema.Struct({ response_range: Schema.optionalKey(Schema.Struct({
-    kvs: Schema.optionalKey(Schema.Array(KeyValue))
-  })) })))
+  responses: Schema.optionalKey(Schema.Array(Schema.Struct({
+    response_range: Schema.optionalKey(Schema.Struct({
+      kvs: Schema.optionalKey(Schema.Array(KeyValue))
+    }))
+  })))
 })
 
 // What streams, a watch and the renewals of leases, comes a line an answer.
@@ -114,6 +121,8 @@ const range = (prefix: string) => {
 export interface Etcd {
   /** All keys under a prefix, oldest change first. */
   readonly list: (prefix: string) => Effect.Effect<RangeAnswer, EtcdError>
+  /** The keys under a prefix that were written after a revision, and how many there are in all. Names no values. */
+  readonly written: (prefix: string, after: number) => Effect.Effect<RangeAnswer, EtcdError>
   /** What happens under a prefix from a revision on. Ends only with its connection. */
   readonly watch: (prefix: string, from: number) => Stream.Stream<WatchAnswer, EtcdError>
   /** Begins a lease of at least this many seconds; answers what was granted. One that exists is renewed. */
@@ -163,8 +172,11 @@ export const make = Effect.fnUntraced(function*(
     })
 
   const text = (path: string, body: string) =>
-    Effect.flatMap(send(path, body), (response) =>
-      Effect.mapError(response.text, (cause) => new EtcdError({ reason: "etcd closed the connection", cause })))
+    Effect.flatMap(
+      send(path, body),
+      (response) =>
+        Effect.mapError(response.text, (cause) => new EtcdError({ reason: "etcd closed the connection", cause }))
+    )
 
   const call = <A, I>(path: string, schema: Schema.Codec<A, I>) => {
     const read = Schema.decodeUnknownEffect(Schema.fromJsonString(schema))
@@ -193,21 +205,35 @@ export const make = Effect.fnUntraced(function*(
             resultOf<typeof LeaseAnswer.Type>("lease/keepalive")
           ))
       ),
-      Effect.map((answers) => new Map(answers.flatMap(({ ID, TTL }) => TTL === undefined || TTL <= 0 ? [] : [[ID, TTL]])))
+      Effect.map((answers) =>
+        new Map(answers.flatMap(({ ID, TTL }) => TTL === undefined || TTL <= 0 ? [] : [[ID, TTL]]))
+      )
     )
 
   return {
     list: (prefix) => rangeOf({ ...range(prefix), sort_target: "MOD", sort_order: "ASCEND" }),
+    written: (prefix, after) => rangeOf({ ...range(prefix), min_mod_revision: after + 1, keys_only: true, limit: 1 }),
     watch: (prefix, from) =>
       Effect.map(
-        send("watch", JSON.stringify({
-          create_request: { ...range(prefix), start_revision: from, progress_notify: true, prev_kv: true, fragment: true }
-        })),
+        send(
+          "watch",
+          JSON.stringify({
+            create_request: {
+              ...range(prefix),
+              start_revision: from,
+              progress_notify: true,
+              prev_kv: true,
+              fragment: true
+            }
+          })
+        ),
         (response) => response.stream
       ).pipe(
         Stream.unwrap,
         Stream.mapError((error) =>
-          error._tag === "EtcdError" ? error : new EtcdError({ reason: "etcd closed the connection of the watch", cause: error })
+          error._tag === "EtcdError"
+            ? error
+            : new EtcdError({ reason: "etcd closed the connection of the watch", cause: error })
         ),
         Stream.decodeText,
         Stream.splitLines,
@@ -219,14 +245,19 @@ export const make = Effect.fnUntraced(function*(
           )
         )
       ),
-    grant: (lease, seconds) =>
-      grantOf({ ID: lease, TTL: seconds }).pipe(
-        Effect.map(({ TTL }) => TTL ?? seconds),
-        Effect.catchIf(
-          (error) => error.reason.includes("lease already exists"),
-          () => Effect.map(keepAlive([lease]), (alive) => alive.get(lease) ?? seconds)
-        )
-      ),
+    grant: (lease, seconds) => {
+      const granted = Effect.map(grantOf({ ID: lease, TTL: seconds }), ({ TTL }) => TTL ?? seconds)
+      return Effect.catchIf(
+        granted,
+        (error) => error.reason.includes("lease already exists"),
+        () =>
+          Effect.flatMap(keepAlive([lease]), (alive) => {
+            const left = alive.get(lease)
+            // It may have been in its last moment.
+            return left === undefined ? granted : Effect.succeed(left)
+          })
+      )
+    },
     keepAlive,
     isAlive: (lease) => Effect.map(timeToLiveOf({ ID: lease }), ({ TTL }) => TTL !== undefined && TTL > 0),
     put: (key, value, lease) =>
@@ -269,8 +300,14 @@ const refused = (status: number, body: string): EtcdError => {
 
 const failure = (failure: typeof Failure.Type, status?: number): EtcdError => {
   const code = failure.code ?? failure.grpc_code
-  const reason = failure.message ?? (typeof failure.error === "string" ? failure.error : "etcd refused without a reason")
+  const reason = failure.message ??
+    (typeof failure.error === "string" ? failure.error : "etcd refused without a reason")
   // 16 is unauthenticated, 7 permission denied; without a user name it is an invalid argument.
-  const unauthorized = status === 401 || status === 403 || code === 16 || code === 7 || reason.includes("user name is empty")
-  return new EtcdError({ reason: status === 404 && code === undefined ? `${reason} (HTTP 404)` : reason, code, unauthorized })
+  const unauthorized = status === 401 || status === 403 || code === 16 || code === 7 ||
+    reason.includes("user name is empty")
+  return new EtcdError({
+    reason: status === 404 && code === undefined ? `${reason} (HTTP 404)` : reason,
+    code,
+    unauthorized
+  })
 }

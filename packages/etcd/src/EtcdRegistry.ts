@@ -2,9 +2,10 @@
  * Instances announced in etcd: each is the JSON of its record at `<prefix><service>/<id>`, under a lease.
  *
  * **Mental model**: a session reads the prefix at a revision and watches from the next one on, so nothing falls between
- * the two. A watch that is quiet for a while is opened anew at its revision: that proves that etcd is still there, and
- * replaces a connection that died without a word. Whatever can't be gone on from (a compaction, a cluster restored from
- * a backup) ends the session; the next one begins with everything there is.
+ * the two. A watch that is quiet for a while is opened anew where it was: that proves that etcd is still there, and
+ * replaces a connection that died without a word. Where nothing was written in the meantime it goes on from now, so that
+ * the history it would need isn't compacted away. Whatever can't be gone on from (a compaction all the same, a cluster
+ * restored from a backup) ends the session; the next one begins with everything there is.
  *
  * **Gotchas**: etcd does not say why a key is gone. It counts as deregistered while the lease that held it is alive or it
  * had none, and as expired when the lease is gone too; so a record is removed without revoking its lease, which then ends
@@ -80,36 +81,52 @@ export const make = (
       const begun = yield* etcd.list(prefix)
       const session = new Session(prefix, begun)
       const ended = Stream.fail(new Etcd.EtcdError({ reason: "etcd ended the watch" }))
-      const quiet = Stream.suspend(() => etcd.watch(prefix, session.revision + 1)).pipe(
+      const untilQuiet = Stream.suspend(() => etcd.watch(prefix, session.revision + 1)).pipe(
         Stream.concat(ended),
-        Stream.timeout(wait)
+        Stream.timeout(wait),
+        Stream.concat(Stream.fromEffectDrain(
+          Effect.flatMap(Effect.suspend(() => etcd.written(prefix, session.revision)), (answer) =>
+            session.confirm(answer))
+        ))
       )
       return Stream.concat(
         Stream.succeed<Registry.RegistryEvent>(session.snapshot),
         // What a watch that was given up had not handed over comes again, as the revision moves only here.
-        Stream.forever(quiet).pipe(Stream.mapEffect((answer) =>
-          Effect.flatMap(session.take(answer), (events) => judge(etcd, prefix, session, events))
+        Stream.forever(untilQuiet).pipe(Stream.mapEffect((answer) =>
+          Effect.flatMap(session.take(answer), (events) =>
+            judge(etcd, prefix, session, events))
         ))
       )
     })).pipe(Stream.mapError(failed("watch")))
 
-    const keyOf = (instance: ServiceInstance.ServiceInstance) => `${prefix}${instance.service}/${instance.id}`
+    const keyOf = (instance: ServiceInstance.ServiceInstance) =>
+      `${prefix}${instance.service}/${instance.id}`
 
     const registrar: Registry.Registrar = {
       put: (instance, { incarnation, ttl }) =>
         Effect.gen(function*() {
           if (instance.service.includes("/")) {
-            return yield* new Etcd.EtcdError({ reason: `service: "${instance.service}" can't be part of a key with its slash` })
+            return yield* new Etcd.EtcdError({
+              reason: `service: "${instance.service}" can't be part of a key with its slash`
+            })
           }
-          const handle = leaseId(prefix, instance.id, incarnation)
-          const seconds = yield* etcd.grant(handle, Math.max(1, Math.ceil(Duration.toSeconds(ttl))))
+          const seconds = Math.max(1, Math.ceil(Duration.toSeconds(ttl)))
+          const handle = leaseId(prefix, instance.id, incarnation, seconds)
+          const granted = yield* etcd.grant(handle, seconds)
           yield* etcd.put(keyOf(instance), JSON.stringify(instance), handle)
-          return { instance, incarnation, ttl: Duration.seconds(seconds), handle }
+          return { instance, incarnation, ttl: Duration.seconds(granted), handle }
         }).pipe(Effect.mapError(failed("put"))),
       renew: (leases) =>
         Effect.gen(function*() {
-          if (leases.length === 0) return []
-          const parts = chunks(leases.map((lease) => keyOf(lease.instance)), transactionLimit)
+          if (leases.length === 0) {
+            return []
+          }
+          const parts = chunks(
+            leases.map((lease) =>
+              keyOf(lease.instance)
+            ),
+            transactionLimit
+          )
           const [alive, holders] = yield* Effect.all([
             etcd.keepAlive(leases.map(({ handle }) => handle)),
             Effect.forEach(parts, etcd.holders)
@@ -173,20 +190,10 @@ class Session {
 
   /** Takes one answer; the events that are whole now, none where it only says that etcd is there. */
   take(answer: Etcd.WatchAnswer): Effect.Effect<Events, Etcd.EtcdError> {
-    const { cluster_id, revision } = answer.header
-    const fail = (reason: string) => Effect.fail(new Etcd.EtcdError({ reason }))
-    if (cluster_id !== this.cluster) return fail("another cluster answers at this address")
-    // One message can both create and cancel.
-    if (answer.canceled === true) {
-      return fail(
-        answer.compact_revision === undefined
-          ? `etcd cancelled the watch: ${answer.cancel_reason ?? "no reason given"}`
-          : `revision ${this.revision + 1} was compacted away up to ${answer.compact_revision}`
-      )
-    }
-    if (revision !== undefined && revision < this.revision) {
-      return fail(`the revision went back from ${this.revision} to ${revision}: the cluster was restored or lost its data`)
-    }
+    const { revision } = answer.header
+    // One message can both create and cancel, and one that cancels may have no revision.
+    const reason = answer.canceled === true ? this.cancelled(answer) : this.mistrust(answer.header)
+    if (reason !== undefined) return Effect.fail(new Etcd.EtcdError({ reason }))
     if (answer.created === true) this.fragments = []
     if (answer.events === undefined || answer.events.length === 0) {
       // The note of progress vouches for everything up to its revision; the beginning of a watch doesn't.
@@ -199,6 +206,31 @@ class Session {
     this.fragments = []
     this.revision = events.at(-1)?.kv.mod_revision ?? this.revision
     return Effect.succeed(events)
+  }
+
+  /**
+   * Goes on from the revision of the answer if it proves that nothing happened before: no key was written after ours,
+   * and none is missing.
+   */
+  confirm({ count = 0, header, kvs = [] }: Etcd.RangeAnswer): Effect.Effect<void, Etcd.EtcdError> {
+    const reason = this.mistrust(header)
+    if (reason !== undefined) return Effect.fail(new Etcd.EtcdError({ reason }))
+    if (kvs.length === 0 && count === this.holders.size) this.revision = header.revision ?? this.revision
+    return Effect.void
+  }
+
+  private cancelled(answer: Etcd.WatchAnswer): string {
+    return answer.compact_revision === undefined
+      ? `etcd cancelled the watch: ${answer.cancel_reason ?? "no reason given"}`
+      : `revision ${this.revision + 1} is gone, etcd compacted its history up to ${answer.compact_revision}`
+  }
+
+  /** Why the answer isn't of the cluster that the session began with. */
+  private mistrust({ cluster_id, revision = 0 }: Etcd.RangeAnswer["header"]): string | undefined {
+    if (cluster_id !== this.cluster) return "another cluster answers at this address"
+    return revision < this.revision
+      ? `the revision went back from ${this.revision} to ${revision}: the cluster was restored or lost its data`
+      : undefined
   }
 
   /** Notes that the key holds its id; answers the id. */
@@ -220,7 +252,9 @@ class Session {
     const record = parse(Etcd.decode(kv.value ?? ""))
     if (Result.isFailure(record)) return reject(record.failure)
     const { id, service } = record.success
-    if (key !== `${this.prefix}${service}/${id}`) return reject(`its key "${key}" is not that of "${id}" of service "${service}"`)
+    if (key !== `${this.prefix}${service}/${id}`) {
+      return reject(`its key "${key}" is not that of "${id}" of service "${service}"`)
+    }
     return { _tag: "Put", instance: record.success }
   }
 }
@@ -238,7 +272,8 @@ const judge = Effect.fnUntraced(function*(
     yield* Effect.forEach(
       leases,
       // A question without an answer leaves open how it went, nothing else.
-      (lease) => Effect.map(Effect.option(etcd.isAlive(lease)), (alive) => [lease, Option.getOrUndefined(alive)] as const),
+      (lease) =>
+        Effect.map(Effect.option(etcd.isAlive(lease)), (alive) => [lease, Option.getOrUndefined(alive)] as const),
       { concurrency: 16 }
     )
   )
@@ -274,9 +309,8 @@ const parse = (text: string): Result.Result<ServiceInstance.ServiceInstance, str
  * The lease of an announcement is known by what it is for, so a grant whose answer was lost is found again instead of
  * left behind, and holding a key proves the incarnation. 63 bits: etcd's ids are signed.
  */
-const leaseId = (prefix: string, id: string, incarnation: string): string =>
-  BigInt.asUintN(63, createHash("sha256").update(JSON.stringify([prefix, id, incarnation])).digest().readBigUInt64BE())
-    .toString()
+const leaseId = (...of: ReadonlyArray<string | number>): string =>
+  BigInt.asUintN(63, createHash("sha256").update(JSON.stringify(of)).digest().readBigUInt64BE()).toString()
 
 const lost = (alive: boolean, holder: string | undefined, handle: string): string | undefined => {
   if (!alive) return "its lease is over"

@@ -24,23 +24,6 @@ if (unavailable !== undefined) {
   RegistryLaws.suite(
     "etcd",
     (backend) => EtcdRegistry.make({ endpoints: [backend.url], wait: "300 millis" }),
-    {
-      controls: Effect.suspend(() => EtcdBackend.make(server)),
-      // What it doesn't offer is one client's whole answers and credentials.
-      offers: [
-        "batch",
-        "corrupt",
-        "outside",
-        "wipeBackend",
-        "stopBackend",
-        "startBackend",
-        "restartBackend",
-        "cutConnections",
-        "pauseConnections",
-        "resumeConnections",
-        "slowWrites",
-        "open"
-      ]
-    }
+    { controls: Effect.suspend(() => EtcdBackend.make(server)) }
   )
 }

@@ -2,6 +2,7 @@
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as FaultProxy from "@portolan/testkit/FaultProxy"
 import type * as RegistryLaws from "@portolan/testkit/RegistryLaws"
+import * as HttpFaults from "@portolan/tooling/backends/HttpFaults"
 import type { Server } from "@portolan/tooling/backends/Server"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -29,7 +30,7 @@ const request = (instance: ServiceInstance, value = JSON.stringify(instance), ke
   value: base64(value)
 })
 
-export const everything = { key: "AA==", range_end: "AA==" }
+const everything = { key: "AA==", range_end: "AA==" }
 
 export interface EtcdBackend extends RegistryLaws.Controls {
   /** The address behind the proxy, for the registry under test. */
@@ -41,7 +42,8 @@ export interface EtcdBackend extends RegistryLaws.Controls {
 
 export const make = (server: Server): Effect.Effect<EtcdBackend, FaultProxy.FaultProxyError, Scope.Scope> =>
   Effect.gen(function*() {
-    const proxy = yield* FaultProxy.make(server)
+    const http = yield* HttpFaults.make(server)
+    const proxy = yield* FaultProxy.make(http)
     const put = (what: object) => Effect.asVoid(ask(server.url, "kv/put", what))
     return {
       url: `http://127.0.0.1:${proxy.port}`,
@@ -64,6 +66,11 @@ export const make = (server: Server): Effect.Effect<EtcdBackend, FaultProxy.Faul
       resumeConnections: proxy.restore,
       // A write is two requests, and each is delayed on its way there and back.
       slowWrites: (time) => proxy.delay(Duration.toMillis(time) / 4),
+      garble: http.answer({ status: 200, body: "<html>" }),
+      ungarble: http.pass,
+      revoke: http.answer({ status: 401, body: JSON.stringify({ error: "etcdserver: invalid auth token", code: 16 }) }),
+      grant: http.pass,
+      requests: http.requests,
       open: Effect.sync(() => proxy.connections().open),
       compact: Effect.gen(function*() {
         const { header } = yield* ask(server.url, "kv/range", everything)

@@ -160,7 +160,9 @@ export class ConfigurationError extends Schema.TaggedError<ConfigurationError>()
 }) {
   override get message(): string {
     return this.mistakes
-      .map(({ column, line, message, path }) => `${this.file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`)
+      .map(({ column, line, message, path }) =>
+        `${this.file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`
+      )
       .join("\n")
   }
 }
@@ -210,7 +212,11 @@ const lookupIn = (env: Readonly<Record<string, string | undefined>>, directory: 
 const unknownKey = "unknown key"
 const formatter = SchemaIssue.makeFormatterStandardSchemaV1({
   leafHook: (issue) =>
-    issue._tag === "UnexpectedKey" ? unknownKey : issue._tag === "MissingKey" ? "missing" : SchemaIssue.defaultLeafHook(issue)
+    issue._tag === "UnexpectedKey"
+      ? unknownKey
+      : issue._tag === "MissingKey"
+      ? "missing"
+      : SchemaIssue.defaultLeafHook(issue)
 })
 
 const hint = (written: string, known: ReadonlyArray<string>): string => {
@@ -219,7 +225,10 @@ const hint = (written: string, known: ReadonlyArray<string>): string => {
 }
 
 const valueAt = (root: unknown, path: DocumentPath): unknown =>
-  path.reduce<unknown>((value, key) => typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined, root)
+  path.reduce<unknown>(
+    (value, key) => typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined,
+    root
+  )
 
 /** Findings of a schema about the part of the document at `prefix`. */
 const explain = (
@@ -292,8 +301,9 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
         mistakes: findings
           .filter((finding, index) =>
             findings.findIndex((first) =>
-              samePath(first.path, finding.path) && (first === finding || first.message === finding.message || document.findings.includes(first))
-            ) === index || document.findings.includes(finding)
+                samePath(first.path, finding.path) &&
+                (first === finding || first.message === finding.message || document.findings.includes(first))
+              ) === index || document.findings.includes(finding)
           )
           .toSorted((a, b) => a.line - b.line || a.column - b.column)
           .map(({ column, line, message, path }) => ({ path: showPath(path), line, column, message }))
@@ -376,7 +386,10 @@ const readRegistry = (
   entry: unknown,
   path: DocumentPath,
   adapters: ReadonlyArray<Adapter>
-): Result.Result<{ type: string; name: string | undefined; trust: "full" | "limited" | undefined; open: Open }, ReadonlyArray<Finding>> => {
+): Result.Result<
+  { type: string; name: string | undefined; trust: "full" | "limited" | undefined; open: Open },
+  ReadonlyArray<Finding>
+> => {
   const common = decodeEntry(entry)
   if (Result.isFailure(common)) return Result.fail(explain(document, RegistryEntry, common.failure, path, root))
   const { name, trust, type } = common.success
@@ -419,7 +432,9 @@ export const load = (
         new ConfigurationError({ file: path, mistakes: [{ path: "", line: 1, column: 1, message: text.failure }] })
       )
     }
-    return Effect.fromResult(parse(text.success, { ...options, file: path, directory: Path.dirname(Path.resolve(path)) }))
+    return Effect.fromResult(
+      parse(text.success, { ...options, file: path, directory: Path.dirname(Path.resolve(path)) })
+    )
   })
 
 /**

@@ -13,9 +13,13 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Discovery } from "@portolan/core/Discovery"
 import type { Health } from "@portolan/core/Health"
-import type { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
-import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
-import type { Upstreams } from "@portolan/mcp/upstream/Upstreams"
+import type { Registries } from "@portolan/core/Registries"
+import type { Router } from "@portolan/core/Router"
+import type { NamingOptions } from "@portolan/mcp/catalog/Naming"
+import * as ToolCatalog from "@portolan/mcp/catalog/ToolCatalog"
+import * as McpEndpoint from "@portolan/mcp/relay/McpEndpoint"
+import * as McpHealthCheck from "@portolan/mcp/upstream/McpHealthCheck"
+import * as Upstreams from "@portolan/mcp/upstream/Upstreams"
 import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -24,8 +28,9 @@ import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { About } from "./About.ts"
 import * as Api from "./Api.ts"
@@ -98,6 +103,7 @@ export class Gateway extends Context.Service<Gateway, {
 // Who can't send its head within this time holds a connection for nothing.
 const headTimeout = 10_000
 const requestTimeout = 60_000
+const checkInterval = 5000
 // Longer than proxies and agents keep theirs, so that we are not the side that closes under a request.
 const keepAliveTimeout = 65_000
 const readyTimeout = Duration.seconds(5)
@@ -107,8 +113,16 @@ const plain = (status: number, text: string) => HttpServerResponse.text(`${text}
 const routes = Layer.unwrap(Effect.gen(function*() {
   const about = yield* About
   const metrics = yield* Metrics.make
+  // Three megabytes that most gateways never show: loaded by the first reader.
+  const docs = yield* Effect.cached(
+    Effect.promise(() => import("effect/http-api/HttpApiScalar")).pipe(
+      Effect.flatMap((HttpApiScalar) => HttpRouter.toHttpEffect(HttpApiScalar.layer(Api.Api, { path: "/api/docs" }))),
+      Scope.provide(yield* Effect.scope)
+    )
+  )
   return Layer.mergeAll(
-    HttpRouter.add("GET", "/", plain(200, "portolan: MCP at /mcp, REST at /api/v1/services")),
+    HttpRouter.add("GET", "/api/docs", Effect.flatten(docs)),
+    HttpRouter.add("GET", "/", plain(200, "portolan: MCP at /mcp, REST at /api/docs")),
     HttpRouter.add("GET", "/healthz", plain(200, "ok")),
     HttpRouter.add("GET", "/readyz", Effect.sync(() => about.ready() ? plain(200, "ready") : plain(503, "not ready"))),
     HttpRouter.add(
@@ -119,7 +133,12 @@ const routes = Layer.unwrap(Effect.gen(function*() {
     HttpRouter.add("*", "/*", (request) =>
       Effect.succeed(
         HttpServerResponse.jsonUnsafe(
-          { type: "about:blank", status: 404, title: "Not found", detail: `nothing answers ${request.method} ${pathOf(request.url)}` },
+          {
+            type: "about:blank",
+            status: 404,
+            title: "Not found",
+            detail: `nothing answers ${request.method} ${pathOf(request.url)}`
+          },
           { status: 404, contentType: "application/problem+json" }
         )
       )),
@@ -142,16 +161,22 @@ const listen = (
 ): Effect.Effect<Server, ListenError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<Server, ListenError>((resume) => {
-      const server = createServer({ headersTimeout: headTimeout, requestTimeout, keepAliveTimeout }, handler)
+      const server = createServer(
+        { headersTimeout: headTimeout, requestTimeout, keepAliveTimeout, connectionsCheckingInterval: checkInterval },
+        handler
+      )
       server.once("error", (error: NodeJS.ErrnoException) =>
         resume(Effect.fail(new ListenError({ host, port, code: error.code ?? error.message }))))
-      server.listen(port, host, () => resume(Effect.succeed(server)))
+      server.listen(port, host, () =>
+        resume(Effect.succeed(server)))
     }),
     (server) =>
       Effect.andThen(
         drain,
         Effect.callback<void>((resume) => {
-          server.close(() => resume(Effect.void))
+          server.close(() =>
+            resume(Effect.void)
+          )
           server.closeIdleConnections()
           // What is still open now had its time.
           const rest = setTimeout(() => server.closeAllConnections(), 250)
@@ -168,11 +193,15 @@ const listen = (
  */
 export const layerListener = (
   options: ListenerOptions = {}
-): Layer.Layer<Gateway, ListenError, Discovery | Health | ToolCatalog | Upstreams | McpEndpoint> =>
+): Layer.Layer<
+  Gateway,
+  ListenError,
+  Discovery | Health | ToolCatalog.ToolCatalog | Upstreams.Upstreams | McpEndpoint.McpEndpoint
+> =>
   Layer.effect(
     Gateway,
     Effect.gen(function*() {
-      const endpoint = yield* McpEndpoint
+      const endpoint = yield* McpEndpoint.McpEndpoint
       const discovery = yield* Discovery
       const host = options.host ?? "127.0.0.1"
       const shutdownTimeout = Duration.fromInputUnsafe(options.shutdownTimeout ?? Duration.seconds(10))
@@ -224,4 +253,58 @@ export const layerListener = (
     Layer.provide(
       Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(options.bodyLimit ?? 4 * 1024 * 1024))
     )
+  )
+
+/**
+ * Settings of the whole gateway.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GatewayOptions extends ListenerOptions {
+  /** How public names are made. Default `prefix`. */
+  readonly naming?: NamingOptions["naming"] | undefined
+  /** Between service and name. Default `__`. */
+  readonly separator?: string | undefined
+  /** Seals session ids; gateways with the same key go on with each other's sessions. Random by default. */
+  readonly sessionKey?: string | undefined
+  /** Items in a page of an MCP list. Default 1,000. */
+  readonly pageSize?: number | undefined
+}
+
+/**
+ * Layer that connects to every announced MCP server and serves what they offer.
+ *
+ * **Example** (Serving the servers of a registry)
+ *
+ * ```ts
+ * const Main = Gateway.layer({ port: 7420 }).pipe(
+ *   Layer.provideMerge(FileRegistry.layer({ path: "./services.json" })),
+ *   Layer.provideMerge(Portolan.layer())
+ * )
+ * Layer.launch(Main).pipe(NodeRuntime.runMain)
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: GatewayOptions = {}
+): Layer.Layer<
+  Gateway | McpEndpoint.McpEndpoint | ToolCatalog.ToolCatalog | Upstreams.Upstreams,
+  ListenError,
+  Discovery | Health | Registries | Router
+> =>
+  layerListener(options).pipe(
+    Layer.provideMerge(McpEndpoint.layer({
+      serverInfo: { name: "portolan", version: options.version ?? "0.1.0" },
+      sessionKey: options.sessionKey === undefined ? undefined : Redacted.make(options.sessionKey),
+      pageSize: options.pageSize,
+      maxBody: options.bodyLimit
+    })),
+    Layer.provideMerge(
+      ToolCatalog.layer({ naming: { naming: options.naming ?? "prefix", separator: options.separator ?? "__" } })
+    ),
+    Layer.provideMerge(McpHealthCheck.layer),
+    Layer.provideMerge(Upstreams.layer())
   )

@@ -35,7 +35,11 @@ const family = (name: string, type: "gauge" | "counter", help: string, samples: 
 const statuses: ReadonlyArray<HealthStatus> = ["healthy", "degraded", "unhealthy", "draining", "down", "unknown"]
 const states = ["idle", "connecting", "connected", "failed"] as const
 
-const count = <A extends string>(words: ReadonlyArray<A>, label: string, values: Iterable<A>): ReadonlyArray<Sample> => {
+const count = <A extends string>(
+  words: ReadonlyArray<A>,
+  label: string,
+  values: Iterable<A>
+): ReadonlyArray<Sample> => {
   const counts = new Map<A, number>(words.map((word) => [word, 0]))
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
   return Array.from(counts, ([word, value]) => ({ labels: { [label]: word }, value }))
@@ -68,15 +72,55 @@ export const make: Effect.Effect<
     const memory = process.memoryUsage.rss()
     return [
       family("portolan_info", "gauge", "Version of the gateway.", [{ labels: { version: about.version }, value: 1 }]),
-      family("portolan_ready", "gauge", "Whether the gateway is ready for traffic.", [{ value: about.ready() ? 1 : 0 }]),
-      family("portolan_source_connected", "gauge", "Whether the registry is connected.", bySource((source) => source.state === "connected" ? 1 : 0)),
-      family("portolan_source_instances", "gauge", "Instances that the registry announces.", bySource((source) => source.instances)),
-      family("portolan_source_rejected", "gauge", "Records of the registry that can't be used.", bySource((source) => source.rejected.length)),
-      family("portolan_source_reconnects_total", "counter", "Sessions with the registry that were lost.", bySource((source) => source.reconnects)),
+      family("portolan_ready", "gauge", "Whether the gateway is ready for traffic.", [{
+        value: about.ready() ? 1 : 0
+      }]),
+      family(
+        "portolan_source_connected",
+        "gauge",
+        "Whether the registry is connected.",
+        bySource((source) => source.state === "connected" ? 1 : 0)
+      ),
+      family(
+        "portolan_source_instances",
+        "gauge",
+        "Instances that the registry announces.",
+        bySource((source) => source.instances)
+      ),
+      family(
+        "portolan_source_rejected",
+        "gauge",
+        "Records of the registry that can't be used.",
+        bySource((source) => source.rejected.length)
+      ),
+      family(
+        "portolan_source_reconnects_total",
+        "counter",
+        "Sessions with the registry that were lost.",
+        bySource((source) => source.reconnects)
+      ),
       family("portolan_services", "gauge", "Services in the catalog.", [{ value: HashMap.size(catalog.services) }]),
-      family("portolan_instances", "gauge", "Instances in the catalog by health.", count(statuses, "status", Array.from(HashMap.keys(catalog.entries), health.status))),
-      family("portolan_upstreams", "gauge", "Connections to MCP servers by state.", count(states, "state", upstreams.all().map((upstream) => upstream.state()._tag))),
-      family("portolan_offers", "gauge", "What the servers offer, by kind.", (["tools", "resources", "resourceTemplates", "prompts"] as const).map((kind) => ({ labels: { kind }, value: tools.list(kind).length }))),
+      family(
+        "portolan_instances",
+        "gauge",
+        "Instances in the catalog by health.",
+        count(statuses, "status", Array.from(HashMap.keys(catalog.entries), health.status))
+      ),
+      family(
+        "portolan_upstreams",
+        "gauge",
+        "Connections to MCP servers by state.",
+        count(states, "state", upstreams.all().map((upstream) => upstream.state()._tag))
+      ),
+      family(
+        "portolan_offers",
+        "gauge",
+        "What the servers offer, by kind.",
+        (["tools", "resources", "resourceTemplates", "prompts"] as const).map((kind) => ({
+          labels: { kind },
+          value: tools.list(kind).length
+        }))
+      ),
       family("portolan_mcp_sessions", "gauge", "Sessions of handshake clients.", [{ value: figures.sessions }]),
       family("portolan_mcp_streams", "gauge", "Open streams to clients.", [{ value: figures.streams }]),
       family("portolan_mcp_calls_in_flight", "gauge", "Calls under way.", [{ value: figures.callsInFlight }]),

@@ -33,16 +33,26 @@ const typeNames = ["stdio", "http", "streamable-http", "streamableHttp", "sse", 
  * @since 0.1.0
  */
 export const ServerEntry = Schema.Struct({
-  type: Schema.optionalKey(Schema.Literals(typeNames).annotate({ description: "Transport; without it, `command` means stdio and `url` http" })),
+  type: Schema.optionalKey(
+    Schema.Literals(typeNames).annotate({ description: "Transport; without it, `command` means stdio and `url` http" })
+  ),
   command: Schema.optionalKey(Schema.NonEmptyString.annotate({ description: "Program of a stdio server" })),
   args: Schema.optionalKey(Texts),
   env: Schema.optionalKey(TextByName.annotate({ description: "Environment of the program" })),
-  envFile: Schema.optionalKey(Schema.NonEmptyString.annotate({ description: "File with lines NAME=value; `env` wins" })),
-  cwd: Schema.optionalKey(Schema.NonEmptyString.annotate({ description: "Working directory, relative to the configuration file" })),
-  url: Schema.optionalKey(Schema.NonEmptyString.annotate({ description: "Address of an HTTP, SSE or WebSocket server" })),
+  envFile: Schema.optionalKey(
+    Schema.NonEmptyString.annotate({ description: "File with lines NAME=value; `env` wins" })
+  ),
+  cwd: Schema.optionalKey(
+    Schema.NonEmptyString.annotate({ description: "Working directory, relative to the configuration file" })
+  ),
+  url: Schema.optionalKey(
+    Schema.NonEmptyString.annotate({ description: "Address of an HTTP, SSE or WebSocket server" })
+  ),
   headers: Schema.optionalKey(TextByName.annotate({ description: "Headers of each request" })),
   disabled: Schema.optionalKey(Schema.Boolean.annotate({ description: "Leaves the server out" })),
-  service: Schema.optionalKey(Schema.NonEmptyString.annotate({ description: "Name of the service; the key by default" })),
+  service: Schema.optionalKey(
+    Schema.NonEmptyString.annotate({ description: "Name of the service; the key by default" })
+  ),
   version: Schema.optionalKey(Schema.String),
   capabilities: Schema.optionalKey(Texts),
   tags: Schema.optionalKey(Texts),
@@ -90,7 +100,11 @@ export const toInstance = (
   const mistakes: Array<EntryMistake> = []
   const mistake = (path: DocumentPath, message: string) => void mistakes.push({ path, message })
 
-  const transport = entry.type !== undefined ? transports[entry.type] : entry.command !== undefined ? "stdio" : "streamable-http"
+  const transport = entry.type !== undefined
+    ? transports[entry.type]
+    : entry.command !== undefined
+    ? "stdio"
+    : "streamable-http"
   const remote = transport !== "stdio"
   if (entry.command === undefined && entry.url === undefined) {
     mistake([], "expected `command` (a program to start) or `url` (a server to reach)")

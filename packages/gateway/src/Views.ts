@@ -144,9 +144,13 @@ export const StatusView = Schema.Struct({
   resources: Schema.Int,
   prompts: Schema.Int,
   /** Instances that can't be reached or listed, and why. */
-  problems: Schema.Array(Schema.Struct({ instance: Schema.String, service: Schema.String, source: Schema.String, reason: Schema.String })),
+  problems: Schema.Array(
+    Schema.Struct({ instance: Schema.String, service: Schema.String, source: Schema.String, reason: Schema.String })
+  ),
   /** Names that could not be had. */
-  collisions: Schema.Array(Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, winner: Schema.String }))
+  collisions: Schema.Array(
+    Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, winner: Schema.String })
+  )
 }).annotate({ identifier: "Status" })
 export type StatusView = typeof StatusView.Type
 
@@ -184,7 +188,8 @@ export class Views extends Context.Service<Views, {
       const upstreams = yield* Upstreams
 
       const order = (a: Catalog.CatalogEntry, b: Catalog.CatalogEntry) =>
-        byText(a.instance.service, b.instance.service) || byText(a.instance.id, b.instance.id) || byText(a.source, b.source)
+        byText(a.instance.service, b.instance.service) || byText(a.instance.id, b.instance.id) ||
+        byText(a.source, b.source)
 
       const entries = () => Array.from(HashMap.values(discovery.catalog().entries)).sort(order)
 
@@ -204,7 +209,9 @@ export class Views extends Context.Service<Views, {
             upstream: {
               state: upstream._tag,
               since: iso(upstream.since),
-              ...(upstream.lastError === undefined || upstream._tag === "connected" ? {} : { error: upstream.lastError }),
+              ...(upstream.lastError === undefined || upstream._tag === "connected"
+                ? {}
+                : { error: upstream.lastError }),
               ...(upstream.profile === undefined ? {} : {
                 protocolVersion: upstream.profile.protocolVersion,
                 server: upstream.profile.serverInfo
@@ -318,7 +325,12 @@ export class Views extends Context.Service<Views, {
           resources: tools.list("resources").length,
           prompts: tools.list("prompts").length,
           problems: problems(),
-          collisions: tools.collisions().map(({ kind, publicName, service, winner }) => ({ kind, name: publicName, service, winner }))
+          collisions: tools.collisions().map(({ kind, publicName, service, winner }) => ({
+            kind,
+            name: publicName,
+            service,
+            winner
+          }))
         })
       })
     })

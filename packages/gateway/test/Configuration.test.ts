@@ -62,7 +62,8 @@ describe("Configuration", () => {
 
   it("reads YAML and JSON, a BOM, durations and sizes", () => {
     const yaml = "\uFEFFgateway: { port: 1, bodyLimit: 512kb }\nhealth: { interval: 250ms, timeout: 1.5s, fall: 2 }\n"
-    const json = "\uFEFF{\"gateway\": {\"port\": 1, \"bodyLimit\": \"512kb\"},\n\t\"health\": {\"interval\": \"250ms\", \"timeout\": \"1.5s\", \"fall\": 2}}"
+    const json =
+      "\uFEFF{\"gateway\": {\"port\": 1, \"bodyLimit\": \"512kb\"},\n\t\"health\": {\"interval\": \"250ms\", \"timeout\": \"1.5s\", \"fall\": 2}}"
     for (const text of [yaml, json]) {
       const { gateway, health } = good(text)
       assert.strictEqual(gateway.port, 1)
@@ -83,11 +84,17 @@ describe("Configuration", () => {
       "gateway: {naming: prefx}",
       ["1:19 gateway.naming: expected \"prefix\" | \"conflict\" | \"none\"; did you mean \"prefix\"?"]
     ],
-    ["a wrong duration", "health: {interval: 5 seconds}", ["1:20 health.interval: expected a duration such as 250ms, 30s or 5m"]],
-    ["a duration that is a number", "health: {interval: 5}", ["1:20 health.interval: expected a duration such as 250ms, 30s or 5m"]],
+    ["a wrong duration", "health: {interval: 5 seconds}", [
+      "1:20 health.interval: expected a duration such as 250ms, 30s or 5m"
+    ]],
+    ["a duration that is a number", "health: {interval: 5}", [
+      "1:20 health.interval: expected a duration such as 250ms, 30s or 5m"
+    ]],
     ["a wrong section", "gateway: []", ["1:10 gateway: expected object"]],
     ["rules", "routing:\n  - {}", ["2:3 routing: expected an empty list: this version has no routing rules"]],
-    ["a wrong origin", "gateway: {allowedOrigins: [x]}", ["1:28 gateway.allowedOrigins[0]: expected an origin such as https://app.example.com"]],
+    ["a wrong origin", "gateway: {allowedOrigins: [x]}", [
+      "1:28 gateway.allowedOrigins[0]: expected an origin such as https://app.example.com"
+    ]],
     ["an unknown registry", "registries:\n  - type: fle\n    path: x", [
       "2:11 registries[0].type: expected one of file, memory; did you mean \"file\"?"
     ]],
@@ -118,12 +125,20 @@ describe("Configuration", () => {
       "gateway: {port: x}",
       "health: {rise: 0}"
     ].join("\n")
-    assert.deepStrictEqual(mistakes(text).map((line) => line.split(" ")[0]), ["2:12", "3:5", "5:3", "6:7", "7:17", "8:16"])
+    assert.deepStrictEqual(mistakes(text).map((line) => line.split(" ")[0]), [
+      "2:12",
+      "3:5",
+      "5:3",
+      "6:7",
+      "7:17",
+      "8:16"
+    ])
   })
 
   describe("environment", () => {
     it("substitutes, with defaults, in keys of every type", () => {
-      const text = "gateway:\n  host: ${HOST}\n  port: ${PORT:-99}\n  separator: a${S:-}b\nmcpServers:\n  a: { command: x, args: [\"${N}\", \"$${N}\"] }"
+      const text =
+        "gateway:\n  host: ${HOST}\n  port: ${PORT:-99}\n  separator: a${S:-}b\nmcpServers:\n  a: { command: x, args: [\"${N}\", \"$${N}\"] }"
       const { gateway, servers } = good(text, { HOST: "::1", N: "17" })
       assert.deepStrictEqual([gateway.host, gateway.port, gateway.separator], ["::1", 99, "ab"])
       const endpoint = servers[0]?.endpoint
@@ -131,7 +146,9 @@ describe("Configuration", () => {
     })
     it("substitutes numbers in JSON too", () => {
       assert.strictEqual(good("{\"gateway\": {\"port\": \"${PORT}\"}}", { PORT: "8" }).gateway.port, 8)
-      assert.deepStrictEqual(mistakes("{\"gateway\": {\"port\": \"${PORT}\"}}", { PORT: "x" }), ["1:22 gateway.port: expected number"])
+      assert.deepStrictEqual(mistakes("{\"gateway\": {\"port\": \"${PORT}\"}}", { PORT: "x" }), [
+        "1:22 gateway.port: expected number"
+      ])
       assert.deepStrictEqual(mistakes("{\"gateway\": {\"port\": \"8\"}}"), ["1:22 gateway.port: expected number"])
     })
     it("refuses what is unset, once, and what it doesn't understand", () => {
@@ -142,7 +159,10 @@ describe("Configuration", () => {
       assert.match(mistakes("servers: {a: {command: \"${input:key}\"}}")[0] ?? "", /environment variable/)
     })
     it("reads the names that editors substitute", () => {
-      const { servers } = good("{\"servers\": {\"a\": {\"command\": \"${workspaceFolder}/x\", \"env\": {\"T\": \"${env:TOKEN}\"}}}}", { TOKEN: "t" })
+      const { servers } = good(
+        "{\"servers\": {\"a\": {\"command\": \"${workspaceFolder}/x\", \"env\": {\"T\": \"${env:TOKEN}\"}}}}",
+        { TOKEN: "t" }
+      )
       assert.deepStrictEqual(servers[0]?.endpoint, { transport: "stdio", command: "/work/x", env: { T: "t" } })
     })
   })
@@ -164,8 +184,17 @@ describe("Configuration", () => {
         }
       }))
       assert.deepStrictEqual(servers.map(({ endpoint, id, service }) => [id, service, endpoint]), [
-        ["memory", "memory", { transport: "stdio", command: "npx", args: ["-y", "@modelcontextprotocol/server-memory"], env: { A: "b" } }],
-        ["cursor", "cursor", { transport: "streamable-http", url: "https://example.com/mcp", headers: { Authorization: "Bearer x" } }],
+        ["memory", "memory", {
+          transport: "stdio",
+          command: "npx",
+          args: ["-y", "@modelcontextprotocol/server-memory"],
+          env: { A: "b" }
+        }],
+        ["cursor", "cursor", {
+          transport: "streamable-http",
+          url: "https://example.com/mcp",
+          headers: { Authorization: "Bearer x" }
+        }],
         ["old", "old", { transport: "sse", url: "https://example.com/sse" }],
         ["named", "y", { transport: "stdio", command: "x", cwd: "/work/sub" }],
         ["github", "github", { transport: "streamable-http", url: "https://api.githubcopilot.com/mcp" }],
@@ -192,9 +221,17 @@ describe("Configuration", () => {
       try {
         writeFileSync(join(directory, ".env"), "A=1\nB=\"two words\"\n")
         const text = "servers: {a: {command: x, envFile: .env, env: {A: \"3\"}}, b: {command: x, envFile: none}}"
-        const result = Configuration.parse(text.replace(", b: {command: x, envFile: none}", ""), { adapters, env: {}, directory })
+        const result = Configuration.parse(text.replace(", b: {command: x, envFile: none}", ""), {
+          adapters,
+          env: {},
+          directory
+        })
         const { servers } = Result.getOrThrow(result)
-        assert.deepStrictEqual(servers[0]?.endpoint, { transport: "stdio", command: "x", env: { A: "3", B: "two words" } })
+        assert.deepStrictEqual(servers[0]?.endpoint, {
+          transport: "stdio",
+          command: "x",
+          env: { A: "3", B: "two words" }
+        })
         const bad = Configuration.parse(text, { adapters, env: {}, directory })
         assert.match(Result.isFailure(bad) ? bad.failure.message : "", /servers\.b\.envFile: can't read .*none/)
       } finally {
@@ -230,14 +267,24 @@ describe("Configuration", () => {
   it("makes a JSON Schema with the options of each adapter", () => {
     const schema = Configuration.jsonSchema(adapters)
     const text = JSON.stringify(schema)
-    for (const word of ["shutdownTimeout", "mcpServers", "\"const\":\"file\"", "\"every\"", "Longest wait for calls in flight"]) {
+    for (
+      const word of [
+        "shutdownTimeout",
+        "mcpServers",
+        "\"const\":\"file\"",
+        "\"every\"",
+        "Longest wait for calls in flight"
+      ]
+    ) {
       assert.include(text, word)
     }
     assert.isFalse(schema["additionalProperties"])
   })
 
   describe("laws", () => {
-    const duration = fc.tuple(fc.nat(9999), fc.constantFrom("ms", "s", "m", "h")).map(([amount, unit]) => `${amount}${unit}`)
+    const duration = fc.tuple(fc.nat(9999), fc.constantFrom("ms", "s", "m", "h")).map(([amount, unit]) =>
+      `${amount}${unit}`
+    )
     const optional = { requiredKeys: [] }
     const plain = fc.string({ unit: "grapheme", minLength: 1, maxLength: 12 }).map((text) => text.replaceAll("$", "S"))
     const server = fc.oneof(
@@ -256,44 +303,64 @@ describe("Configuration", () => {
         fc.record({ type: fc.constant("file"), path: plain, every: fc.nat() }, { requiredKeys: ["type", "path"] }),
         fc.record({ type: fc.constant("memory") })
       )),
-      mcpServers: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), server, { maxKeys: 4, noNullPrototype: true }),
+      mcpServers: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), server, {
+        maxKeys: 4,
+        noNullPrototype: true
+      }),
       health: fc.record({ interval: duration, rise: fc.integer({ min: 1, max: 100 }) }, optional)
     }, optional)
 
     it("any valid configuration means the same in YAML and in JSON", () => {
-      fc.assert(fc.property(configuration, (value) => {
-        const strip = ({ registries, ...rest }: Configuration.Configuration) => ({
-          ...rest,
-          registries: registries.map(({ open: _, ...registry }) => registry)
-        })
-        const json = strip(good(JSON.stringify(value)))
-        assert.deepStrictEqual(strip(good(stringify(value))), json)
-        assert.strictEqual(json.gateway.port, value.gateway?.port ?? 7420)
-        assert.strictEqual(json.registries.length, value.registries?.length ?? 0)
-        assert.deepStrictEqual(
-          json.servers.map((each) => each.id),
-          Object.entries(value.mcpServers ?? {}).filter(([, entry]) => !("disabled" in entry && entry.disabled === true)).map(([id]) => id)
-        )
-      }), { numRuns: 300 })
+      fc.assert(
+        fc.property(configuration, (value) => {
+          const strip = ({ registries, ...rest }: Configuration.Configuration) => ({
+            ...rest,
+            registries: registries.map(({ name, trust, type }) => ({ name, trust, type }))
+          })
+          const json = strip(good(JSON.stringify(value)))
+          assert.deepStrictEqual(strip(good(stringify(value))), json)
+          assert.strictEqual(json.gateway.port, value.gateway?.port ?? 7420)
+          assert.strictEqual(json.registries.length, value.registries?.length ?? 0)
+          assert.deepStrictEqual(
+            json.servers.map((each) => each.id),
+            Object.entries(value.mcpServers ?? {}).filter(([, entry]) =>
+              !("disabled" in entry && entry.disabled === true)
+            ).map(([id]) => id)
+          )
+        }),
+        { numRuns: 300 }
+      )
     })
 
     it("a mutated configuration never throws, and mistakes have a place in the text", () => {
-      const mutation = fc.record({ at: fc.nat(), remove: fc.nat(5), insert: fc.string({ unit: "binary", maxLength: 5 }) })
-      fc.assert(fc.property(configuration, fc.boolean(), fc.array(mutation, { minLength: 1, maxLength: 4 }), (value, asJson, mutations) => {
-        const text = mutations.reduce((before, { at, insert, remove }) => {
-          const start = at % (before.length + 1)
-          return before.slice(0, start) + insert + before.slice(start + remove)
-        }, asJson ? JSON.stringify(value) : stringify(value))
-        const result = parse(text)
-        if (Result.isSuccess(result)) return
-        assert.isNotEmpty(result.failure.mistakes)
-        const lines = text.split("\n")
-        for (const { column, line } of result.failure.mistakes) {
-          assert.isAtLeast(line, 1)
-          assert.isAtMost(line, lines.length)
-          assert.isAtMost(column, (lines[line - 1]?.length ?? 0) + 2)
-        }
-      }), { numRuns: 1000 })
+      const mutation = fc.record({
+        at: fc.nat(),
+        remove: fc.nat(5),
+        insert: fc.string({ unit: "binary", maxLength: 5 })
+      })
+      fc.assert(
+        fc.property(
+          configuration,
+          fc.boolean(),
+          fc.array(mutation, { minLength: 1, maxLength: 4 }),
+          (value, asJson, mutations) => {
+            const text = mutations.reduce((before, { at, insert, remove }) => {
+              const start = at % (before.length + 1)
+              return before.slice(0, start) + insert + before.slice(start + remove)
+            }, asJson ? JSON.stringify(value) : stringify(value))
+            const result = parse(text)
+            if (Result.isSuccess(result)) return
+            assert.isNotEmpty(result.failure.mistakes)
+            const lines = text.split("\n")
+            for (const { column, line } of result.failure.mistakes) {
+              assert.isAtLeast(line, 1)
+              assert.isAtMost(line, lines.length)
+              assert.isAtMost(column, (lines[line - 1]?.length ?? 0) + 2)
+            }
+          }
+        ),
+        { numRuns: 1000 }
+      )
     })
   })
 })

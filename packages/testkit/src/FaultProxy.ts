@@ -80,6 +80,9 @@ interface Link {
   readonly timers: Set<NodeJS.Timeout>
 }
 
+/** Chunks that `delay` holds back in one direction; a sender that is further ahead waits. */
+const mostHeld = 256
+
 const drops = (link: Link, direction: Direction) => link.dropped === "both" || link.dropped === direction
 
 /**
@@ -111,31 +114,47 @@ export const make = Effect.fnUntraced(function*(target: {
   }
 
   const pump = (link: Link, from: Net.Socket, to: Net.Socket, direction: Direction) => {
-    const later = (forward: () => void) => {
-      if (delayMillis === 0 && link.timers.size === 0) return forward()
+    const held: Array<{ readonly due: number; readonly forward: () => void }> = []
+    const forwardDue = () => {
+      while (held.length > 0 && held[0]!.due <= performance.now()) held.shift()!.forward()
+      if (held.length < mostHeld && !stalled && !to.writableNeedDrain) from.resume()
+      if (held.length > 0) arm()
+    }
+    const arm = () => {
       const timer = setTimeout(() => {
         link.timers.delete(timer)
-        if (links.has(link)) forward()
-      }, delayMillis)
+        forwardDue()
+      }, held[0]!.due - performance.now())
       link.timers.add(timer)
+    }
+    const later = (forward: () => void) => {
+      const last = held.at(-1)
+      if (last === undefined && delayMillis === 0) return forward()
+      // What was held back longer is not overtaken.
+      held.push({ due: Math.max(performance.now() + delayMillis, last?.due ?? 0), forward })
+      if (last === undefined) arm()
+      if (held.length >= mostHeld) from.pause()
     }
     from.on("data", (chunk) => {
       if (drops(link, direction)) return
+      // A full receiver stops the sender, as TCP itself would.
       later(() => {
-        // A full receiver stops the sender, as TCP itself would.
-        if (!to.write(chunk)) {
-          from.pause()
-          to.once("drain", () => {
-            if (!stalled) from.resume()
-          })
-        }
+        if (to.destroyed || to.write(chunk)) return
+        from.pause()
+        to.once("drain", () => {
+          if (!stalled) from.resume()
+        })
       })
     })
-    from.on("end", () => later(() => drops(link, direction) ? undefined : to.end()))
-    from.on("error", () => close(link, true))
+    from.on("end", () => {
+      if (!drops(link, direction)) later(() => to.end())
+    })
+    // How it ended is told by "close".
+    from.on("error", () => undefined)
     from.on("close", () => {
-      if (to.destroyed || link.dropped === undefined) later(() => close(link, from.errored !== null))
-      else if (from === link.client) close(link, false)
+      const reset = from.errored !== null
+      if (from === link.client || to.destroyed) close(link, reset)
+      else if (!drops(link, direction)) later(() => close(link, reset))
     })
   }
 

@@ -22,6 +22,7 @@
  * @since 0.1.0
  */
 import { describe, it } from "@effect/vitest"
+import * as Discovery from "@portolan/core/Discovery"
 import type * as Registry from "@portolan/core/Registry"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Cause from "effect/Cause"
@@ -29,6 +30,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Announcing from "./laws/Announcing.ts"
@@ -73,6 +75,8 @@ export interface Options<C extends Law.Controls = Law.Controls> {
   readonly sizes?: Partial<Law.Sizes> | undefined
   /** Chooses the random runs; default the environment's `PORTOLAN_SEED`, else a new one. */
   readonly seed?: number | undefined
+  /** What runs the registry; default core's `Discovery`. For tests of the laws themselves. */
+  readonly discovery?: typeof Discovery.layer | undefined
   /** Makes the nth test record where the backend has a form of its own for ids. Keep `metadata.seq` of `base`. */
   readonly instance?:
     | ((n: number, base: ServiceInstance.ServiceInstance) => ServiceInstance.ServiceInstance)
@@ -139,6 +143,8 @@ export const check = Effect.fnUntraced(function*<C extends Law.Controls>(
     : options.controls
   const bench = yield* Effect.mapError(openBench(make, controls, options, seed), (error) => broken(error.reason))
   yield* law.run(bench).pipe(
+    // That a backend is lost is what the laws are about, no news.
+    Effect.provideService(References.MinimumLogLevel, "Error"),
     Effect.mapError((error) => broken(error.reason)),
     // A defect names the seed too.
     Effect.catchDefect((defect) => Effect.fail(broken(`the law died: ${tell(defect)}`)))
@@ -307,7 +313,7 @@ const openBench = Effect.fnUntraced(function*<C extends Law.Controls>(
     ),
     controls: benchControls,
     has,
-    lacks: (lack) => lacks.includes(lack),
+    discovery: options.discovery ?? Discovery.layer,
     times: {
       visible: millis("visible"),
       outage: millis("outage"),

@@ -40,17 +40,44 @@ export type Step =
   | { readonly _tag: "Fail"; readonly error: Registry.RegistryError | undefined }
   | { readonly _tag: "End" }
 
-/** Emits an event. */
+/**
+ * Step that emits an event.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const emit = (event: Registry.RegistryEvent): Step => ({ _tag: "Emit", event })
 
-/** Says nothing for a while. */
+/**
+ * Step that says nothing for a while.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const wait = (time: Duration.Input): Step => ({ _tag: "Wait", time: Duration.fromInputUnsafe(time) })
 
-/** Fails the session, with an error of its own or the given one. */
+/**
+ * Step that fails the session with an error of the script's own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fail: Step = { _tag: "Fail", error: undefined }
+
+/**
+ * Step that fails the session with the error.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const failWith = (error: Registry.RegistryError): Step => ({ _tag: "Fail", error })
 
-/** Ends the session. */
+/**
+ * Step that ends the session.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const end: Step = { _tag: "End" }
 
 /**

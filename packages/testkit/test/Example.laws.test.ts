@@ -1,8 +1,9 @@
 import * as Registry from "@portolan/core/Registry"
-import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as FaultProxy from "@portolan/testkit/FaultProxy"
 import * as RegistryLaws from "@portolan/testkit/RegistryLaws"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { createServer, type Server } from "node:http"
 
 /** The adapter: instances listed at a URL, polled. */
@@ -10,11 +11,13 @@ const listing = (url: string) =>
   Registry.fromPoll({
     name: url,
     every: "50 millis",
-    timeout: "500 millis",
     poll: Effect.tryPromise({
-      try: async (signal): Promise<ReadonlyArray<ServiceInstance>> => (await fetch(url, { signal })).json(),
-      catch: (cause) => new Registry.RegistryError({ registry: url, operation: "poll", cause })
-    })
+      try: async (signal): Promise<unknown> => (await fetch(url, { signal })).json(),
+      catch: (cause) => cause
+    }).pipe(
+      Effect.flatMap(Schema.decodeUnknownEffect(Schema.Array(ServiceInstance))),
+      Effect.mapError((cause) => new Registry.RegistryError({ registry: url, operation: "poll", cause }))
+    )
   })
 
 /** Its backend, behind a proxy, and what the laws may do to it. Each law gets a new one. */

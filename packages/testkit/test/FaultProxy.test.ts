@@ -169,6 +169,44 @@ describe("FaultProxy", () => {
       yield* works(proxy)
     }))
 
+  it.live("a shorter delay overtakes nothing that was held back before", () =>
+    Effect.gen(function*() {
+      const { client, proxy } = yield* setUp
+      yield* proxy.delay("100 millis")
+      client.send("first ")
+      // It is in the proxy's hands when the delay ends.
+      yield* Effect.sleep(30)
+      yield* proxy.restore
+      client.send("second")
+      yield* client.until(() => client.text().length === "hello first second".length)
+      assert.strictEqual(client.text(), "HELLO FIRST SECOND")
+    }))
+
+  it.live("forwards more than fits into the buffers", () =>
+    Effect.gen(function*() {
+      const { client, proxy } = yield* setUp
+      const size = 5_000_000
+      yield* proxy.delay("1 millis")
+      client.send("x".repeat(size))
+      yield* client.until(() => client.text().length === size + "hello ".length)
+      yield* proxy.restore
+    }))
+
+  it.live("a deaf connection doesn't learn that its server went", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const proxy = yield* FaultProxy.make({ port: yield* echo.pipe(Scope.provide(scope)) })
+      const client = yield* connect(proxy)
+      client.send("hello")
+      yield* client.until(() => client.text() === "HELLO")
+      yield* proxy.halfOpen("toClient")
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.sleep(50)
+      assert.isUndefined(client.ended())
+      yield* proxy.restore
+      yield* client.until(() => client.ended() === "ECONNRESET")
+    }))
+
   it.live("a server that is away ends the client's connection", () =>
     Effect.gen(function*() {
       const port = yield* Effect.scoped(echo)

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Discovery from "@portolan/core/Discovery"
 import * as Registry from "@portolan/core/Registry"
 import * as RegistryLaws from "@portolan/testkit/RegistryLaws"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as MemoryBackend from "./MemoryBackend.ts"
 import { events, mutants, type Mutation, timers, withWatch } from "./Mutants.ts"
@@ -89,6 +91,43 @@ describe("broken registries break their law", () => {
       )
       assert.match(error.reason, /the bad record among the rejected|Removed/)
     }))
+})
+
+describe("a broken discovery breaks its law", () => {
+  const cases: ReadonlyArray<readonly [id: string, name: string, reason: RegExp, discovery: typeof Discovery.layer]> = [
+    ["G8", "has no self-preservation", /removals held/, (options) => Discovery.layer({ ...options, grace: 0 })],
+    [
+      "G10",
+      "waits for ever",
+      /silence was noticed/,
+      (options) => Discovery.layer({ ...options, idleTimeout: "1 hour" })
+    ],
+    ["G12", "keeps every update for a slow subscriber", /updates kept for it/, (options) =>
+      Layer.effect(
+        Discovery.Discovery,
+        Effect.map(Discovery.Discovery, (discovery) =>
+          Discovery.Discovery.of({
+            ...discovery,
+            updates: Stream.buffer(discovery.updates, { capacity: "unbounded" })
+          }))
+      ).pipe(Layer.provide(Discovery.layer(options)))],
+    ["G19", "publishes at once", /updates in \d+ windows/, (options) => Discovery.layer({ ...options, debounce: 0 })],
+    ["G20", "doesn't damp", /flapping instance was removed/, (options) => Discovery.layer({ ...options, damping: 0 })]
+  ]
+  for (const [id, name, reason, discovery] of cases) {
+    it.live(`${id}: a discovery that ${name}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(
+          RegistryLaws.check(law(id), "memory", (backend) => Effect.succeed(backend.registry), {
+            controls: MemoryBackend.make((registry) => ({ ...registry, authoritative: false })),
+            discovery,
+            seed: 7,
+            times: quick
+          })
+        )
+        assert.match(error.reason, reason)
+      }))
+  }
 })
 
 describe("the suite itself", () => {

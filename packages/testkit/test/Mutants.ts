@@ -4,6 +4,7 @@ import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 
 export type Mutation = (registry: Registry.Registry) => Registry.Registry
@@ -321,6 +322,18 @@ export const mutants: ReadonlyArray<Mutant> = [
     law: "G21",
     reason: /new sessions while nothing happened/,
     mutate: withWatch(({ watch }) => Stream.concat(Stream.take(watch, 1), Stream.fromEffectDrain(Effect.sleep(20))))
+  },
+  {
+    name: "tries again by itself, and for ever",
+    law: "G21b",
+    reason: /stale source/,
+    mutate: withWatch(({ watch }) => Stream.retry(watch, Schedule.spaced("5 millis")))
+  },
+  {
+    name: "tries often before it gives up",
+    law: "G21b",
+    reason: /requests in 1000 ms to a backend that is away/,
+    mutate: withWatch(({ watch }) => Stream.retry(watch, Schedule.recurs(20)))
   },
   {
     name: "doesn't say that its credentials are refused",

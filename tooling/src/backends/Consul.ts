@@ -38,11 +38,23 @@ export const make: Effect.Effect<Server.Server, Server.ServerError | Debian.Unav
       binary: path,
       ports: 3,
       args: ([http, rpc, lan], data) => [
-        ...["agent", "-server", "-bootstrap-expect=1", `-data-dir=${data}`, "-bind=127.0.0.1", "-client=127.0.0.1"],
-        ...[`-http-port=${http}`, `-server-port=${rpc}`, `-serf-lan-port=${lan}`, "-serf-wan-port=-1"],
-        ...["-dns-port=-1", "-grpc-port=-1", "-node=one", "-disable-host-node-id", "-log-level=warn"],
+        "agent",
+        "-server",
+        "-bootstrap-expect=1",
+        `-data-dir=${data}`,
+        "-bind=127.0.0.1",
+        "-client=127.0.0.1",
+        `-http-port=${http}`,
+        `-server-port=${rpc}`,
+        `-serf-lan-port=${lan}`,
+        "-serf-wan-port=-1",
+        "-dns-port=-1",
+        "-grpc-port=-1",
+        "-node=one",
+        "-disable-host-node-id",
+        "-log-level=warn",
         // The defaults suit networks; on one machine the election may be quick.
-        ...["-hcl=performance { raft_multiplier = 1 }"]
+        "-hcl=performance { raft_multiplier = 1 }"
       ],
       ready: { path: "/v1/status/leader", when: (body) => body.includes(":") }
     })

@@ -82,7 +82,9 @@ const unpack = async (name: string, suite: string, codename: string, folder: str
   await Fs.mkdir(cache, { recursive: true })
   const work = await Fs.mkdtemp(Path.join(cache, "apt-"))
   try {
-    await Promise.all(["lists/partial", "cache/archives/partial"].map((path) => Fs.mkdir(Path.join(work, path), { recursive: true })))
+    await Promise.all(
+      ["lists/partial", "cache/archives/partial"].map((path) => Fs.mkdir(Path.join(work, path), { recursive: true }))
+    )
     await Fs.writeFile(Path.join(work, "status"), "")
     await Fs.writeFile(
       Path.join(work, "one.sources"),
@@ -134,7 +136,10 @@ interface Mirror {
 // The first source that carries this release's own suite; the add-on archives of others carry different ones.
 const debianMirror = async (codename: string): Promise<Mirror> => {
   const parts = "/etc/apt/sources.list.d"
-  const files = ["/etc/apt/sources.list", ...(await Fs.readdir(parts).catch(() => [])).sort().map((file) => Path.join(parts, file))]
+  const files = [
+    "/etc/apt/sources.list",
+    ...(await Fs.readdir(parts).catch(() => [])).sort().map((file) => Path.join(parts, file))
+  ]
   for (const file of files) {
     const text = await Fs.readFile(file, "utf8").catch(() => "")
     const found = file.endsWith(".sources") ? fromStanzas(text, codename) : fromLines(text, codename)

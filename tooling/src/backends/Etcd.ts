@@ -35,10 +35,15 @@ export const make: Effect.Effect<Server.Server, Server.ServerError | Debian.Unav
       binary: path,
       ports: 2,
       args: ([client, peer], data) => [
-        ...["--name", "one", "--data-dir", data, "--unsafe-no-fsync", "--log-level", "error"],
-        ...["--listen-client-urls", `http://127.0.0.1:${client}`, "--advertise-client-urls", `http://127.0.0.1:${client}`],
-        ...["--listen-peer-urls", `http://127.0.0.1:${peer}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peer}`],
-        ...["--initial-cluster", `one=http://127.0.0.1:${peer}`]
+        "--name=one",
+        `--data-dir=${data}`,
+        "--unsafe-no-fsync",
+        "--log-level=error",
+        `--listen-client-urls=http://127.0.0.1:${client}`,
+        `--advertise-client-urls=http://127.0.0.1:${client}`,
+        `--listen-peer-urls=http://127.0.0.1:${peer}`,
+        `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
+        `--initial-cluster=one=http://127.0.0.1:${peer}`
       ],
       ready: { path: "/health", when: (body) => body.includes("\"true\"") }
     })

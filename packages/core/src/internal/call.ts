@@ -9,17 +9,9 @@ import type * as Scope from "effect/Scope"
 import type { Balancer, Node } from "../Balancer.ts"
 import type { Discovery } from "../Discovery.ts"
 import type { Health } from "../Health.ts"
-import type {
-  Attempt,
-  AttemptFailure,
-  FailedAttempt,
-  Phase,
-  Routed,
-  RouteError,
-  RouteRequest
-} from "../Router.ts"
+import type { Attempt, AttemptFailure, FailedAttempt, Phase, Routed, RouteError, RouteRequest } from "../Router.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
-import type { Candidates, View } from "./candidates.ts"
+import { type Candidates, nodeOf, type View } from "./candidates.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
 
 /** @internal */
@@ -59,7 +51,7 @@ export const pick = (
 ): Pick | undefined => {
   const affinity = request.affinity
   if (affinity !== undefined && tried.length === 0) {
-    const bound = view.visible.find(({ node }) => node.key === affinity.instance)?.node
+    const bound = nodeOf(view, affinity.instance)
     if (bound !== undefined && bound.inFlight < bound.maxConcurrency) {
       const status = health.status(bound.key)
       // One that drains takes nothing new; what is bound to it isn't new.
@@ -106,7 +98,7 @@ export const noInstance = (
   if (count === 0) return new NoInstance({ name, kind: "unknown", reason: "nobody announces it" })
   const affinity = request.affinity
   if (affinity?.strict === true) {
-    const bound = view.visible.find(({ node }) => node.key === affinity.instance)?.node
+    const bound = nodeOf(view, affinity.instance)
     if (bound === undefined) {
       return new NoInstance({ name, kind: "unavailable", reason: "the instance it is bound to is gone" })
     }
@@ -272,7 +264,9 @@ export class Call<A, E, R> {
     return Effect.suspend(() => {
       const left = this.#deadline - this.#routes.balancer.now()
       // Timers know whole milliseconds; one that is cut short would be set again and again.
-      return left <= 0 ? Effect.sync(expire) : Effect.andThen(Effect.sleep(Math.ceil(left)), this.#untilDeadline(expire))
+      return left <= 0
+        ? Effect.sync(expire)
+        : Effect.andThen(Effect.sleep(Math.ceil(left)), this.#untilDeadline(expire))
     })
   }
 

@@ -2,7 +2,7 @@ import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Balancer, Node, Picker, StrategyName } from "../Balancer.ts"
-import { type Catalog, type CatalogEntry, staleSince } from "../Catalog.ts"
+import { type Catalog, type CatalogEntry, type InstanceKey, staleSince } from "../Catalog.ts"
 import type { Discovery } from "../Discovery.ts"
 import type { Health, HealthStatus } from "../Health.ts"
 import * as Query from "../Query.ts"
@@ -37,6 +37,8 @@ export interface View {
   /** Instances that match, routable or not, of those the tenant may see. */
   visible: ReadonlyArray<Match>
   pickers: Map<string, Picker>
+  /** `visible` by key, made when a call is bound to an instance. */
+  byKey: Map<InstanceKey, Node> | undefined
 }
 
 interface Match {
@@ -61,6 +63,16 @@ const viewsKept = 64
 const queryHolds = 1_000
 
 const everybody = "*"
+
+/**
+ * The node of an instance that the view shows.
+ *
+ * @internal
+ */
+export const nodeOf = (view: View, key: InstanceKey): Node | undefined => {
+  view.byKey ??= new Map(view.visible.map(({ node }) => [node.key, node]))
+  return view.byKey.get(key)
+}
 
 /**
  * The candidates of one target, kept from call to call.
@@ -127,7 +139,16 @@ export class Candidates {
     const name = `${strategy} ${tenant ?? ""}`
     const known = this.#views.get(name)
     if (known !== undefined && known.tenant === tenant) return known
-    const view: View = { strategy, tenant, version: -1, groups: [], routable: 0, visible: [], pickers: new Map() }
+    const view: View = {
+      strategy,
+      tenant,
+      version: -1,
+      groups: [],
+      routable: 0,
+      visible: [],
+      pickers: new Map(),
+      byKey: undefined
+    }
     if (this.#views.size >= viewsKept) {
       for (const oldest of this.#views.keys()) {
         this.#views.delete(oldest)
@@ -247,6 +268,7 @@ export class Candidates {
     view.pickers = pickers
     view.routable = count
     view.visible = visible
+    view.byKey = undefined
     view.version = this.#version
   }
 

@@ -146,22 +146,23 @@ export class HealthTable {
       service = { members: new Set(), successes: 0, fastest: undefined, fastestOf: -1, fastestAt: -1 }
       this.#services.set(instance.service, service)
     }
+    // First what a call's success touches, so that it lies together.
     const tracked: Tracked = {
-      key,
+      callsFailed: 0,
+      rest: undefined,
+      status: known?.status ?? "unknown",
       service,
+      window: undefined,
+      key,
       instance,
       endpoint,
-      status: known?.status ?? "unknown",
       reason: "not checked yet",
       changedAt: this.#environment.wall(),
       checkedAt: undefined,
       verdict: undefined,
       checksPassed: 0,
       checksFailed: 0,
-      callsFailed: 0,
-      rest: undefined,
       lastRest: undefined,
-      window: undefined,
       due: 0,
       place: -1,
       checking: false,

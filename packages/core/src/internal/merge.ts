@@ -11,27 +11,34 @@ import * as Catalog from "../Catalog.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
 import type { Source, SourceRecord } from "./source.ts"
 
+/** Ids merged in one go, before others on the event loop have their turn. */
+const slice = 1_000
+
 export class Merge {
   /** Ids to merge anew. */
-  readonly touched = new Set<string>()
+  touched = new Set<string>()
   /** In order of precedence. */
   private sources: ReadonlyArray<Source> = []
   private readonly entries = new Map<string, ReadonlyArray<Catalog.CatalogEntry>>()
 
   /** Takes the sources in their order. Those that are new or at another place have all their ids merged anew. */
   setSources(sources: ReadonlyArray<Source>): void {
-    const before = this.sources.map((source) => source)
+    const before = this.sources
     this.sources = sources
     if (before.every((source, index) => sources[index] === source)) return
     for (const source of before) for (const id of source.records.keys()) this.touched.add(id)
     for (const source of sources) for (const id of source.records.keys()) this.touched.add(id)
   }
 
-  /** What changed since the last time: additions and updates, then removals. */
-  changes(): ReadonlyArray<Catalog.CatalogChange> {
+  /** What changed since the last time: additions and updates, then removals. To be run to its end. */
+  *changes(): Generator<void, ReadonlyArray<Catalog.CatalogChange>> {
+    const touched = this.touched
+    this.touched = new Set()
+    let count = 0
     const changes: Array<Catalog.CatalogChange> = []
     const removals: Array<Catalog.CatalogChange> = []
-    for (const id of this.touched) {
+    for (const id of touched) {
+      if (++count % slice === 0) yield
       const before = this.entries.get(id) ?? []
       const after = this.merge(id, before)
       for (const entry of after) {
@@ -45,7 +52,6 @@ export class Merge {
       if (after.length === 0) this.entries.delete(id)
       else this.entries.set(id, after)
     }
-    this.touched.clear()
     return changes.concat(removals)
   }
 

@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { RegistryError } from "../Registry.ts"
+import * as Slices from "./slices.ts"
 import type { Source } from "./source.ts"
 
 /** All in ms; see `DiscoveryOptions`. */
@@ -86,8 +87,8 @@ export class Session {
           this.changed(this.source)
           const cap = this.source.known ? this.settings.retryCap : this.settings.firstRetryCap
           wait = (yield* Random.next) * Math.min(cap, backoffBase * 2 ** Math.min(lost++, 20))
-        }
-        yield* Effect.sleep(Math.max(wait, begun + startSpacing - now, 0))
+        } else lost = 0
+        yield* Effect.sleep(Math.ceil(Math.max(wait, begun + startSpacing - now, 0)))
       }
     })
   }
@@ -114,16 +115,10 @@ export class Session {
 
   private take<A>(take: (now: number) => Generator<void, A>): Effect.Effect<A> {
     return this.lock.withPermit(Effect.gen({ self: this }, function*() {
-      const steps = take(yield* Clock.currentTimeMillis)
-      while (true) {
-        const step = steps.next()
-        if (step.done === true) {
-          this.held.openUnsafe()
-          this.changed(this.source)
-          return step.value
-        }
-        yield* Effect.yieldNow
-      }
+      const answer = yield* Slices.run(take(yield* Clock.currentTimeMillis))
+      this.held.openUnsafe()
+      this.changed(this.source)
+      return answer
     }))
   }
 

@@ -24,7 +24,7 @@ export class SlidingWindow {
   #median: number | undefined
   readonly #passedIn: Array<number> = Array.from({ length: slots }, () => 0)
   readonly #failedIn: Array<number> = Array.from({ length: slots }, () => 0)
-  readonly #latencies: Array<Array<number>> = []
+  readonly #latencies = new Float64Array(slots * kept)
 
   success(latency: number, now: number, random: () => number): void {
     const slot = this.#advance(now)
@@ -32,8 +32,7 @@ export class SlidingWindow {
     const place = nth < kept ? nth : Math.floor(random() * (nth + 1))
     if (place >= kept) return
     this.#stale = true
-    const latencies = this.#latencies[slot] ??= []
-    latencies[place] = latency
+    this.#latencies[slot * kept + place] = latency
   }
 
   failure(now: number): void {
@@ -56,7 +55,13 @@ export class SlidingWindow {
   median(now: number): number | undefined {
     this.#advance(now)
     if (this.#stale) {
-      const all = this.#latencies.flat().sort((left, right) => left - right)
+      const present = this.#slot % slots
+      const all: Array<number> = []
+      for (let slot = 0; slot < slots; slot++) {
+        const count = Math.min(slot === present ? this.#passedNow : this.#passedIn[slot]!, kept)
+        for (let nth = 0; nth < count; nth++) all.push(this.#latencies[slot * kept + nth]!)
+      }
+      all.sort((left, right) => left - right)
       const middle = all.length >> 1
       this.#median = all.length % 2 === 1
         ? all[middle]
@@ -80,13 +85,10 @@ export class SlidingWindow {
       this.#passedNow = this.#failedNow = 0
       for (let step = Math.max(this.#slot + 1, slot - slots + 1); step <= slot; step++) {
         const place = step % slots
+        if (this.#passedIn[place]! > 0) this.#stale = true
         this.#passed -= this.#passedIn[place]!
         this.#failed -= this.#failedIn[place]!
         this.#passedIn[place] = this.#failedIn[place] = 0
-        const latencies = this.#latencies[place]
-        if (latencies === undefined || latencies.length === 0) continue
-        latencies.length = 0
-        this.#stale = true
       }
       this.#slot = slot
     }

@@ -223,7 +223,7 @@ export class Source {
     if (this.awaited === undefined || this.awaited.size > 0) return
     this.complete = true
     this.lastError = undefined
-    if (this.known) this.reconnects++
+    if (this.state === "stale") this.reconnects++
     this.move("connected", now)
     this.removeUnwitnessed(Array.from(this.unconfirmed), now)
     this.unconfirmed.clear()

@@ -19,15 +19,24 @@ export interface Refusal {
   readonly detail: string
 }
 
-const isLoopback = (name: string): boolean => name === "localhost" || name === "[::1]" || /^127(\.\d{1,3}){3}$/.test(name)
+const isLoopback = (name: string): boolean =>
+  name === "localhost" || name === "[::1]" || /^127(\.\d{1,3}){3}$/.test(name)
+
+const isWildcard = (host: string): boolean => host === "0.0.0.0" || host === "::"
 
 const bare = (address: string): string => address.replace(/^::ffff:/, "")
 
 /** Makes the check; it answers why a request is refused, or nothing. */
 export const make = (options: AccessOptions): (request: IncomingMessage) => Refusal | undefined => {
   const own = options.publicUrl === undefined ? null : URL.parse(options.publicUrl)
-  const hosts = new Set([options.host, ...options.allowedHosts ?? [], ...own === null ? [] : [own.host, own.hostname]]
-    .map((host) => host.toLowerCase()))
+  const hosts = new Set(
+    [
+      ...isWildcard(options.host) ? [] : [options.host],
+      ...options.allowedHosts ?? [],
+      ...own === null ? [] : [own.host, own.hostname]
+    ]
+      .map((host) => host.toLowerCase())
+  )
   const origins = new Set([...options.allowedOrigins ?? [], ...own === null ? [] : [own.origin]])
 
   return (request) => {
@@ -38,14 +47,20 @@ export const make = (options: AccessOptions): (request: IncomingMessage) => Refu
     const local = bare(request.socket.localAddress ?? "")
     const name = host.hostname
     if (!isLoopback(name) && name !== local && name !== `[${local}]` && !hosts.has(name) && !hosts.has(host.host)) {
-      return { title: "Host not allowed", detail: `${name} is none of our names; allow it with gateway.allowedHosts or publicUrl` }
+      return {
+        title: "Host not allowed",
+        detail: `${name} is none of our names; allow it with gateway.allowedHosts or publicUrl`
+      }
     }
     const origin = request.headers.origin
     if (origin === undefined || origins.has(origin)) return undefined
     const page = URL.parse(origin)
     return page !== null && isLoopback(page.hostname)
       ? undefined
-      : { title: "Origin not allowed", detail: `${origin} may not use this gateway; allow it with gateway.allowedOrigins` }
+      : {
+        title: "Origin not allowed",
+        detail: `${origin} may not use this gateway; allow it with gateway.allowedOrigins`
+      }
   }
 }
 

@@ -9,7 +9,9 @@ const secretName = /key|token|secret|passw|auth|credential/i
 
 /** Names of the values stay; so do references, which only say where a secret is. */
 const values = (record: Readonly<Record<string, unknown>> | undefined): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(record ?? {}).map(([name, value]) => [name, typeof value === "string" ? hidden : value]))
+  Object.fromEntries(
+    Object.entries(record ?? {}).map(([name, value]) => [name, typeof value === "string" ? hidden : value])
+  )
 
 const url = (text: string): string => {
   const parsed = URL.parse(text)
@@ -24,7 +26,9 @@ const url = (text: string): string => {
 const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args.map((argument, index) => {
     const before = args[index - 1]
-    if (before !== undefined && /^--?[\w-]+$/.test(before) && secretName.test(before) && !argument.startsWith("-")) return hidden
+    if (
+      before !== undefined && /^--?[\w-]+$/.test(before) && secretName.test(before) && !argument.startsWith("-")
+    ) return hidden
     const [, name] = /^(--?[\w-]+|\w+)=/.exec(argument) ?? []
     if (name !== undefined && secretName.test(name)) return `${name}=${hidden}`
     return /^\w+:\/\//.test(argument) ? url(argument) : argument
@@ -43,7 +47,11 @@ const endpoint = (value: Endpoint): Record<string, unknown> => {
     case "in-process":
       return { ...value }
     default:
-      return { ...value, url: url(value.url), ...(value.headers === undefined ? {} : { headers: values(value.headers) }) }
+      return {
+        ...value,
+        url: url(value.url),
+        ...(value.headers === undefined ? {} : { headers: values(value.headers) })
+      }
   }
 }
 

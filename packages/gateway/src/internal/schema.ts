@@ -21,7 +21,9 @@ const told = (expected: string) => ({ expected, message: `expected ${expected}` 
 // The notes stand on the string itself: those of a check don't reach the JSON Schema.
 const text = (expected: string, holds: (text: string) => boolean, notes?: Notes) =>
   Schema.String.annotate({ ...told(expected), ...notes }).pipe(
-    Schema.check(Schema.makeFilter((value: string) => holds(value) ? undefined : `expected ${expected}`, told(expected)))
+    Schema.check(
+      Schema.makeFilter((value: string) => holds(value) ? undefined : `expected ${expected}`, told(expected))
+    )
   )
 
 const pattern = (expected: string, regExp: RegExp, notes?: Notes) =>
@@ -31,8 +33,7 @@ const Origin = text("an origin such as https://app.example.com", (value) => URL.
 
 const HostName = pattern("a host name, with or without a port", /^[^\s/@]+$/)
 
-const duration = (notes: Notes) =>
-  pattern("a duration such as 250ms, 30s or 5m", /^\d+(\.\d+)?(ms|s|m|h|d)$/, notes)
+const duration = (notes: Notes) => pattern("a duration such as 250ms, 30s or 5m", /^\d+(\.\d+)?(ms|s|m|h|d)$/, notes)
 
 const units = { b: 1, kb: 1024, mb: 1024 * 1024 } as const
 
@@ -59,7 +60,10 @@ const Gateway = Schema.Struct({
     { description: "How clients reach the gateway, where that differs from host and port" }
   )),
   naming: Schema.Literals(["prefix", "conflict", "none"])
-    .annotate({ description: "Whether the service stands before a tool's name: always, where names collide, never", default: "prefix" })
+    .annotate({
+      description: "Whether the service stands before a tool's name: always, where names collide, never",
+      default: "prefix"
+    })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed("prefix" as const))),
   separator: pattern("one to four of A-Z a-z 0-9 _ - .", /^[A-Za-z0-9_.-]{1,4}$/, {
     description: "Stands between service and tool",
@@ -98,9 +102,15 @@ const Balancing = Schema.Struct({
 const Servers = Schema.Record(Schema.String, ServerEntry)
 
 const NoRules = Schema.Array(Schema.Unknown).pipe(
-  Schema.check(Schema.makeFilter((rules: ReadonlyArray<unknown>) => rules.length === 0 ? undefined : "expected an empty list: this version has no routing rules", {
-    expected: "an empty list: this version has no routing rules"
-  }))
+  Schema.check(
+    Schema.makeFilter(
+      (rules: ReadonlyArray<unknown>) =>
+        rules.length === 0 ? undefined : "expected an empty list: this version has no routing rules",
+      {
+        expected: "an empty list: this version has no routing rules"
+      }
+    )
+  )
 )
 
 /** What each entry of `registries` has beside the options of its type. */

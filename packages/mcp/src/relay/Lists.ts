@@ -27,7 +27,10 @@ export const methods: ReadonlyMap<
 const encodeCursor = (kind: OfferKind, index: number, last: string): string =>
   Buffer.from(JSON.stringify([kind, index, last]), "utf8").toString("base64url")
 
-const decodeCursor = (kind: OfferKind, cursor: unknown): { readonly index: number; readonly last: string } | undefined => {
+const decodeCursor = (
+  kind: OfferKind,
+  cursor: unknown
+): { readonly index: number; readonly last: string } | undefined => {
   if (typeof cursor !== "string") return undefined
   let decoded: unknown
   try {

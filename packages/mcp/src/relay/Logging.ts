@@ -11,7 +11,7 @@ import * as FiberMap from "effect/FiberMap"
 import type * as Scope from "effect/Scope"
 import type { Upstream } from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
-import { lower, type LogLevel } from "./LogLevel.ts"
+import { type LogLevel, lower } from "./LogLevel.ts"
 
 /**
  * What the relay asks of it.
@@ -31,6 +31,9 @@ export interface Logging {
   readonly connected: (upstream: Upstream) => void
   readonly closed: (key: InstanceKey) => void
 }
+
+/** A call doesn't wait longer for its server to take a level, ms. */
+const SetTimeout = 2_000
 
 /**
  * Makes it.
@@ -59,6 +62,7 @@ export const make = (upstreams: Upstreams["Service"]): Effect.Effect<Logging, ne
             ? Effect.logDebug(`${upstream.instance().service} refused the log level ${level}: ${reply.error.message}`)
             : Effect.void
         ),
+        Effect.timeoutOption(SetTimeout),
         // It is told again when it is connected again.
         Effect.catch((error) => Effect.logDebug(`log level not set: ${error.message}`))
       )

@@ -120,7 +120,7 @@ export const layer = (
         return fiber
       }
 
-      let broadcast = (_: JsonRpcNotification): void => {}
+      let broadcast: (notification: JsonRpcNotification) => void = () => {}
       const relay = yield* Relay.make({
         serverInfo: options.serverInfo ?? { name: "portolan", version: "0.1.0" },
         instructions: options.instructions,

@@ -25,6 +25,8 @@ const none: ReadonlyArray<Declaration> = []
 
 /** A tool nested deeper than this declares nothing there. */
 const maxDepth = 16
+/** Declarations of one tool that are looked at. */
+const mostDeclarations = 64
 
 /**
  * Gives what the input schema of a tool declares with `x-mcp-header`. Remembered per definition.
@@ -40,6 +42,7 @@ export const declarations = (definition: Fields): ReadonlyArray<Declaration> => 
     const properties = Meta.isFields(schema) ? schema["properties"] : undefined
     if (!Meta.isFields(properties) || path.length >= maxDepth) return
     for (const [name, property] of Object.entries(properties)) {
+      if (found.length >= mostDeclarations) return
       if (!Meta.isFields(property)) continue
       const header = property["x-mcp-header"]
       const inner = [...path, name]

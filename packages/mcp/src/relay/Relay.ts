@@ -8,6 +8,7 @@
  */
 import type { InstanceKey } from "@portolan/core/Catalog"
 import { type Attempt, type AttemptFailure, Router, type Routing } from "@portolan/core/Router"
+import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -120,12 +121,14 @@ const failure = (code: number, message: string, data?: unknown): Reply => ({
 const methodNotFound = (method: string): Reply => failure(Code.methodNotFound, `Method not found: ${method}`)
 
 /** Methods that go to one server, and what of the catalog they name. */
-const forwarded: ReadonlyMap<string, { readonly kind: OfferKind; readonly field: "name" | "uri"; readonly what: string }> =
-  new Map([
-    ["tools/call", { kind: "tools", field: "name", what: "tool" }],
-    ["prompts/get", { kind: "prompts", field: "name", what: "prompt" }],
-    ["resources/read", { kind: "resources", field: "uri", what: "resource" }]
-  ])
+const forwarded: ReadonlyMap<
+  string,
+  { readonly kind: OfferKind; readonly field: "name" | "uri"; readonly what: string }
+> = new Map([
+  ["tools/call", { kind: "tools", field: "name", what: "tool" }],
+  ["prompts/get", { kind: "prompts", field: "name", what: "prompt" }],
+  ["resources/read", { kind: "resources", field: "uri", what: "resource" }]
+])
 
 const common = [...Lists.methods.keys(), ...forwarded.keys(), "completion/complete"]
 const known: Readonly<Record<Era, ReadonlySet<string>>> = {
@@ -196,7 +199,12 @@ export const make = (
     const identity = { [Meta.Key.serverInfo]: options.serverInfo }
     const cacheable = { resultType: "complete", ttlMs: options.listTtl, cacheScope: "private", _meta: identity }
 
-    const list = (kind: OfferKind, listKind: "tools" | "resources" | "prompts", cursor: unknown, exchange: Exchange): Reply => {
+    const list = (
+      kind: OfferKind,
+      listKind: "tools" | "resources" | "prompts",
+      cursor: unknown,
+      exchange: Exchange
+    ): Reply => {
       const result = page(exchange.client.era, kind, cursor)
       if (result === undefined) return failure(Code.invalidParams, "Invalid cursor: it is not one of this server's")
       exchange.known?.listed.set(listKind, catalog.revision(listKind))
@@ -233,9 +241,12 @@ export const make = (
       const call: Call = { key: undefined, attempt: 0, deliver: () => {} }
       let highest = -Infinity
 
-      const attempt = (_: unknown, current: Attempt): Effect.Effect<Fields, AttemptFailure<Failures.Failure>> => {
+      const attempt = (
+        instance: ServiceInstance,
+        current: Attempt
+      ): Effect.Effect<Fields, AttemptFailure<Failures.Failure>> => {
         const upstream = upstreams.get(current.key)
-        if (upstream === undefined) return Effect.fail(gone(current.key))
+        if (upstream === undefined) return Effect.fail(gone(instance.id))
         const deliver = (notification: JsonRpcNotification): void => {
           if (call.attempt !== current.number) return
           const given = notification.params ?? {}
@@ -327,7 +338,7 @@ export const make = (
       )
     }
 
-    /** Parameters for the next hop. */
+    /** Parameters for the next hop. `task` asks for what isn't declared here, and is then to be ignored. */
     const outgoing = (params: Fields, changed: Fields): Record<string, unknown> => {
       const { _meta, task: _task, ...rest } = params
       const meta = Meta.withoutHop(Meta.of(params))

@@ -71,7 +71,9 @@ export const make = (sessionKey: Redacted.Redacted<string> | undefined): Session
       const bytes = Buffer.from(id, "base64url")
       if (bytes.length <= NonceLength + TagLength) return undefined
       try {
-        const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, NonceLength), { authTagLength: TagLength })
+        const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, NonceLength), {
+          authTagLength: TagLength
+        })
         decipher.setAuthTag(bytes.subarray(bytes.length - TagLength))
         const plain = Buffer.concat([
           decipher.update(bytes.subarray(NonceLength, bytes.length - TagLength)),
@@ -106,7 +108,10 @@ const text = (value: unknown): string => typeof value === "string" ? value.slice
  * @category combinators
  * @since 0.1.0
  */
-export const fitting = (info: unknown, capabilities: unknown): { readonly info: Fields; readonly capabilities: Fields } => {
+export const fitting = (
+  info: unknown,
+  capabilities: unknown
+): { readonly info: Fields; readonly capabilities: Fields } => {
   const named = Meta.isFields(info) ? { name: text(info["name"]), version: text(info["version"]) } : {}
   const declared = Meta.isFields(capabilities) ? capabilities : {}
   if (JSON.stringify(declared).length <= 2_048) return { info: named, capabilities: declared }

@@ -11,7 +11,7 @@ import type { JsonRpcNotification, RequestId } from "../JsonRpc.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import { type Known, makeKnown } from "./Notices.ts"
 import type { Client } from "./Relay.ts"
-import * as SessionSeal from "./SessionSeal.ts"
+import type * as SessionSeal from "./SessionSeal.ts"
 
 /**
  * A stream to the client that belongs to no request.

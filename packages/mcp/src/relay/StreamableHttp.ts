@@ -30,8 +30,8 @@ import * as Notices from "./Notices.ts"
 import type { Client, Exchange, Relay } from "./Relay.ts"
 import * as RequestBody from "./RequestBody.ts"
 import * as Responder from "./Responder.ts"
-import * as SessionSeal from "./SessionSeal.ts"
 import type { Outlet, Session, Sessions } from "./Sessions.ts"
+import * as SessionSeal from "./SessionSeal.ts"
 import * as StatelessRequest from "./StatelessRequest.ts"
 
 /**
@@ -403,7 +403,7 @@ export const make = (options: StreamableHttpOptions) => {
     RequestBody.read(request, options.limits, (body) => {
       switch (body._tag) {
         case "Json":
-          return post(request, response, accepted, body.value)
+          return guarded(response, () => post(request, response, accepted, body.value))
         case "NotJson":
           return refuse(response, 400, { code: Code.parseError, message: `Parse error: ${body.reason}` })
         case "TooLarge":
@@ -419,7 +419,9 @@ export const make = (options: StreamableHttpOptions) => {
   }
 
   const onGet = (request: IncomingMessage, response: ServerResponse): void => {
-    if (StatelessRequest.isStatelessVersion(headerOf(request)("mcp-protocol-version"))) return notAllowed(response, "POST")
+    if (StatelessRequest.isStatelessVersion(headerOf(request)("mcp-protocol-version"))) {
+      return notAllowed(response, "POST")
+    }
     if (!acceptedBy(request).events) return refuse(response, 406, invalidRequest("Accept must list text/event-stream"))
     const session = sessionOf(request, response, null)
     if (session === undefined) return
@@ -467,12 +469,25 @@ export const make = (options: StreamableHttpOptions) => {
   }
 
   const onDelete = (request: IncomingMessage, response: ServerResponse): void => {
-    if (StatelessRequest.isStatelessVersion(headerOf(request)("mcp-protocol-version"))) return notAllowed(response, "POST")
+    if (StatelessRequest.isStatelessVersion(headerOf(request)("mcp-protocol-version"))) {
+      return notAllowed(response, "POST")
+    }
     const session = sessionOf(request, response, null)
     if (session === undefined) return
     sessions.end(session)
     response.writeHead(200)
     response.end()
+  }
+
+  /** A mistake in here is one failed request, not the end of the process. */
+  const guarded = (response: ServerResponse, answer: () => void): void => {
+    try {
+      answer()
+    } catch (error) {
+      options.onDefect("an HTTP request", Cause.die(error))
+      if (response.headersSent) response.destroy()
+      else refuse(response, 500, { code: Code.internalError, message: "Internal error of the gateway" })
+    }
   }
 
   const notAllowed = (response: ServerResponse, allow: string): void =>
@@ -482,17 +497,19 @@ export const make = (options: StreamableHttpOptions) => {
     handle: (request: IncomingMessage, response: ServerResponse): void => {
       // A client that goes away while it is written to is no error of ours; `close` tells the rest.
       response.on("error", () => {})
-      switch (request.method) {
-        case "POST":
-          return onPost(request, response)
-        case "GET":
-          return onGet(request, response)
-        case "DELETE":
-          return onDelete(request, response)
-        default:
-          request.resume()
-          return notAllowed(response, "GET, POST, DELETE")
-      }
+      guarded(response, () => {
+        switch (request.method) {
+          case "POST":
+            return onPost(request, response)
+          case "GET":
+            return onGet(request, response)
+          case "DELETE":
+            return onDelete(request, response)
+          default:
+            request.resume()
+            return notAllowed(response, "GET, POST, DELETE")
+        }
+      })
     },
     /** A log message that belongs to no call, for the sessions that want it. */
     broadcast: (notification: JsonRpcNotification): void => {

@@ -24,7 +24,9 @@ const resourceNotFound = -32002
 export const definition = (era: Era, kind: OfferKind, fields: Fields): Fields => {
   if (era === "stateless" || kind !== "tools") return fields
   const { outputSchema, ...rest } = fields
-  return outputSchema === undefined || (Meta.isFields(outputSchema) && outputSchema["type"] === "object") ? fields : rest
+  return outputSchema === undefined || (Meta.isFields(outputSchema) && outputSchema["type"] === "object")
+    ? fields
+    : rest
 }
 
 /**

@@ -100,7 +100,7 @@ export interface Connection {
   readonly listen?: ((onEnd: (end: StreamEnd) => void) => () => void) | undefined
   /** Whether giving up on a request tells the server. */
   readonly cancelsByClosing: boolean
-  /** Ends it: what is in flight fails, and what it held is free when the promise settles. Never rejects. */
+  /** Ends it: what is in flight is given up in silence, and what it held is free when the promise settles. Never rejects. */
   readonly close: () => Promise<void>
 }
 
@@ -132,7 +132,9 @@ export const inboundOf = (message: Fields): Inbound | undefined => {
   const { id, method, params } = message
   if (typeof method !== "string" || (params !== undefined && !isFields(params))) return undefined
   if (id === undefined) return { ...message, jsonrpc: "2.0", method, params }
-  return typeof id === "string" || typeof id === "number" ? { ...message, jsonrpc: "2.0", id, method, params } : undefined
+  return typeof id === "string" || typeof id === "number"
+    ? { ...message, jsonrpc: "2.0", id, method, params }
+    : undefined
 }
 
 /** One line of at most 300 characters. */

@@ -95,7 +95,9 @@ class Mailbox {
   #drain(): ReadonlyArray<UpstreamEvent> {
     const events: Array<UpstreamEvent> = []
     for (const { closed, logs, notices, opened, state } of this.#waiting.values()) {
-      for (const event of [closed, opened, state, ...notices.values(), ...logs]) if (event !== undefined) events.push(event)
+      for (const event of [closed, opened, state, ...notices.values(), ...logs]) {
+        if (event !== undefined) events.push(event)
+      }
     }
     this.#waiting.clear()
     return events

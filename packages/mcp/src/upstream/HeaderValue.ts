@@ -7,7 +7,7 @@
 import type { Fields } from "../JsonRpc.ts"
 
 // Visible ASCII, with blanks and tabs inside.
-const plain = /^[\x21-\x7e]([\x09\x20-\x7e]*[\x21-\x7e])?$/
+const plain = /^[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?$/
 
 /**
  * Text as a header can hold it: as it is, or in the form `=?base64?…?=`.

@@ -5,7 +5,7 @@
  */
 import type { Era } from "../Era.ts"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
-import type { Connection, Failure, Inbound, Listener } from "./Connection.ts"
+import { type Connection, type Failure, type Inbound, isFields, type Listener } from "./Connection.ts"
 import type { ServerProfile, UpstreamRequest } from "./Upstream.ts"
 
 /** What we tell servers of ourselves. */
@@ -76,6 +76,7 @@ export interface Link {
 
 interface Flight {
   readonly request: UpstreamRequest
+  readonly onReply: (reply: Reply) => void
   readonly onFailure: (failure: Failure) => void
 }
 
@@ -119,7 +120,11 @@ export const make = (options: Options): Link => {
     connection.post(
       method === "ping"
         ? { jsonrpc: "2.0", id, result: {} }
-        : { jsonrpc: "2.0", id, error: { code: Code.methodNotFound, message: `${method} is not supported by this client` } },
+        : {
+          jsonrpc: "2.0",
+          id,
+          error: { code: Code.methodNotFound, message: `${method} is not supported by this client` }
+        },
       done
     )
   }
@@ -146,9 +151,20 @@ export const make = (options: Options): Link => {
         if (own !== undefined) return log(own, message)
         for (const flight of flights.values()) log(flight, message)
         return options.onNotification(message)
-      case "notifications/subscriptions/acknowledged":
-      case "notifications/cancelled":
-        return
+      case "notifications/subscriptions/acknowledged": {
+        const meta = message.params?.["_meta"]
+        const id = isFields(meta) ? meta["io.modelcontextprotocol/subscriptionId"] : undefined
+        const flight = own ?? (typeof id === "number" ? flights.get(id) : undefined)
+        return flight?.request.onNotification?.(message)
+      }
+      case "notifications/cancelled": {
+        // The one request that a server may end in this way is a subscription.
+        const id = message.params?.["requestId"]
+        const flight = typeof id === "number" ? flights.get(id) : undefined
+        if (typeof id !== "number" || flight?.request.method !== "subscriptions/listen") return
+        land(id)
+        return flight.onReply({ result: {} })
+      }
       default:
         return options.onNotification(message)
     }
@@ -176,7 +192,7 @@ export const make = (options: Options): Link => {
       if (failure.connectionLost === true || failure.sessionLost === true) lose(failure)
       onFailure(failure)
     }
-    const flight: Flight = { request, onFailure }
+    const flight: Flight = { request, onReply, onFailure }
     flights.set(id, flight)
     const giveUp = open.send({ jsonrpc: "2.0", id, method: request.method, params: params(id, request) }, {
       headers: request.headers,
@@ -230,10 +246,10 @@ export const make = (options: Options): Link => {
     },
     notify: (message, done) => {
       if (connection === undefined) done({ phase: "notSent", reason: "not connected" })
-      else connection.post(message, (failure) => {
-        if (failure?.connectionLost === true || failure?.sessionLost === true) lose(failure)
-        done(failure)
-      })
+      else {connection.post(message, (failure) => {
+          if (failure?.connectionLost === true || failure?.sessionLost === true) lose(failure)
+          done(failure)
+        })}
     },
     lose,
     inFlight: () => flights.size,

@@ -15,8 +15,8 @@ const skip: CheckResult = { _tag: "Skip" }
 /**
  * Makes the check: `ping` in the handshake era, `server/discover` in the stateless, over the upstream that calls take.
  *
- * **Details**: an upstream that is connecting for the first time is skipped. One that can't be connected fails at once,
- * whatever the threshold: nothing could be called there.
+ * **Details**: an upstream that is connecting is waited for, within the time-out of the check. One that can't be connected
+ * fails at once, whatever the threshold: nothing could be called there. What isn't an MCP server is skipped.
  *
  * @category constructors
  * @since 0.1.0
@@ -25,8 +25,6 @@ export const make = (upstreams: Upstreams["Service"]): HealthCheck => (_, key) =
   Effect.suspend(() => {
     const upstream = upstreams.get(key)
     if (upstream === undefined) return Effect.succeed(skip)
-    const state = upstream.state()
-    if (state._tag === "connecting" && state.lastError === undefined) return Effect.succeed(skip)
     return upstream.connect.pipe(
       Effect.flatMap(({ era }) => {
         const method = era === "handshake" ? "ping" : "server/discover"

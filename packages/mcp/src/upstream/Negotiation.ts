@@ -176,12 +176,15 @@ export const negotiate = Effect.fnUntraced(function*(
   return attached(
     yield* initialize(second, options).pipe(
       Effect.catch((failure) => {
-        // Slow, and of the stateless era only: the answer to the probe came after all.
-        const late = answered === undefined ? probe.pollUnsafe() : undefined
-        return late === undefined || Exit.isFailure(late)
-          ? Effect.fail(failure)
-          : Effect.flatMap(read(late.value), (profile) =>
-            profile === undefined ? Effect.fail(failure) : Effect.succeed(profile))
+        if (answered !== undefined || failure.phase !== "answered") return Effect.fail(failure)
+        // Slow, and of the stateless era only: the answer to the probe comes after all.
+        return Fiber.join(probe).pipe(
+          Effect.flatMap(read),
+          Effect.timeoutOption(options.probeTimeout),
+          Effect.flatMap((late) =>
+            Option.isSome(late) && late.value !== undefined ? Effect.succeed(late.value) : Effect.fail(failure)
+          )
+        )
       }),
       Effect.ensuring(Fiber.interrupt(probe))
     )

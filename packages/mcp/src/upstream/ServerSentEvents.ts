@@ -31,9 +31,12 @@ export interface Options {
  */
 export const make = (options: Options): (chunk: Buffer) => boolean => {
   const decoder = new StringDecoder("utf8")
+  /** Of a line whose end hasn't come. */
   let rest = ""
   let data: string | undefined
   let started = false
+  /** The last chunk ended with a CR: a LF that comes now belongs to it. */
+  let afterReturn = false
 
   const line = (text: string) => {
     if (text === "") {
@@ -52,24 +55,27 @@ export const make = (options: Options): (chunk: Buffer) => boolean => {
   }
 
   return (chunk) => {
-    let text = decoder.write(chunk)
-    if (!started && text !== "") {
-      started = true
-      if (text.charCodeAt(0) === 0xfeff) text = text.slice(1)
-    }
-    // What is left of the last chunk holds no line break, except a CR whose LF may come first in this one.
-    let from = Math.max(0, rest.length - 1)
-    rest += text
+    const text = decoder.write(chunk)
+    if (text === "") return true
     let start = 0
-    for (let index = from; index < rest.length; index++) {
-      const code = rest.charCodeAt(index)
+    if (!started) {
+      started = true
+      if (text.charCodeAt(0) === 0xfeff) start = 1
+    }
+    if (afterReturn && text.charCodeAt(0) === 0x0a) start = 1
+    afterReturn = false
+    for (let index = start; index < text.length; index++) {
+      const code = text.charCodeAt(index)
       if (code !== 0x0a && code !== 0x0d) continue
-      if (code === 0x0d && index + 1 === rest.length) break
-      line(rest.slice(start, index))
-      if (code === 0x0d && rest.charCodeAt(index + 1) === 0x0a) index++
+      line(rest + text.slice(start, index))
+      rest = ""
+      if (code === 0x0d) {
+        if (index + 1 === text.length) afterReturn = true
+        else if (text.charCodeAt(index + 1) === 0x0a) index++
+      }
       start = index + 1
     }
-    if (start > 0) rest = rest.slice(start)
+    rest += text.slice(start)
     return rest.length + (data?.length ?? 0) <= options.limit
   }
 }

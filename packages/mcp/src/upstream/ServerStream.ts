@@ -29,7 +29,8 @@ const filterOf = (capabilities: Fields): Fields | undefined => {
 /** Opens the stream once and waits for its end. */
 const openOnce = (
   link: Link,
-  profile: ServerProfile
+  profile: ServerProfile,
+  onOpen: () => void
 ): Effect.Effect<StreamEnd> => {
   if (profile.era === "handshake") {
     return Effect.callback((resume) => {
@@ -41,7 +42,7 @@ const openOnce = (
   if (notifications === undefined) return Effect.succeed({ _tag: "absent" })
   return Effect.callback((resume) => {
     const cancel = link.request(
-      { method: "subscriptions/listen", params: { notifications } },
+      { method: "subscriptions/listen", params: { notifications }, onNotification: onOpen },
       (reply) => resume(Effect.succeed("error" in reply ? { _tag: "absent" } : { _tag: "closed", retry: undefined })),
       (failure) =>
         resume(Effect.succeed(
@@ -58,20 +59,26 @@ const openOnce = (
 
 /**
  * Keeps the stream open, with growing pauses where it ends at once, until it shows that the link is lost: that is the
- * result. Never ends for a server that offers no stream.
+ * result. Never ends for a server that offers no stream. `onReopened` (plain) is called when a stateless server confirmed it
+ * again: what it told in between is lost.
  *
  * @category listening
  * @since 0.1.0
  */
 export const follow = Effect.fnUntraced(function*(
   link: Link,
-  profile: ServerProfile
+  profile: ServerProfile,
+  onReopened: () => void
 ): Effect.fn.Return<Failure> {
   const clock = yield* Clock.Clock
   let pause = FirstPause
+  let opened = 0
+  const onOpen = () => {
+    if (opened++ > 0) onReopened()
+  }
   for (;;) {
     const since = clock.currentTimeMillisUnsafe()
-    const end = yield* openOnce(link, profile)
+    const end = yield* openOnce(link, profile, onOpen)
     if (end._tag === "absent") return yield* Effect.never
     const lasted = clock.currentTimeMillisUnsafe() - since >= Lasting
     if (end._tag === "lost" && (lasted || end.failure.phase === "notSent" || end.failure.sessionLost === true)) {

@@ -6,7 +6,16 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import type { JsonRpcRequest } from "../JsonRpc.ts"
-import { type Connection, type Exchange, type Failure, inboundOf, isFields, type Listener, oneLine, replyOf } from "./Connection.ts"
+import {
+  type Connection,
+  type Exchange,
+  type Failure,
+  inboundOf,
+  isFields,
+  type Listener,
+  oneLine,
+  replyOf
+} from "./Connection.ts"
 import * as Lines from "./Lines.ts"
 import type { Watchdog } from "./Watchdog.ts"
 
@@ -134,12 +143,14 @@ export const open = (options: Options, listener: Listener): Connection => {
     ].filter((note) => note !== "")
     lost = { phase: "notSent", reason: [reason, ...notes].join(": "), connectionLost: true, cause }
     const failure: Failure = { ...lost, phase: group === undefined ? "notSent" : "mayHaveRun" }
-    for (const exchange of pending.values()) exchange.onFailure(failure)
+    const left = [...pending.values()]
     pending.clear()
-    if (closing !== undefined) return
-    told = true
-    closing = end()
-    listener.onLost(lost)
+    if (closing === undefined) {
+      closing = end()
+      told = true
+    }
+    for (const exchange of left) exchange.onFailure(failure)
+    if (told) listener.onLost(lost)
   }
 
   /** Closes the input, then SIGTERM, then SIGKILL. */
@@ -234,7 +245,7 @@ export const open = (options: Options, listener: Listener): Connection => {
   const write = (message: object): Failure | undefined => {
     if (lost !== undefined) return lost
     if (closing !== undefined || !child.stdin.writable) {
-      return { phase: "notSent", reason: told ? "lost" : "closed", connectionLost: true }
+      return { phase: "notSent", reason: "closed its input", connectionLost: true }
     }
     if (child.stdin.writableLength > MaxUnread) return { phase: "notSent", reason: "the server doesn't read its input" }
     child.stdin.write(`${JSON.stringify(message)}\n`)
@@ -259,14 +270,8 @@ export const open = (options: Options, listener: Listener): Connection => {
     negotiated: () => {},
     cancelsByClosing: false,
     close: () => {
-      if (closing === undefined) {
-        closing = end()
-        for (const exchange of pending.values()) {
-          exchange.onFailure({ phase: "mayHaveRun", reason: "closed", connectionLost: true })
-        }
-        pending.clear()
-      }
-      return closing
+      pending.clear()
+      return closing ??= end()
     }
   }
 }

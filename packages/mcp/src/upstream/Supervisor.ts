@@ -71,6 +71,9 @@ const GateTime = 1_000
 
 type Waiter = { readonly connected: (link: Link.Link) => void; readonly failed: (failure: Failure) => void }
 
+/** Whether the server answers and wants none of us: asking again each second would only annoy it. */
+const refuses = ({ status }: Failure): boolean => status === 401 || status === 403 || status === 407 || status === 429
+
 const eraOf = (entry: CatalogEntry): Era | undefined => {
   const { endpoint, metadata } = entry.instance
   const era = metadata["mcp-era"] ?? ("era" in endpoint ? endpoint.era : undefined)
@@ -96,6 +99,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let lastId = 0
   const nextId = () => ++lastId
   let retired = false
+  /** Reason of the last `Failed` since the last `Connected`. */
+  let told: string | undefined
   /** The pause before the next attempt, while it lasts. */
   let pause: Deferred.Deferred<void> | undefined
   let endsAtProbe = false
@@ -110,7 +115,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     closing.add(closed)
   }
 
-  const enter = (tag: UpstreamState["_tag"], lastError = state.lastError) => {
+  const enter = (tag: UpstreamState["_tag"], lastError: string | undefined) => {
     state = { _tag: tag, since: state._tag === tag ? state.since : now(), lastError, profile }
   }
 
@@ -121,10 +126,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   const failed = (failure: Failure) => {
-    const before = state
     lastFailure = failure
     enter("failed", failure.reason)
-    if (before._tag !== "failed" || before.lastError !== failure.reason) {
+    if (told !== failure.reason) {
+      told = failure.reason
       options.emit({ _tag: "Failed", upstream, reason: failure.reason })
     }
     settle((waiter) => waiter.failed({ ...failure, phase: "notSent" }))
@@ -136,7 +141,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
    */
   const hopeless = (): Failure | undefined => {
     if (lastFailure === undefined || lastFailure.timedOut === true) return lastFailure
-    if (http && (lastFailure.status === undefined || lastFailure.status >= 500)) return undefined
+    if (http && !refuses(lastFailure)) return undefined
     return pause === undefined ? undefined : lastFailure
   }
 
@@ -272,7 +277,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let failures = 0
   const wait = (failure: Failure) =>
     Effect.gen(function*() {
-      const patient = !http || (failure.status !== undefined && failure.status < 500)
+      const patient = !http || refuses(failure)
       const longest = Math.min(patient ? LongestPause : LongestHttpPause, FirstPause * 2 ** failures++)
       const time = Math.max(yield* Random.nextIntBetween(0, longest), Math.min(failure.retryAfter ?? 0, LongestPause))
       const woken = Deferred.makeUnsafe<void>()
@@ -282,7 +287,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     })
 
   const once = Effect.gen(function*() {
-    enter("connecting")
+    enter("connecting", state.lastError)
     const opened = yield* Effect.exit(gated)
     if (Exit.isFailure(opened)) {
       const failure = Option.getOrElse(
@@ -297,13 +302,15 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     link = current.link
     profile = current.profile
     lastFailure = undefined
+    told = undefined
     enter("connected", undefined)
-    options.emit({ _tag: "Connected", upstream, profile: current.profile })
+    const announce = () => options.emit({ _tag: "Connected", upstream, profile: current.profile })
+    announce()
     settle((waiter) => waiter.connected(current.link))
 
     const failure = yield* Effect.raceFirst(
       Deferred.await(current.lost),
-      ServerStream.follow(current.link, current.profile)
+      ServerStream.follow(current.link, current.profile, announce)
     )
     if (now() - since >= Healthy) failures = 0
     // A process that ended is news; an HTTP server may be there again, or have been there all along.

@@ -34,7 +34,7 @@ export interface Options {
 export const unsupported = (instance: ServiceInstance): string =>
   `transport ${instance.endpoint.transport} is not supported yet`
 
-const unresolved = (error: Secrets.SecretError): Failure => ({ phase: "notSent", reason: error.reason, status: 401 })
+const unresolved = (error: Secrets.SecretError): Failure => ({ phase: "notSent", reason: error.reason })
 
 /**
  * Makes the transport of an instance, with what it shares between attempts for as long as the scope lives; `undefined`

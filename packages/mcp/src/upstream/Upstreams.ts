@@ -135,12 +135,14 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "10 seconds")
       const kept = new Map<InstanceKey, Kept>()
 
-      const hub = EventHub.make(() => [...kept.values()].flatMap(({ upstream }): ReadonlyArray<UpstreamEvent> => {
-        const { _tag, lastError, profile } = upstream.state()
-        const opened: UpstreamEvent = { _tag: "Opened", upstream }
-        if (_tag === "connected" && profile !== undefined) return [opened, { _tag: "Connected", upstream, profile }]
-        return _tag === "failed" ? [opened, { _tag: "Failed", upstream, reason: lastError ?? "failed" }] : [opened]
-      }))
+      const hub = EventHub.make(() =>
+        [...kept.values()].flatMap(({ upstream }): ReadonlyArray<UpstreamEvent> => {
+          const { _tag, lastError, profile } = upstream.state()
+          const opened: UpstreamEvent = { _tag: "Opened", upstream }
+          if (_tag === "connected" && profile !== undefined) return [opened, { _tag: "Connected", upstream, profile }]
+          return _tag === "failed" ? [opened, { _tag: "Failed", upstream, reason: lastError ?? "failed" }] : [opened]
+        })
+      )
 
       const announce = (one: Kept) => {
         kept.set(one.upstream.key, one)

@@ -36,15 +36,15 @@ while read -r sign group; do
   esac
 done
 [ "$groups" = ' ' ] && exit 0
-for group in $groups; do kill -TERM -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -TERM "-$group" 2>/dev/null; done
 for wait in 1 2 3 4; do
   left=' '
-  for group in $groups; do kill -0 -- "-$group" 2>/dev/null && left="$left$group "; done
+  for group in $groups; do kill -0 "-$group" 2>/dev/null && left="$left$group "; done
   [ "$left" = ' ' ] && exit 0
   groups=$left
   sleep 0.5
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
 `
 
 /**

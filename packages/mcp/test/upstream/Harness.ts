@@ -1,7 +1,14 @@
 /**
  * A catalog by hand, and what upstreams make of it.
  */
-import { type Catalog, type CatalogChange, type CatalogEntry, type CatalogUpdate, type InstanceKey, key } from "@portolan/core/Catalog"
+import {
+  type Catalog,
+  type CatalogChange,
+  type CatalogEntry,
+  type CatalogUpdate,
+  type InstanceKey,
+  key
+} from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
@@ -9,13 +16,23 @@ import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { type UpstreamEvent, Upstreams } from "../../src/upstream/Upstreams.ts"
+import type { Upstream } from "../../src/upstream/Upstream.ts"
+import {
+  layer as layerUpstreams,
+  type UpstreamEvent,
+  Upstreams,
+  type UpstreamsOptions
+} from "../../src/upstream/Upstreams.ts"
 
 export type Input = Parameters<typeof ServiceInstance.make>[0]
 
+export type Env = NonNullable<Extract<Input["endpoint"], { readonly transport: "stdio" }>["env"]>
+
 export const keyOf = (id: string): InstanceKey => key("test", id)
 
-const entryOf = (input: Input): CatalogEntry => ({
+export const instanceOf = (input: Input) => ServiceInstance.make(input)
+
+export const entryOf = (input: Input): CatalogEntry => ({
   key: keyOf(input.id),
   instance: ServiceInstance.make(input),
   source: "test",
@@ -57,12 +74,15 @@ export const discovery = (inputs: ReadonlyArray<Input>) =>
         catalog = next
         return SubscriptionRef.set(state, { catalog: next, changes })
       })
-    const layer = Layer.succeed(Discovery, Discovery.of({
-      catalog: () => catalog,
-      updates: SubscriptionRef.changes(state),
-      ready: Effect.void,
-      refresh: () => Effect.void
-    }))
+    const layer = Layer.succeed(
+      Discovery,
+      Discovery.of({
+        catalog: () => catalog,
+        updates: SubscriptionRef.changes(state),
+        ready: Effect.void,
+        refresh: () => Effect.void
+      })
+    )
     return { layer, set }
   })
 
@@ -74,8 +94,12 @@ export const recorder = Effect.gen(function*() {
     Stream.runForEach((event) => Effect.sync(() => void seen.push(event))),
     Effect.forkScoped({ startImmediately: true })
   )
-  const until = (what: string, fits: (event: UpstreamEvent) => boolean, from = 0, ms = 20_000): Effect.Effect<UpstreamEvent> =>
-    eventually(what, () => seen.slice(from).find(fits), ms)
+  const until = (
+    what: string,
+    fits: (event: UpstreamEvent) => boolean,
+    from = 0,
+    ms = 20_000
+  ): Effect.Effect<UpstreamEvent> => eventually(what, () => seen.slice(from).find(fits), ms)
   return { seen, until }
 })
 
@@ -94,4 +118,27 @@ export const eventually = <A>(what: string, get: () => A | undefined, ms = 20_00
       }
     }, 10)
     return Effect.sync(() => clearInterval(timer))
+  })
+
+export interface Tools {
+  readonly get: (id: string) => Effect.Effect<Upstream>
+  readonly until: Effect.Success<typeof recorder>["until"]
+  readonly seen: ReadonlyArray<UpstreamEvent>
+  readonly set: (inputs: ReadonlyArray<Input>) => Effect.Effect<void>
+}
+
+/** Runs with upstreams of the given instances; they are closed when it ends. */
+export const withUpstreams = <A, E, R>(
+  inputs: ReadonlyArray<Input>,
+  use: (tools: Tools) => Effect.Effect<A, E, R>,
+  options: UpstreamsOptions = {}
+) =>
+  Effect.gen(function*() {
+    const { layer, set } = yield* discovery(inputs)
+    return yield* Effect.gen(function*() {
+      const upstreams = yield* Upstreams
+      const { seen, until } = yield* recorder
+      const get = (id: string) => eventually(`upstream ${id}`, () => upstreams.get(keyOf(id)))
+      return yield* use({ get, until, seen, set })
+    }).pipe(Effect.scoped, Effect.provide(layerUpstreams(options).pipe(Layer.provide(layer))))
   })

@@ -1,10 +1,10 @@
 /**
  * Servers made with the official SDKs, on 127.0.0.1 and free ports.
  */
+import { toNodeHandler } from "@modelcontextprotocol/node"
 import { Server as Server1 } from "@modelcontextprotocol/sdk/server/index.js"
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js"
 import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
-import { toNodeHandler } from "@modelcontextprotocol/node"
 import { createMcpHandler, McpServer } from "@modelcontextprotocol/server"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -44,7 +44,12 @@ export const body = async (request: IncomingMessage): Promise<string> => {
   return text
 }
 
-export const json = (response: ServerResponse, status: number, value: unknown, headers: Record<string, string> = {}) => {
+export const json = (
+  response: ServerResponse,
+  status: number,
+  value: unknown,
+  headers: Record<string, string> = {}
+) => {
   response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(value))
 }
 
@@ -75,7 +80,10 @@ export const sessionful = () => {
         })
       }
       if (token !== undefined) {
-        await extra.sendNotification({ method: "notifications/progress", params: { progressToken: token, progress: 1 } })
+        await extra.sendNotification({
+          method: "notifications/progress",
+          params: { progressToken: token, progress: 1 }
+        })
       }
       for (const level of ["debug", "error"] as const) {
         await extra.sendNotification({ method: "notifications/message", params: { level, data: level } })
@@ -92,7 +100,11 @@ export const sessionful = () => {
         if (request.method === "DELETE") figures.deleted++
         const transport = sessions.get(id)
         if (transport === undefined) {
-          return json(response, 404, { jsonrpc: "2.0", id: null, error: { code: -32001, message: "Session not found" } })
+          return json(response, 404, {
+            jsonrpc: "2.0",
+            id: null,
+            error: { code: -32001, message: "Session not found" }
+          })
         }
         return transport.handleRequest(request, response)
       }
@@ -148,11 +160,11 @@ export const modern = (options: { readonly legacy?: "stateless" | "reject" } = {
       })
       return { content: [] }
     })
-    server.registerTool("a/b", { inputSchema: z.object({}) }, () => {
-      figures.calls++
-      return { content: [{ type: "text", text: "ja" }] }
-    })
+    server.registerPrompt("häuser 世界", {}, () => ({ messages: [] }))
     return server
   }, { legacy: options.legacy ?? "stateless" })
-  return { handler: toNodeHandler(handler), notifyTools: () => handler.notify.toolsChanged(), figures }
+  const serve = toNodeHandler(handler)
+  const listener: RequestListener = (request, response) =>
+    void serve(Object.assign(request, { method: request.method ?? "", url: request.url ?? "" }), response)
+  return { handler: listener, notifyTools: () => handler.notify.toolsChanged(), figures }
 }

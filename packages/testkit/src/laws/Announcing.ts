@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import { type Bench, Broken, hold, type Law } from "./Law.ts"
+import { type Bench, type Broken, hold, type Law } from "./Law.ts"
 import { asked, registrarOf, shown } from "./Leases.ts"
 import { discover, type View, within } from "./Watching.ts"
 

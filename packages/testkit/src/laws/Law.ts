@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
+import type * as Discovery from "@portolan/core/Discovery"
 import type * as Registry from "@portolan/core/Registry"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
@@ -130,6 +131,7 @@ export interface Sizes {
   readonly commands: number
 }
 
+/** Times that suit a backend in the process. */
 export const defaultTimes: Times = {
   visible: "10 seconds",
   outage: "300 millis",
@@ -145,6 +147,7 @@ export const defaultTimes: Times = {
   shutdown: "2 seconds"
 }
 
+/** Sizes that take a real server some seconds. */
 export const defaultSizes: Sizes = { storm: 1000, rewrites: 100, runs: 20, commands: 15 }
 
 /**
@@ -178,7 +181,8 @@ export interface Bench {
   readonly registry: Effect.Effect<Registry.Registry, Broken, Scope.Scope>
   readonly controls: BenchControls
   readonly has: (control: keyof Controls) => boolean
-  readonly lacks: (lack: Lack) => boolean
+  /** What runs the registry: core's own, unless the laws of core are tested themselves. */
+  readonly discovery: typeof Discovery.layer
   readonly times: { readonly [K in keyof Times]: number }
   readonly sizes: Sizes
   readonly seed: number
@@ -226,7 +230,7 @@ export const difference = (
     else if (!sameRecord(found, instance)) parts.push(`${show(found)} instead of ${show(instance)}`)
   }
   for (const [id, instance] of have) if (!want.has(id)) parts.push(`too many: ${show(instance)}`)
-  return parts.join(", ")
+  return parts.length > 8 ? `${parts.slice(0, 8).join(", ")} and ${parts.length - 8} more` : parts.join(", ")
 }
 
 // What every backend can carry: others have no field for the rest.

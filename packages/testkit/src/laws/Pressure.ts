@@ -12,7 +12,7 @@ import * as HashMap from "effect/HashMap"
 import * as Latch from "effect/Latch"
 import * as Stream from "effect/Stream"
 import * as Waiting from "../internal/Waiting.ts"
-import { type Bench, Broken, difference, hold, type Law } from "./Law.ts"
+import { type Bench, type Broken, difference, hold, type Law } from "./Law.ts"
 import { discover, fence, raw, type View, within } from "./Watching.ts"
 
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
@@ -270,6 +270,7 @@ const backoff: Law = {
     yield* bench.controls.stopBackend
     yield* view.until("a stale source", (view) => view.source()?.state === "stale")
     const before = asked.sessions
+    const requests = bench.has("requests") ? yield* bench.controls.requests : 0
     const from = yield* now
     yield* Effect.sleep(bench.times.quiet)
     const limit = allowed((yield* now) - from)
@@ -277,6 +278,10 @@ const backoff: Law = {
       asked.sessions - before <= limit,
       () => `${asked.sessions - before} sessions tried in ${bench.times.quiet} ms`
     )
+    if (bench.has("requests")) {
+      const more = (yield* bench.controls.requests) - requests
+      yield* hold(more <= limit, () => `${more} requests in ${bench.times.quiet} ms to a backend that is away`)
+    }
     yield* bench.controls.startBackend
     yield* view.connected
   })

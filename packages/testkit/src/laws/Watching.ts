@@ -12,6 +12,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -127,7 +128,7 @@ export const raw = Effect.fnUntraced(function*(
         () => `what the backend holds: ${difference(flat().values(), truth())}`,
         () => begun && difference(flat().values(), truth()) === ""
       ),
-    end: Effect.asVoid(Effect.sync(() => fiber.interruptUnsafe()))
+    end: Fiber.interrupt(fiber)
   }
 })
 
@@ -160,7 +161,7 @@ export const discover = Effect.fnUntraced(function*(
   options: Discovery.DiscoveryOptions = {}
 ): Effect.fn.Return<View, Broken, Scope.Scope> {
   const services = yield* Layer.build(
-    Discovery.layer({ debounce: 0, idleTimeout: bench.times.visible * 10, ...options }).pipe(
+    bench.discovery({ debounce: 0, idleTimeout: bench.times.visible * 10, ...options }).pipe(
       Layer.provideMerge(Registries.layer)
     )
   )

@@ -1,0 +1,1 @@
+export * as FileRegistry from "./FileRegistry.ts"

@@ -1,0 +1,137 @@
+/**
+ * Hints that something changed in the directories of a registry file. They may be too many or too few: a hint says no
+ * more than that it is worth a look.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import { type FSWatcher, watch } from "node:fs"
+import * as fs from "node:fs/promises"
+import * as path from "node:path"
+import { codeOf } from "./files.ts"
+
+/** What may have changed: the file, or the leases beside it. */
+export type Hint = "file" | "leases"
+
+export interface Hints {
+  /** Follows the directories that are there now. Answers whether changes will be told. */
+  readonly follow: Effect.Effect<boolean>
+  /** Waits until there is a hint. */
+  readonly wait: Effect.Effect<void>
+  /** Takes the hints that are there. */
+  readonly take: () => ReadonlySet<Hint>
+}
+
+/** Where other machines write too, their changes aren't told: NFS, SMB, CIFS, FUSE, 9p (`man 2 statfs`). */
+const remote = new Set([0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x65735546, 0x01021997])
+
+interface Followed {
+  readonly watcher: FSWatcher
+  readonly inode: bigint
+}
+
+/** Follows the directories of the file, of what its links lead to, and of its leases, until the scope closes. */
+export const make = (file: string, leases: string): Effect.Effect<Hints, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const pending = new Set<Hint>()
+    const some = Latch.makeUnsafe(false)
+    const followed = new Map<string, Followed>()
+
+    const offer = (hint: Hint) => {
+      pending.add(hint)
+      some.openUnsafe()
+    }
+    const drop = (directory: string) => {
+      followed.get(directory)?.watcher.close()
+      followed.delete(directory)
+    }
+    const open = (directory: string, inode: bigint) => {
+      const watcher = watch(directory, { persistent: false }, (event, name) => {
+        if (directory !== leases) {
+          // Its leases' directory may just have been made.
+          if (name === null || name === path.basename(leases)) offer("leases")
+          offer("file")
+        } else if (event === "rename" && name?.startsWith(".") !== true) offer("leases")
+      })
+      watcher.on("error", () => {
+        drop(directory)
+        offer("file")
+      })
+      followed.set(directory, { watcher, inode })
+    }
+    const follow = async (): Promise<boolean> => {
+      const wanted = new Set<string>()
+      let told = true
+      for (const directory of [...await directoriesOf(file), leases]) {
+        const found = await nearest(directory)
+        if (found === undefined) continue
+        wanted.add(found.directory)
+        if (followed.get(found.directory)?.inode === found.inode) continue
+        drop(found.directory)
+        try {
+          open(found.directory, found.inode)
+        } catch {
+          told = false
+        }
+      }
+      for (const directory of followed.keys()) if (!wanted.has(directory)) drop(directory)
+      const [first] = wanted
+      if (first !== undefined) {
+        const type = await fs.statfs(first).then(({ type }) => type, () => undefined)
+        if (type !== undefined && remote.has(type)) told = false
+      }
+      return told
+    }
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const directory of followed.keys()) drop(directory)
+      })
+    )
+    return {
+      follow: Effect.promise(follow),
+      wait: some.await,
+      take: () => {
+        const taken = new Set(pending)
+        pending.clear()
+        some.closeUnsafe()
+        return taken
+      }
+    }
+  })
+
+// The directory, or the nearest above it that is there, so that its making is told.
+const nearest = async (
+  directory: string
+): Promise<{ readonly directory: string; readonly inode: bigint } | undefined> => {
+  for (let at = directory;;) {
+    try {
+      const { ino } = await fs.stat(at, { bigint: true })
+      return { directory: at, inode: ino }
+    } catch (error) {
+      const above = path.dirname(at)
+      if (above === at || codeOf(error) === undefined) return undefined
+      at = above
+    }
+  }
+}
+
+// Every directory in which a link on the way to the file can be changed, and the file's own.
+const directoriesOf = async (file: string): Promise<ReadonlyArray<string>> => {
+  const found = new Set([path.dirname(file)])
+  const follow = async (target: string, hops: number): Promise<void> => {
+    const { root } = path.parse(target)
+    let at = root
+    for (const part of target.slice(root.length).split(path.sep)) {
+      const above = at
+      at = path.join(at, part)
+      const link = await fs.readlink(at).catch(() => undefined)
+      if (link === undefined || hops >= 40) continue
+      found.add(above)
+      const to = path.resolve(above, link)
+      return follow(path.join(to, path.relative(at, target)), hops + 1)
+    }
+    found.add(path.dirname(target))
+  }
+  await follow(file, 0)
+  return Array.from(found)
+}

@@ -1,0 +1,132 @@
+/**
+ * A gateway on a free port over a memory registry, with the real core, and an MCP side whose answers the test decides.
+ */
+import type * as Catalog from "@portolan/core/Catalog"
+import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
+import * as Portolan from "@portolan/core/Portolan"
+import * as Registries from "@portolan/core/Registries"
+import * as Registry from "@portolan/core/Registry"
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import * as Gateway from "@portolan/gateway/Gateway"
+import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
+import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
+import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { request } from "node:http"
+
+export const instance = (id: string, more: object = {}): ServiceInstance.ServiceInstance =>
+  ServiceInstance.make({
+    id,
+    service: id.split("-")[0] ?? id,
+    version: "1.4.0",
+    endpoint: { transport: "streamable-http", url: `http://127.0.0.1:1/${id}` },
+    ...more
+  })
+
+/** A registry that gives its snapshot when it is told to, if ever. */
+export const silent = (name: string): Registry.Registry =>
+  Registry.make({ name, type: "silent", list: Effect.never, watch: Stream.never })
+
+const offer = (
+  service: string,
+  name: string,
+  instances: ReadonlyArray<Catalog.InstanceKey>,
+  annotations: object = {}
+) => ({
+  publicName: `${service}__${name}`,
+  name,
+  service,
+  definition: {
+    name: `${service}__${name}`,
+    description: `does ${name}`,
+    inputSchema: { type: "object" },
+    annotations
+  },
+  target: { service },
+  repeatable: true,
+  instances: () => instances
+})
+
+export interface FleetOptions extends Gateway.ListenerOptions {
+  readonly instances?: ReadonlyArray<ServiceInstance.ServiceInstance>
+  readonly registries?: ReadonlyArray<Registry.Registry>
+  readonly endpoint?: Partial<McpEndpoint["Service"]>
+  readonly tools?: number
+}
+
+export const fleet = (options: FleetOptions) => {
+  const offers = Array.from(
+    { length: options.tools ?? 2 },
+    (_, index) => offer("weather", `tool_${String(index).padStart(4, "0")}`, [], { readOnlyHint: index === 0 })
+  )
+  const registries = Layer.effectDiscard(Effect.gen(function*() {
+    const all = yield* Registries.Registries
+    yield* all.add(yield* MemoryRegistry.make({ trust: "full", instances: options.instances ?? [] }))
+    for (const registry of options.registries ?? []) yield* all.add(registry)
+  }))
+  const mcp = Layer.mergeAll(
+    Layer.succeed(
+      McpEndpoint,
+      McpEndpoint.of({
+        handle: (_, response) => response.end("mcp"),
+        figures: () => ({ sessions: 1, streams: 2, callsInFlight: 3, calls: 4, failedCalls: 5 }),
+        drain: Effect.void,
+        ...options.endpoint
+      })
+    ),
+    Layer.succeed(
+      ToolCatalog,
+      ToolCatalog.of({
+        list: (kind) => kind === "tools" ? offers : [],
+        find: () => undefined,
+        revision: () => 0,
+        changes: Stream.never,
+        settled: Effect.void,
+        capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
+        collisions: () => [{ kind: "tools", publicName: "x", service: "b", winner: "a" }],
+        problems: () => []
+      })
+    ),
+    Layer.succeed(Upstreams, Upstreams.of({ get: () => undefined, all: () => [], events: Stream.never }))
+  )
+  return Gateway.layerListener({ port: 0, ...options }).pipe(
+    Layer.provideMerge(mcp),
+    Layer.provideMerge(registries),
+    Layer.provideMerge(Portolan.layer())
+  )
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  readonly text: string
+  readonly json: unknown
+}
+
+/** A request with headers as they are given: `fetch` would not let a test choose its Host. */
+export const ask = (
+  port: number,
+  path: string,
+  options: { readonly method?: string; readonly headers?: Record<string, string>; readonly body?: string } = {}
+): Effect.Effect<Answer, Error> =>
+  Effect.callback((resume) => {
+    const outgoing = request(
+      { host: "127.0.0.1", port, path, method: options.method ?? "GET", headers: options.headers ?? {}, agent: false },
+      (response) => {
+        let text = ""
+        response.setEncoding("utf8").on("data", (chunk: string) => text += chunk)
+        response.on("end", () =>
+          resume(Effect.succeed({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            text,
+            json: /json/.test(response.headers["content-type"] ?? "") ? JSON.parse(text) : undefined
+          })))
+      }
+    )
+    outgoing.on("error", (error) => resume(Effect.fail(error)))
+    outgoing.end(options.body)
+    return Effect.sync(() => outgoing.destroy())
+  })

@@ -1,0 +1,287 @@
+/**
+ * One HTTP exchange of streamable HTTP, whatever it carries: sent, read, given up, and what went wrong told in one line.
+ *
+ * **Details**: works on undici's dispatcher itself. It tells exactly when a request was handed to a socket, which is what
+ * decides whether a call may have run, and costs less than a response as a stream.
+ *
+ * @since 0.1.0
+ */
+import type { Dispatcher } from "undici"
+import type { JsonRpcRequest } from "../JsonRpc.ts"
+import { type Exchange, type Failure, inboundOf, isFields, oneLine, replyOf } from "./Connection.ts"
+
+/** Headers to send. */
+export type Headers = Record<string, string>
+
+/** Headers as they came. */
+export type ResponseHeaders = Readonly<Record<string, string | Array<string> | undefined>>
+
+/** Bytes of an error page that are read. */
+const MaxErrorBody = 16_384
+/** The first value of a header. */
+export const first = (value: string | ReadonlyArray<string> | undefined): string | undefined =>
+  typeof value === "string" ? value : value?.[0]
+
+const codeOf = (error: Error): string | undefined =>
+  "code" in error && typeof error.code === "string" ? error.code : undefined
+
+const networkReason = (error: Error): string => {
+  const code = codeOf(error)
+  switch (code) {
+    case "ECONNREFUSED":
+      return "connection refused"
+    case "ENOTFOUND":
+      return "host not found"
+    case "EAI_AGAIN":
+      return "host not found (the name server doesn't answer)"
+    case "ECONNRESET":
+    case "EPIPE":
+    case "UND_ERR_SOCKET":
+      return "connection closed by the server"
+    case "UND_ERR_CONNECT_TIMEOUT":
+    case "ETIMEDOUT":
+      return "no connection in time"
+    default:
+      return oneLine(code === undefined ? error.message : `${error.message} (${code})`)
+  }
+}
+
+const retryAfterOf = (value: string | undefined, now: () => number): number | undefined => {
+  if (value === undefined) return undefined
+  if (/^\d+$/.test(value)) return Number(value) * 1_000
+  const date = Date.parse(value)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now())
+}
+
+// An error body in one line: the JSON-RPC error's or the page's text.
+const bodyReason = (body: string): string => {
+  try {
+    const parsed: unknown = JSON.parse(body)
+    if (isFields(parsed)) {
+      const error = parsed["error"]
+      if (isFields(error) && typeof error["message"] === "string") return oneLine(error["message"])
+      if (typeof error === "string") return oneLine(error)
+    }
+  } catch {
+    // Not JSON: the page itself says it.
+  }
+  return body.trimStart().startsWith("<") ? "" : oneLine(body).slice(0, 160)
+}
+
+/**
+ * Who reads the answer. Exactly one of the body's `onEnd` and `onError` is called, once, unless the exchange was given up.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reader {
+  readonly onStart?: (() => void) | undefined
+  /** Answers how to take the body. */
+  readonly onHeaders: (status: number, headers: ResponseHeaders) => Body
+  readonly onError: (error: Error, sent: boolean) => void
+}
+
+/**
+ * How a body is taken.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Body {
+  /** Answers `false` when it is enough. */
+  readonly onData: (chunk: Buffer) => boolean
+  readonly onEnd: () => void
+}
+
+/** A body, or a message in it, was longer than allowed. */
+export const tooLong = new Error("message too long")
+
+/**
+ * Sends a request. The result gives it up; what is under way stands in `running`.
+ *
+ * @category sending
+ * @since 0.1.0
+ */
+export const run = (
+  target: { readonly dispatcher: Dispatcher; readonly url: URL; readonly running: Set<() => void> },
+  method: "POST" | "GET" | "DELETE",
+  headers: Headers,
+  body: string | null,
+  reader: Reader
+): () => void => {
+  const { url } = target
+  let controller: Dispatcher.DispatchController | undefined
+  let over = false
+  let sent = false
+  let taking: Body | undefined
+
+  const abort = () => {
+    if (over) return
+    over = true
+    target.running.delete(abort)
+    controller?.abort(new Error("given up"))
+  }
+  const fail = (error: Error) => {
+    if (over) return
+    over = true
+    target.running.delete(abort)
+    reader.onError(error, sent)
+  }
+  target.running.add(abort)
+
+  try {
+    target.dispatcher.dispatch({ path: `${url.pathname}${url.search}`, origin: url.origin, method, headers, body }, {
+      onRequestStart: (started) => {
+        controller = started
+        if (over) return started.abort(new Error("given up"))
+        sent = true
+        reader.onStart?.()
+      },
+      onResponseStart: (_, status, headers) => {
+        if (over || status < 200) return
+        taking = reader.onHeaders(status, headers)
+      },
+      onResponseData: (current, chunk) => {
+        if (over || taking === undefined || taking.onData(chunk)) return
+        fail(tooLong)
+        current.abort(tooLong)
+      },
+      onResponseEnd: () => {
+        if (over) return
+        over = true
+        target.running.delete(abort)
+        taking?.onEnd()
+      },
+      onResponseError: (_, error) => fail(error)
+    })
+  } catch (cause) {
+    // A header that HTTP can't hold.
+    fail(cause instanceof Error ? cause : new Error(String(cause)))
+  }
+  return abort
+}
+
+/**
+ * What an error of the network, or a body that is too long, means for the request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const networkFailure = (error: Error, sent: boolean, limit: number): Failure =>
+  error === tooLong
+    ? { phase: "answered", reason: `the reply is longer than ${limit} bytes` }
+    : {
+      phase: sent ? "mayHaveRun" : "notSent",
+      reason: networkReason(error),
+      // A header that HTTP can't hold says nothing of the server.
+      connectionLost: codeOf(error) === "UND_ERR_INVALID_ARG" ? undefined : true,
+      timedOut: codeOf(error) === "UND_ERR_CONNECT_TIMEOUT" ? true : undefined,
+      cause: error
+    }
+
+/**
+ * Reads an answer that isn't a success: a JSON-RPC error is a reply, where the status leaves that open.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const refusal = (
+  status: number,
+  headers: ResponseHeaders,
+  session: string | undefined,
+  now: () => number,
+  exchange: Pick<Exchange, "onFailure" | "onReply">
+): Body => {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  return {
+    onData: (chunk) => {
+      // The rest of an error page is read and thrown away, so that the socket stays usable; a huge one isn't worth it.
+      size += chunk.length
+      if (size <= MaxErrorBody) chunks.push(chunk)
+      return size <= MaxErrorBody * 16
+    },
+    onEnd: () => {
+      const body = Buffer.concat(chunks).toString("utf8")
+      const error = status < 500 && status !== 401 && status !== 403 && status !== 429 ? rpcError(body) : undefined
+      const forgotten = session !== undefined &&
+        (status === 404 || (status === 400 && /session|not initialized/i.test(error?.error.message ?? body)))
+      if (error !== undefined && !forgotten) return exchange.onReply(error)
+      const why = bodyReason(body)
+      exchange.onFailure({
+        phase: forgotten ? "notSent" : "answered",
+        reason: forgotten ? "the server forgot the session" : `HTTP ${status}${why === "" ? "" : `: ${why}`}`,
+        status,
+        retryAfter: retryAfterOf(first(headers["retry-after"]), now),
+        sessionLost: forgotten ? true : undefined
+      })
+    }
+  }
+}
+
+/** Whether the body is a stream of events. */
+export const isEventStream = (headers: ResponseHeaders): boolean =>
+  first(headers["content-type"])?.toLowerCase().startsWith("text/event-stream") === true
+
+/** Calls `use` with each JSON object in a message; what isn't JSON is passed over. */
+export const each = (data: string, use: (message: Readonly<Record<string, unknown>>) => void): void => {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(data)
+  } catch {
+    return
+  }
+  for (const message of Array.isArray(parsed) ? parsed : [parsed]) if (isFields(message)) use(message)
+}
+
+const rpcError = (body: string) => {
+  try {
+    const parsed: unknown = JSON.parse(body)
+    const reply = isFields(parsed) ? replyOf(parsed) : undefined
+    return reply !== undefined && "error" in reply ? reply : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The body of a reply as one JSON object. */
+export const json = (request: JsonRpcRequest, exchange: Exchange, limit: number): Body => {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  return {
+    onData: (chunk) => {
+      size += chunk.length
+      chunks.push(chunk)
+      return size <= limit
+    },
+    onEnd: () => {
+      const [only] = chunks
+      const text = (chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size)).toString("utf8")
+      let parsed: unknown
+      try {
+        parsed = JSON.parse(text)
+      } catch {
+        const what = size === 0 ? "an empty body" : "no JSON"
+        return exchange.onFailure({ phase: "answered", reason: `answered with ${what}`, status: 200 })
+      }
+      // 2025-03-26 allows batches.
+      for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
+        const reply = isFields(message) && message["method"] === undefined ? replyOf(message) : undefined
+        // An error that came before the id could be read carries none.
+        if (reply !== undefined && isFields(message)) {
+          if (message["id"] === request.id || ("error" in reply && (message["id"] ?? null) === null)) {
+            return exchange.onReply(reply)
+          }
+          continue
+        }
+        const inbound = isFields(message) ? inboundOf(message) : undefined
+        if (inbound !== undefined) exchange.onMessage(inbound)
+      }
+      exchange.onFailure({
+        phase: "answered",
+        reason: "answered with something that is no reply to the request",
+        status: 200
+      })
+    }
+  }
+}

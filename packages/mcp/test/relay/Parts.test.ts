@@ -1,0 +1,369 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Redacted } from "effect"
+import * as fc from "fast-check"
+import type { ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
+import * as Failures from "../../src/relay/Failures.ts"
+import * as Lists from "../../src/relay/Lists.ts"
+import * as LogLevel from "../../src/relay/LogLevel.ts"
+import * as Messages from "../../src/relay/Messages.ts"
+import * as Meta from "../../src/relay/Meta.ts"
+import { nearestName } from "../../src/relay/NearestName.ts"
+import * as ParamHeaders from "../../src/relay/ParamHeaders.ts"
+import * as Sessions from "../../src/relay/Sessions.ts"
+import * as SessionSeal from "../../src/relay/SessionSeal.ts"
+import * as Translation from "../../src/relay/Translation.ts"
+
+describe("Meta", () => {
+  it("keeps what belongs to nobody's hop", () => {
+    const hop = Object.fromEntries(Object.values(Meta.Key).map((key) => [key, 1]))
+    assert.deepStrictEqual(
+      Meta.withoutHop({
+        ...hop,
+        traceparent: "00-1",
+        "com.example/x": { a: 1 },
+        "io.modelcontextprotocol/related-task": 2
+      }),
+      {
+        traceparent: "00-1",
+        "com.example/x": { a: 1 },
+        "io.modelcontextprotocol/related-task": 2,
+        [Meta.Key.routing]: 1
+      }
+    )
+    assert.isUndefined(Meta.withoutHop({ progressToken: 1 }))
+    assert.isUndefined(Meta.withoutHop(undefined))
+  })
+})
+
+describe("LogLevel", () => {
+  it("orders levels as syslog does", () => {
+    assert.isTrue(LogLevel.passes("error", "warning"))
+    assert.isTrue(LogLevel.passes("warning", "warning"))
+    assert.isFalse(LogLevel.passes("info", "warning"))
+    assert.isTrue(LogLevel.passes("nonsense", "emergency"))
+    assert.strictEqual(LogLevel.lower("error", "debug"), "debug")
+    assert.strictEqual(LogLevel.lower(undefined, "alert"), "alert")
+  })
+})
+
+describe("ParamHeaders", () => {
+  it("carries any text through a header", () => {
+    fc.assert(fc.property(fc.string({ unit: "binary" }), (value) => {
+      // Lone surrogates have no UTF-8.
+      fc.pre(value.isWellFormed())
+      const header = ParamHeaders.encode(value)
+      assert.match(header, /^[\t\x20-\x7e]+$/)
+      assert.strictEqual(header.trim(), header)
+      assert.strictEqual(ParamHeaders.decode(header), value)
+    }))
+  })
+
+  it("encodes as the specification's examples", () => {
+    for (
+      const [value, header] of [
+        ["us-west1", "us-west1"],
+        ["Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="],
+        [" padded ", "=?base64?IHBhZGRlZCA=?="],
+        ["line1\nline2", "=?base64?bGluZTEKbGluZTI=?="],
+        ["=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="]
+      ] as const
+    ) assert.strictEqual(ParamHeaders.encode(value), header)
+    assert.isUndefined(ParamHeaders.decode("=?base64?a?="))
+    assert.isUndefined(ParamHeaders.decode("=?base64?/w==?="))
+  })
+
+  const definition = {
+    name: "sql",
+    inputSchema: {
+      type: "object",
+      properties: {
+        region: { type: "string", "x-mcp-header": "Region" },
+        limit: { type: "integer", "x-mcp-header": "Limit" },
+        at: { type: "object", properties: { dry: { type: "boolean", "x-mcp-header": "Dry" } } },
+        bad: { type: "string", "x-mcp-header": "not a token" }
+      }
+    }
+  }
+
+  it("makes the headers that a tool declares", () => {
+    assert.deepStrictEqual(ParamHeaders.make(definition, { region: "é", limit: 42, at: { dry: false }, bad: "x" }), {
+      "mcp-param-region": "=?base64?w6k=?=",
+      "mcp-param-limit": "42",
+      "mcp-param-dry": "false"
+    })
+    assert.isUndefined(ParamHeaders.make(definition, { region: null }))
+    assert.isUndefined(ParamHeaders.make({ name: "plain" }, { region: "x" }))
+  })
+
+  it("compares headers with arguments", () => {
+    const check = (args: unknown, headers: Record<string, string>) =>
+      ParamHeaders.mismatch(definition, args, (name) => headers[name])
+    assert.isUndefined(check({ region: "x", limit: 42 }, { "mcp-param-region": "x", "mcp-param-limit": "42.0" }))
+    assert.isUndefined(check({}, {}))
+    assert.match(check({ region: "x" }, {}) ?? "", /missing/)
+    assert.match(check({ region: "x" }, { "mcp-param-region": "y" }) ?? "", /differs/)
+    assert.match(check({ region: "x" }, { "mcp-param-region": "=?base64?!?=" }) ?? "", /Base64/)
+    assert.match(check({ limit: 1 }, { "mcp-param-limit": "0x1" }) ?? "", /differs/)
+    assert.match(check({ region: null }, { "mcp-param-region": "x" }) ?? "", /have no/)
+  })
+})
+
+describe("nearestName", () => {
+  const names = ["weather__get_forecast", "weather__get_alerts", "memory__read_graph"]
+  it("finds what was meant", () => {
+    assert.strictEqual(nearestName("get_forecast", names), "weather__get_forecast")
+    assert.strictEqual(nearestName("Weather__Get_Alerts", names), "weather__get_alerts")
+    assert.strictEqual(nearestName("weather__get_forcast", names), "weather__get_forecast")
+    assert.isUndefined(nearestName("completely-different", names))
+    assert.isUndefined(nearestName("", names))
+    assert.isUndefined(nearestName("x".repeat(10_000), names))
+  })
+})
+
+describe("Lists", () => {
+  const catalogOf = (names: () => ReadonlyArray<string>): ToolCatalog["Service"] => {
+    let last: ReadonlyArray<string> = []
+    let list: ReturnType<ToolCatalog["Service"]["list"]> = []
+    return {
+      list: () => {
+        const now = names()
+        if (now !== last) {
+          last = now
+          list = now.map((name) => ({
+            publicName: name,
+            name,
+            service: "s",
+            definition: { name },
+            target: {},
+            repeatable: false,
+            instances: () => []
+          }))
+        }
+        return list
+      },
+      find: () => undefined,
+      revision: () => 0,
+      changes: undefined as never,
+      settled: undefined as never,
+      capabilities: undefined as never,
+      collisions: () => [],
+      problems: () => []
+    }
+  }
+  const namesOf = (page: Record<string, unknown> | undefined) =>
+    (page?.["tools"] as ReadonlyArray<{ name: string }> | undefined)?.map((tool) => tool.name) ?? ["no page"]
+
+  it("gives each item once, whatever the page size", () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.string(), { maxLength: 30 }), fc.integer({ min: 1, max: 8 }), (names, size) => {
+        const page = Lists.make(catalogOf(() => names), size)
+        const seen: Array<string> = []
+        let cursor: unknown = undefined
+        for (let count = 0; count <= names.length; count++) {
+          const current = page("handshake", "tools", cursor)
+          seen.push(...namesOf(current))
+          cursor = current?.["nextCursor"]
+          if (cursor === undefined) break
+        }
+        assert.deepStrictEqual(seen, names)
+      })
+    )
+  })
+
+  it("goes on where the page ended when the list changes in between", () => {
+    let names: ReadonlyArray<string> = ["b", "d", "f", "h"]
+    const page = Lists.make(catalogOf(() => names), 2)
+    const cursor = page("handshake", "tools", undefined)?.["nextCursor"]
+    names = ["a", "b", "c", "d", "e", "f", "h"]
+    assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), ["e", "f"])
+    names = ["b", "f", "h"]
+    assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), ["f", "h"])
+    names = []
+    assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), [])
+  })
+
+  it("refuses cursors that aren't its own", () => {
+    const page = Lists.make(catalogOf(() => ["a", "b", "c"]), 2)
+    const cursor = page("handshake", "tools", undefined)?.["nextCursor"]
+    assert.isDefined(page("handshake", "tools", cursor))
+    assert.isUndefined(page("handshake", "prompts", cursor))
+    for (const wrong of ["", "x", 3, null, {}, Buffer.from("[\"tools\",-1,\"a\"]").toString("base64url")]) {
+      assert.isUndefined(page("handshake", "tools", wrong))
+    }
+  })
+})
+
+describe("Messages", () => {
+  it("classifies", () => {
+    const tag = (value: unknown) => Messages.classify(value)._tag
+    assert.strictEqual(tag({ jsonrpc: "2.0", id: 1, method: "ping" }), "Request")
+    assert.strictEqual(tag({ jsonrpc: "2.0", id: "a", method: "ping", params: {} }), "Request")
+    assert.strictEqual(tag({ jsonrpc: "2.0", method: "x" }), "Notification")
+    assert.strictEqual(tag({ jsonrpc: "2.0", id: 1, result: {} }), "Response")
+    assert.strictEqual(tag({ jsonrpc: "2.0", id: 1, error: {} }), "Response")
+    for (
+      const value of [
+        null,
+        3,
+        [],
+        {},
+        { jsonrpc: "1.0", id: 1, method: "x" },
+        { jsonrpc: "2.0", id: null, method: "x" },
+        { jsonrpc: "2.0", id: 1.5, method: "x" },
+        { jsonrpc: "2.0", id: 1, method: 3 },
+        { jsonrpc: "2.0", id: 1, method: "x", params: [] },
+        { jsonrpc: "2.0", id: 1 }
+      ]
+    ) assert.strictEqual(tag(value), "Invalid")
+  })
+})
+
+describe("Translation", () => {
+  it("leaves out what the handshake era can't read", () => {
+    const tool = { name: "t", outputSchema: { type: "array" }, "x-other": 1 }
+    assert.deepStrictEqual(Translation.definition("handshake", "tools", tool), { name: "t", "x-other": 1 })
+    assert.strictEqual(Translation.definition("stateless", "tools", tool), tool)
+    assert.deepStrictEqual(
+      Translation.result("handshake", "tools/call", {
+        resultType: "complete",
+        structuredContent: [1],
+        content: [],
+        other: 2
+      }, undefined),
+      { content: [{ type: "text", text: "[1]" }], other: 2 }
+    )
+  })
+
+  it("adds what the stateless era must have", () => {
+    assert.deepStrictEqual(
+      Translation.result("stateless", "resources/read", { contents: [], _meta: { old: 1 } }, { fresh: 1 }),
+      { contents: [], _meta: { fresh: 1 }, resultType: "complete", ttlMs: 0, cacheScope: "private" }
+    )
+    assert.strictEqual(Translation.error("stateless", { code: -32002, message: "x" }).code, -32602)
+    assert.strictEqual(Translation.error("handshake", { code: -32002, message: "x" }).code, -32002)
+    assert.strictEqual(Translation.error("stateless", { code: -32020, message: "x" }).code, -32603)
+  })
+})
+
+describe("Failures", () => {
+  it("blames the instance for its own errors alone", () => {
+    for (
+      const [code, blame] of [[-32603, "instance"], [-32602, "caller"], [-32601, "caller"], [-32010, "instance"], [
+        7,
+        "caller"
+      ]] as const
+    ) {
+      assert.strictEqual(Failures.answered({ code, message: "x" }).blame, blame)
+    }
+  })
+})
+
+describe("SessionSeal", () => {
+  const session = {
+    protocolVersion: "2025-11-25",
+    info: { name: "c", version: "1" },
+    capabilities: { roots: {} },
+    principal: "ann",
+    expires: 5,
+    affinity: "abc"
+  }
+  const key = Redacted.make("a shared secret")
+
+  it("opens what any process with the key sealed, and nothing else", () => {
+    const id = SessionSeal.make(key).seal(session)
+    assert.match(id, /^[\x21-\x7e]+$/)
+    assert.deepStrictEqual(SessionSeal.make(key).open(id), session)
+    assert.isUndefined(SessionSeal.make(Redacted.make("another")).open(id))
+    assert.isUndefined(SessionSeal.make(undefined).open(id))
+    assert.notInclude(Buffer.from(id, "base64url").toString("latin1"), "ann")
+    const seal = SessionSeal.make(key)
+    for (let index = 0; index < id.length; index++) {
+      const other = id[index] === "A" ? "B" : "A"
+      // The last digit has bits that no byte holds.
+      if (index < id.length - 1) assert.isUndefined(seal.open(id.slice(0, index) + other + id.slice(index + 1)))
+    }
+    for (const wrong of ["", "x", id.slice(1), `${id}AAAA`, "a".repeat(10_000), "é"]) {
+      assert.isUndefined(seal.open(wrong))
+    }
+  })
+
+  it("keeps an id small, whatever a client says of itself", () => {
+    const { capabilities, info } = SessionSeal.fitting(
+      { name: "n".repeat(9_999), version: 3, websiteUrl: "x" },
+      { roots: { listChanged: true }, experimental: { x: "y".repeat(9_999) } }
+    )
+    const id = SessionSeal.make(key).seal({ ...session, info, capabilities })
+    assert.isBelow(id.length, 4_096)
+    assert.deepStrictEqual(capabilities, { roots: {} })
+  })
+})
+
+describe("Sessions", () => {
+  const client = {
+    era: "handshake",
+    protocolVersion: "2025-11-25",
+    info: { name: "c", version: "1" },
+    capabilities: {},
+    principal: undefined
+  } as const
+  const store = (overrides: Partial<Sessions.SessionsOptions> = {}) => {
+    let time = 0
+    const dropped: Array<string> = []
+    const sessions = Sessions.make({
+      seal: SessionSeal.make(Redacted.make("k")),
+      now: () => time,
+      maxSessions: 2,
+      idleTimeout: 100,
+      lifetime: 1_000,
+      onDrop: (session) => dropped.push(session.id),
+      ...overrides
+    })
+    return { sessions, dropped, at: (value: number) => void (time = value) }
+  }
+
+  it("drops what is idle and takes it up again when its id is used", () => {
+    const { at, dropped, sessions } = store()
+    const session = sessions.open(client)!
+    at(99)
+    sessions.sweep()
+    assert.strictEqual(sessions.size(), 1)
+    at(100)
+    sessions.sweep()
+    assert.deepStrictEqual(dropped, [session.id])
+    assert.strictEqual(sessions.find(session.id, undefined)?.affinity, session.affinity)
+    at(1_000)
+    assert.isUndefined(sessions.find(session.id, undefined))
+  })
+
+  it("makes room by dropping the one idle longest, never a busy one", () => {
+    const { dropped, sessions } = store()
+    const first = sessions.open(client)!
+    const second = sessions.open(client)!
+    sessions.find(first.id, undefined)
+    const third = sessions.open(client)!
+    assert.deepStrictEqual(dropped, [second.id])
+    first.inFlight.set(1, () => {})
+    third.outlets.push({ notify: () => {}, end: () => {} })
+    assert.isUndefined(sessions.open(client))
+  })
+
+  it("belongs to whoever opened it, here and on another replica", () => {
+    const one = store()
+    const session = one.sessions.open({ ...client, principal: "ann" })!
+    assert.isUndefined(one.sessions.find(session.id, "bob"))
+    assert.isUndefined(one.sessions.find(session.id, undefined))
+    const two = store()
+    assert.isUndefined(two.sessions.find(session.id, "bob"))
+    assert.strictEqual(two.sessions.find(session.id, "ann")?.client.principal, "ann")
+  })
+
+  it("is worth nothing once its client ended it, and cancels what it had in flight", () => {
+    const { sessions } = store()
+    const session = sessions.open(client)!
+    let cancelled = 0
+    session.inFlight.set(1, () => cancelled++)
+    sessions.end(session)
+    assert.strictEqual(cancelled, 1)
+    assert.isUndefined(sessions.find(session.id, undefined))
+  })
+})

@@ -1,0 +1,148 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import { TestClock } from "effect/testing"
+import type { Connection, Failure } from "../../src/upstream/Connection.ts"
+import type { Transport } from "../../src/upstream/Link.ts"
+import * as Supervisor from "../../src/upstream/Supervisor.ts"
+import type { UpstreamEvent } from "../../src/upstream/Upstreams.ts"
+import * as Harness from "./Harness.ts"
+
+/** A transport in memory whose requests are answered as `answer` says. */
+const scripted = (kind: Transport["kind"], answer: (method: string) => Failure | object | undefined) => {
+  const figures = { opened: 0, sent: [] as Array<string>, lose: undefined as ((failure: Failure) => void) | undefined }
+  const transport: Transport = {
+    kind,
+    open: (_, listener): Connection => {
+      figures.opened++
+      figures.lose = listener.onLost
+      return {
+        send: (request, exchange) => {
+          figures.sent.push(request.method)
+          const given = answer(request.method)
+          if (given !== undefined) {
+            if ("phase" in given) exchange.onFailure(given as Failure)
+            else exchange.onReply({ result: { ...given } })
+          }
+          return () => {}
+        },
+        post: (_, done) => done?.(undefined),
+        negotiated: () => {},
+        cancelsByClosing: false,
+        close: () => Promise.resolve()
+      }
+    }
+  }
+  return { figures, transport }
+}
+
+const refused: Failure = { phase: "notSent", reason: "connection refused", connectionLost: true }
+const profile = {
+  supportedVersions: ["2026-07-28"],
+  capabilities: {},
+  _meta: { "io.modelcontextprotocol/serverInfo": { name: "s", version: "1" } }
+}
+
+const supervise = (transport: Transport, secrets?: Failure) =>
+  Effect.gen(function*() {
+    const events: Array<UpstreamEvent> = []
+    const supervised = yield* Supervisor.make({
+      entry: () => Harness.entryOf({ id: "a", service: "a", endpoint: { transport: "stdio", command: "x" } }),
+      kind: transport.kind,
+      transport: secrets === undefined ? Effect.succeed(transport) : Effect.fail(secrets),
+      emit: (event) => events.push(event),
+      gate: yield* Semaphore.make(8),
+      connectTimeout: Duration.seconds(10),
+      probeTimeout: Duration.seconds(3)
+    })
+    yield* Effect.forkScoped(supervised.run, { startImmediately: true })
+    yield* TestClock.adjust(0)
+    return { ...supervised, events }
+  })
+
+describe("Supervisor", () => {
+  it.effect("tries an HTTP server at least once a second, and no more than it must", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("http", () => refused)
+      const { events } = yield* supervise(transport)
+      for (let second = 1; second <= 60; second++) {
+        yield* TestClock.adjust("1 second")
+        assert.isAtLeast(figures.opened, second)
+      }
+      assert.isBelow(figures.opened, 400)
+      assert.deepStrictEqual(events.map((event) => event._tag), ["Failed"])
+    }))
+
+  it.effect("asks a server that refuses us ever more seldom", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("http", () => ({ phase: "answered", reason: "HTTP 401", status: 401 }))
+      const { upstream } = yield* supervise(transport)
+      yield* TestClock.adjust("10 minutes")
+      assert.isAtMost(figures.opened, 200)
+      const before = figures.opened
+      assert.strictEqual((yield* Effect.flip(upstream.request({ method: "x" }))).status, 401)
+      assert.strictEqual(figures.opened, before)
+    }))
+
+  it.effect("starts a process again with pauses that grow to 30 s, and fails callers at once meanwhile", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("stdio", () => ({ ...refused, reason: "exited with code 1" }))
+      const { upstream } = yield* supervise(transport)
+      yield* TestClock.adjust("10 minutes")
+      assert.isAtLeast(figures.opened, 20)
+      assert.isAtMost(figures.opened, 200)
+      const before = figures.opened
+      const error = yield* Effect.flip(upstream.request({ method: "x" }))
+      assert.strictEqual(error.reason, "exited with code 1")
+      assert.strictEqual(figures.opened, before)
+    }))
+
+  it.effect("a caller cuts the pause short where the server may be back, and shares the attempt", () =>
+    Effect.gen(function*() {
+      let up = false
+      const { figures, transport } = scripted(
+        "http",
+        (method) => !up ? refused : method === "server/discover" ? profile : {}
+      )
+      const { upstream } = yield* supervise(transport)
+      yield* TestClock.adjust("5 seconds")
+      up = true
+      const before = figures.opened
+      const replies = yield* Effect.all(Array.from({ length: 10 }, () => upstream.request({ method: "x" })), {
+        concurrency: "unbounded"
+      })
+      assert.strictEqual(replies.length, 10)
+      assert.strictEqual(figures.opened, before + 1)
+    }))
+
+  it.effect("a server that hangs costs its first callers the time-out, and the next ones nothing", () =>
+    Effect.gen(function*() {
+      const { transport } = scripted("http", () => undefined)
+      const { upstream } = yield* supervise(transport)
+      const first = yield* Effect.forkChild(Effect.flip(upstream.request({ method: "x" })), { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(first.pollUnsafe()?._tag, "Success")
+      const second = yield* Effect.flip(upstream.request({ method: "x" }))
+      assert.deepInclude(second, { phase: "notSent", reason: "no answer to the handshake within 10s" })
+    }))
+
+  it.effect("a lost link is opened anew, and that it lasted makes the first attempt immediate", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("http", (method) => method === "server/discover" ? profile : {})
+      const { events, upstream } = yield* supervise(transport)
+      yield* TestClock.adjust("6 seconds")
+      figures.lose?.({ phase: "mayHaveRun", reason: "connection closed by the server", connectionLost: true })
+      assert.strictEqual(upstream.state()._tag, "connecting")
+      yield* TestClock.adjust(0)
+      assert.strictEqual(upstream.state()._tag, "connected")
+      assert.deepStrictEqual(events.map((event) => event._tag), ["Connected", "Connected"])
+    }))
+
+  it.effect("a secret that can't be had is the reason of the failure", () =>
+    Effect.gen(function*() {
+      const { transport } = scripted("http", () => ({}))
+      const { events } = yield* supervise(transport, { phase: "notSent", reason: "headers.x: not set" })
+      assert.deepStrictEqual(events.map((event) => event._tag === "Failed" && event.reason), ["headers.x: not set"])
+    }))
+})

@@ -23,7 +23,7 @@ export const headline = (gateway: Gateway["Service"]): string =>
 
 /** What was found, and what to do with it. */
 export const banner = (gateway: Gateway["Service"], views: Views["Service"], demo: boolean): string => {
-  const { collisions, problems, sources, tools } = views.status()
+  const { hidden, problems, sources, tools } = views.status()
   const width = Math.max(0, ...sources.map((source) => source.name.length))
   const found = sources.map((source, index) =>
     row(
@@ -53,9 +53,7 @@ export const banner = (gateway: Gateway["Service"], views: Views["Service"], dem
     ...problems.map(({ instance, reason }, index) =>
       row(index === 0 ? "problems" : "", paint("yellow", `${instance}: ${reason}`))
     ),
-    ...collisions.map(({ name, service, winner }) =>
-      row("collision", paint("yellow", `${name} of ${service} is taken by ${winner}`))
-    ),
+    ...hidden.map(({ name, reason }, index) => row(index === 0 ? "hidden" : "", paint("dim", `${name}: ${reason}`))),
     "",
     `  Claude Desktop, Cursor, VS Code: ${client}`,
     ...demo ? [`  Try:       npx portolan call weather__get_forecast --args '{"city":"Lisbon"}'`] : [],

@@ -119,9 +119,7 @@ const status = Command.make(
         ], found.problems)
       }`)
     }
-    for (const { name, service, winner } of found.collisions) {
-      yield* print(paint("yellow", `${name} of ${service} is hidden: ${winner} has the name`))
-    }
+    for (const { name, reason } of found.hidden) yield* print(paint("dim", `${name} is not offered: ${reason}`))
   })
 ).pipe(Command.withDescription("Show the registries, and what is wrong"))
 

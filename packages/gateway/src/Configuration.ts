@@ -18,16 +18,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import type { Finding, Lookup, Path as DocumentPath, PositionedDocument } from "./internal/document.ts"
 import { read } from "./internal/document.ts"
-import { words } from "./internal/outline.ts"
+import { collect, explain, hint, reread, valueAt } from "./internal/findings.ts"
 import { bytesOf, Document, RegistryEntry } from "./internal/schema.ts"
-import { nearest } from "./internal/suggest.ts"
 import * as ServerEntry from "./ServerEntry.ts"
 
 /**
@@ -209,64 +207,6 @@ const lookupIn = (env: Readonly<Record<string, string | undefined>>, directory: 
     : { value: fallback }
 }
 
-const unknownKey = "unknown key"
-const formatter = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) =>
-    issue._tag === "UnexpectedKey"
-      ? unknownKey
-      : issue._tag === "MissingKey"
-      ? "missing"
-      : SchemaIssue.defaultLeafHook(issue)
-})
-
-const hint = (written: string, known: ReadonlyArray<string>): string => {
-  const meant = nearest(written, known)
-  return meant === undefined ? "" : `; did you mean "${meant}"?`
-}
-
-const valueAt = (root: unknown, path: DocumentPath): unknown =>
-  path.reduce<unknown>(
-    (value, key) => typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined,
-    root
-  )
-
-/** Findings of a schema about the part of the document at `prefix`. */
-const explain = (
-  document: PositionedDocument,
-  schema: Schema.Top,
-  error: Schema.SchemaError,
-  prefix: DocumentPath,
-  root: unknown
-): ReadonlyArray<Finding> =>
-  formatter(error.issue).issues.map((issue) => {
-    const inner = (issue.path ?? []).map((key) => typeof key === "number" ? key : String(key))
-    const path = [...prefix, ...inner]
-    if (issue.message === unknownKey) {
-      const known = words(schema, inner.slice(0, -1))
-      const suggestion = hint(String(inner.at(-1)), known)
-      const list = suggestion === "" && known.length > 0 ? `; expected one of ${known.join(", ")}` : ""
-      return { path, ...document.keyAt(path), message: `${unknownKey}${suggestion}${list}` }
-    }
-    const message = issue.message.replace(/\s+/g, " ").replace(/^[EM]/, (letter) => letter.toLowerCase())
-    const written = valueAt(root, path)
-    const suggestion = typeof written === "string" ? hint(written, words(schema, inner)) : ""
-    return { path, ...document.valueAt(path), message: `${message}${suggestion}` }
-  })
-
-/** A copy of the value in which the texts at these paths are read again as numbers or booleans. */
-const reread = (document: PositionedDocument, root: unknown, findings: ReadonlyArray<Finding>): unknown => {
-  const copy = structuredClone(root)
-  let changed = false
-  for (const { path } of findings) {
-    const value = document.reread(path)
-    const holder = valueAt(copy, path.slice(0, -1))
-    const key = path.at(-1)
-    if (value === undefined || key === undefined || typeof holder !== "object" || holder === null) continue
-    changed = Reflect.set(holder, key, value) || changed
-  }
-  return changed ? copy : root
-}
-
 const decodeDocument = Schema.decodeUnknownResult(Document, strict)
 const decodeServer = Schema.decodeUnknownResult(ServerEntry.ServerEntry, strict)
 const decodeEntry = Schema.decodeUnknownResult(RegistryEntry, { errors: "all" })
@@ -276,9 +216,6 @@ const durationOf = (text: string): Duration.Duration => {
   const scale = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 1
   return Duration.millis(Number(amount) * scale)
 }
-
-const samePath = (a: DocumentPath, b: DocumentPath): boolean =>
-  a.length === b.length && a.every((key, index) => key === b[index])
 
 const showPath = (path: DocumentPath): string =>
   path.map((key, index) => typeof key === "number" ? `[${key}]` : index === 0 ? key : `.${key}`).join("")
@@ -292,24 +229,17 @@ const showPath = (path: DocumentPath): string =>
 export const parse = (text: string, options: ParseOptions): Result.Result<Configuration, ConfigurationError> => {
   const directory = options.directory ?? process.cwd()
   const document = read(text, lookupIn(options.env ?? process.env, directory))
-  const findings: Array<Finding> = [...document.findings]
+  const findings = collect(document)
   const fail = () =>
     Result.fail(
       new ConfigurationError({
         file: options.file ?? "portolan.yaml",
-        // What has no value because of one mistake is not told as a second one.
-        mistakes: findings
-          .filter((finding, index) =>
-            findings.findIndex((first) =>
-                samePath(first.path, finding.path) &&
-                (first === finding || first.message === finding.message || document.findings.includes(first))
-              ) === index || document.findings.includes(finding)
-          )
+        mistakes: findings.all
           .toSorted((a, b) => a.line - b.line || a.column - b.column)
           .map(({ column, line, message, path }) => ({ path: showPath(path), line, column, message }))
       })
     )
-  if (findings.some((finding) => finding.path.length === 0)) return fail()
+  if (findings.all.some((finding) => finding.path.length === 0)) return fail()
 
   let root = document.value
   let decoded = decodeDocument(root)
@@ -317,7 +247,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     root = reread(document, root, explain(document, Document, decoded.failure, [], root))
     decoded = decodeDocument(root)
   }
-  if (Result.isFailure(decoded)) findings.push(...explain(document, Document, decoded.failure, [], root))
+  if (Result.isFailure(decoded)) findings.add(...explain(document, Document, decoded.failure, [], root))
 
   // The registries and servers are looked at even if the rest has mistakes: all are told at once.
   const registries: Array<ConfiguredRegistry> = []
@@ -325,18 +255,17 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
   if (Array.isArray(entries)) {
     entries.forEach((entry: unknown, index) => {
       const result = readRegistry(document, root, entry, ["registries", index], options.adapters)
-      if (Result.isFailure(result)) findings.push(...result.failure)
+      if (Result.isFailure(result)) findings.add(...result.failure)
       else {
         const { name, open, trust, type } = result.success
+        if (name !== undefined && registries.some((other) => other.name === name)) {
+          const path = ["registries", index, "name"]
+          findings.add({ path, ...document.valueAt(path), message: `another registry is called ${name}` })
+        }
         registries.push({ type, name, trust, open: Effect.suspend(() => open({ name, trust, directory })) })
       }
     })
   }
-  registries.forEach(({ name }, index) => {
-    if (name === undefined || registries.findIndex((other) => other.name === name) === index) return
-    const path = ["registries", index, "name"]
-    findings.push({ path, ...document.valueAt(path), message: `another registry is called ${name}` })
-  })
   const servers: Array<ServiceInstance> = []
   for (const section of ["mcpServers", "servers"] as const) {
     for (const [key, value] of Object.entries(Object(valueAt(root, [section])))) {
@@ -346,17 +275,17 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       if (Result.isFailure(made)) {
         for (const { message, path } of made.failure) {
           const full = [section, key, ...path]
-          findings.push({ path: full, ...(path.length === 0 ? document.keyAt(full) : document.valueAt(full)), message })
+          findings.add({ path: full, ...(path.length === 0 ? document.keyAt(full) : document.valueAt(full)), message })
         }
         continue
       }
       if (servers.some((server) => server.id === key)) {
-        findings.push({ path: [section, key], ...document.keyAt([section, key]), message: "stands in mcpServers too" })
+        findings.add({ path: [section, key], ...document.keyAt([section, key]), message: "stands in mcpServers too" })
       }
       servers.push(made.success)
     }
   }
-  if (Result.isFailure(decoded) || findings.length > 0) return fail()
+  if (Result.isFailure(decoded) || findings.all.length > 0) return fail()
 
   const { balancing, gateway, health } = decoded.success
   const duration = (text: string | undefined) => text === undefined ? undefined : durationOf(text)

@@ -147,9 +147,9 @@ export const StatusView = Schema.Struct({
   problems: Schema.Array(
     Schema.Struct({ instance: Schema.String, service: Schema.String, source: Schema.String, reason: Schema.String })
   ),
-  /** Names that could not be had. */
-  collisions: Schema.Array(
-    Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, winner: Schema.String })
+  /** What servers list and clients don't see, and why. */
+  hidden: Schema.Array(
+    Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, reason: Schema.String })
   )
 }).annotate({ identifier: "Status" })
 export type StatusView = typeof StatusView.Type
@@ -325,11 +325,11 @@ export class Views extends Context.Service<Views, {
           resources: tools.list("resources").length,
           prompts: tools.list("prompts").length,
           problems: problems(),
-          collisions: tools.collisions().map(({ kind, publicName, service, winner }) => ({
+          hidden: tools.hidden().map(({ kind, publicName, reason, service }) => ({
             kind,
             name: publicName,
             service,
-            winner
+            reason
           }))
         })
       })

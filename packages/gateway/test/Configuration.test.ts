@@ -355,7 +355,7 @@ describe("Configuration", () => {
             for (const { column, line } of result.failure.mistakes) {
               assert.isAtLeast(line, 1)
               assert.isAtMost(line, lines.length)
-              assert.isAtMost(column, (lines[line - 1]?.length ?? 0) + 2)
+              assert.isAtMost(column, (lines[line - 1]?.length ?? 0) + 1)
             }
           }
         ),

@@ -258,7 +258,7 @@ describe("REST", () => {
           services: 2,
           instances: 3,
           ready: true,
-          collisions: [{ kind: "tools", name: "x", service: "b", winner: "a" }]
+          hidden: [{ kind: "tools", name: "x", service: "b", reason: "a has the name" }]
         })
       })
     ))

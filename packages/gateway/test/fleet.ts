@@ -85,7 +85,7 @@ export const fleet = (options: FleetOptions) => {
         changes: Stream.never,
         settled: Effect.void,
         capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
-        collisions: () => [{ kind: "tools", publicName: "x", service: "b", winner: "a" }],
+        hidden: () => [{ kind: "tools", publicName: "x", service: "b", reason: "a has the name" }],
         problems: () => []
       })
     ),

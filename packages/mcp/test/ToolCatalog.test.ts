@@ -171,6 +171,31 @@ describe("ToolCatalog", () => {
       assert.strictEqual(asked.length, before)
     }))
 
+  it.effect("tells what is listed upstream and not offered, and why", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness({ naming: { naming: "none" } })
+      const plain = { name: "search", inputSchema: { type: "object" } }
+      const task = { ...plain, name: "research", execution: { taskSupport: "required" } }
+      const answer = (request: UpstreamRequest): Effect.Effect<Reply> =>
+        Effect.succeed({
+          result: request.method === "tools/list"
+            ? { tools: [plain, task] }
+            : { resources: [], resourceTemplates: [], prompts: [] }
+        })
+      yield* open(scripted(instance("a1", "a"), answer).upstream)
+      yield* open(scripted(instance("b1", "b"), answer).upstream)
+      assert.deepStrictEqual(names(catalog), ["search"])
+      assert.strictEqual(catalog.find("tools", "search")?.service, "a")
+      assert.deepStrictEqual(
+        catalog.hidden().map(({ publicName, reason, service }) => [publicName, service, reason]),
+        [
+          ["research", "a", "it runs as a task only"],
+          ["research", "b", "a has the name"],
+          ["search", "b", "a has the name"]
+        ]
+      )
+    }))
+
   it.effect("announced is listed: a lost connection takes nothing away", () =>
     Effect.gen(function*() {
       const { catalog, open, publish } = yield* harness()

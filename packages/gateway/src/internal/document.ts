@@ -1,7 +1,7 @@
 /**
  * A YAML or JSON document as a plain value, with the place of each of its parts.
  */
-import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from "yaml"
+import { isAlias, isMap, isPair, isScalar, isSeq, parseDocument } from "yaml"
 
 export type Path = ReadonlyArray<string | number>
 
@@ -43,9 +43,8 @@ const substitution = /\$\$\{|\$\{([^}]*)\}/g
 
 /** Reads a document. Never throws, whatever the text. */
 export const read = (text: string, lookup: Lookup): PositionedDocument => {
-  const lines = new LineCounter()
-  const document = parseDocument(text.replace(/^\uFEFF/, ""), {
-    lineCounter: lines,
+  const source = text.replace(/^\uFEFF/, "")
+  const document = parseDocument(source, {
     prettyErrors: false,
     uniqueKeys: true,
     logLevel: "silent"
@@ -56,9 +55,10 @@ export const read = (text: string, lookup: Lookup): PositionedDocument => {
   const substituted = new Map<string, string>()
   let parts = 0
 
+  // Not the reader's own counter, which overlooks line breaks inside what it can't read.
   const position = (offset: number): Position => {
-    const { col, line } = lines.linePos(offset)
-    return { line: Math.max(1, line), column: Math.max(1, col) }
+    const lines = source.slice(0, offset).split("\n")
+    return { line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 }
   }
   const report = (path: Path, offset: number, message: string) => {
     findings.push({ path, ...position(offset), message })
@@ -67,7 +67,7 @@ export const read = (text: string, lookup: Lookup): PositionedDocument => {
   for (const error of document.errors) {
     const message = (error.message.split("\n")[0] ?? "not readable").replace(/\.?$/, "")
     const at = position(error.pos[0])
-    const line = text.split("\n")[at.line - 1] ?? ""
+    const line = source.split("\n")[at.line - 1] ?? ""
     const note = /\{.*\$\{/.test(line) ? "; inside { } write ${…} in quotes" : ""
     findings.push({ path: [], ...at, message: `${message.charAt(0).toLowerCase()}${message.slice(1)}${note}` })
   }

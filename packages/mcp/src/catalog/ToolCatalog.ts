@@ -60,16 +60,18 @@ export type OfferKind = "tools" | "resources" | "resourceTemplates" | "prompts"
 export type ListKind = "tools" | "resources" | "prompts"
 
 /**
- * A name that could not be had: another service, or an earlier registry, has it.
+ * Something that a server lists and clients don't see, and why: another service has the name, or calling it needs what
+ * isn't relayed.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Collision {
+export interface HiddenOffer {
   readonly kind: OfferKind
   readonly publicName: string
   readonly service: string
-  readonly winner: string
+  /** One line. */
+  readonly reason: string
 }
 
 /**
@@ -115,7 +117,8 @@ export class ToolCatalog extends Context.Service<ToolCatalog, {
   /** Waits until every announced server was asked once (or failed), at most `settleTimeout` after the first such wait. */
   readonly settled: Effect.Effect<void>
   readonly capabilities: () => OfferedCapabilities
-  readonly collisions: () => ReadonlyArray<Collision>
+  /** What is listed upstream and not offered. Plain. */
+  readonly hidden: () => ReadonlyArray<HiddenOffer>
   /** Instances whose lists failed or are stale, with the reason, for `status`. Plain. */
   readonly problems: () => ReadonlyArray<Problem>
 }>()("@portolan/mcp/catalog/ToolCatalog") {}
@@ -177,6 +180,13 @@ const isRepeatable = (kind: OfferKind, definition: Fields): boolean => {
     ("idempotentHint" in annotations && annotations.idempotentHint === true)
 }
 
+/** A tool that can be called as a task only (2025-11-25, `execution.taskSupport`): no client could call it through us. */
+const needsTask = (definition: Fields): boolean => {
+  const execution = definition["execution"]
+  return typeof execution === "object" && execution !== null && "taskSupport" in execution &&
+    execution.taskSupport === "required"
+}
+
 const sameKeys = (a: ReadonlySet<InstanceKey>, b: ReadonlySet<InstanceKey>): boolean =>
   a.size === b.size && a.isSubsetOf(b)
 
@@ -203,7 +213,7 @@ export const layer = (
       const offers = new Map<OfferKind, ReadonlyArray<Offer>>(offerKinds.map((kind) => [kind, []]))
       const tables = new Map<OfferKind, ReadonlyMap<string, Offer>>()
       const revisions = new Map<ListKind, number>(listKinds.map((kind) => [kind, 0]))
-      let collisions: ReadonlyArray<Collision> = []
+      let hidden: ReadonlyArray<HiddenOffer> = []
       let templates: ReadonlyArray<{ readonly matches: (uri: string) => boolean; readonly offer: Offer }> = []
       let discovered = false
 
@@ -247,7 +257,7 @@ export const layer = (
           listed.push({ key, instance, precedence: precedence.get(source) ?? 0, lists: server.lists })
         }
         const changed = new Set<OfferKind>()
-        const clashes: Array<Collision> = []
+        const left: Array<HiddenOffer> = []
         const used = new Set<string>()
         for (const kind of offerKinds) {
           const merged = Merging.merge(listed, kind)
@@ -258,7 +268,11 @@ export const layer = (
           const list: Array<Offer> = []
           for (const { item, publicName, winner } of assigned) {
             if (winner !== undefined) {
-              clashes.push({ kind, publicName, service: item.service, winner: winner.service })
+              left.push({ kind, publicName, service: item.service, reason: `${winner.service} has the name` })
+              continue
+            }
+            if (needsTask(item.definition)) {
+              left.push({ kind, publicName, service: item.service, reason: "it runs as a task only" })
               continue
             }
             used.add(`${kind}\u0000${item.service}\u0000${item.name}`)
@@ -301,7 +315,7 @@ export const layer = (
         for (const id of standings.keys()) {
           if (!used.has(id)) standings.delete(id)
         }
-        collisions = clashes
+        hidden = left
         for (const kind of listKinds) {
           if (Listing.kinds[kind].some((part) => changed.has(part))) revisions.set(kind, (revisions.get(kind) ?? 0) + 1)
         }
@@ -476,7 +490,7 @@ export const layer = (
           }
           return offered
         },
-        collisions: () => collisions,
+        hidden: () => hidden,
         problems: () =>
           Array.from(servers).flatMap(([key, server]) =>
             server.problems.size === 0 ? [] : [{ key, reason: Array.from(server.problems.values()).join("; ") }]

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Router } from "@portolan/core/Router"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,6 +20,7 @@ import * as Relay from "./Relay.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SessionSeal from "./SessionSeal.ts"
 import * as StreamableHttp from "./StreamableHttp.ts"
+import * as Traffic from "./Traffic.ts"
 
 /**
  * Figures of the endpoint. Plain counters.
@@ -139,24 +141,29 @@ export const layer = (
         lifetime: options.sessionLifetime ?? 24 * 3_600_000,
         onDrop: (session) => relay.logging.want(session, undefined)
       })
-      const http = StreamableHttp.make({
-        relay,
-        sessions,
+      const onDefect = (what: string, cause: Cause.Cause<unknown>): void => {
+        runFork(Effect.logError(`${what} failed inside the gateway`, cause))
+      }
+      const traffic = Traffic.make({
         runFork,
-        principal: options.principal ?? (() => undefined),
-        onDefect: (method, cause) => {
-          runFork(Effect.logError(`${method} failed inside the gateway`, cause))
-        },
-        limits: { maxBytes: options.maxBody ?? 4 * 1_048_576, maxDepth: options.maxDepth ?? 128 },
+        onDefect,
         maxBuffered: options.maxBuffered ?? 1_048_576,
-        maxInFlightPerSession: options.maxInFlightPerSession ?? 256,
         maxRequests: options.maxRequests ?? 10_000,
         maxStreams: options.maxStreams ?? 10_000
+      })
+      const http = StreamableHttp.make({
+        relay,
+        traffic,
+        sessions,
+        onDefect,
+        principal: options.principal ?? (() => undefined),
+        limits: { maxBytes: options.maxBody ?? 4 * 1_048_576, maxDepth: options.maxDepth ?? 128 },
+        maxInFlightPerSession: options.maxInFlightPerSession ?? 256
       })
       broadcast = http.broadcast
 
       yield* Effect.sync(() => {
-        http.keepAlive()
+        traffic.keepAlive()
         sessions.sweep()
       }).pipe(
         Effect.repeat(Schedule.spaced(options.keepAlive ?? 15_000)),
@@ -164,31 +171,36 @@ export const layer = (
       )
 
       const idle = Effect.callback<void>((resume) => {
-        if (http.isIdle()) return resume(Effect.void)
-        const forget = http.onIdle(() => {
+        if (traffic.isIdle()) return resume(Effect.void)
+        const forget = traffic.onIdle(() => {
           forget()
           resume(Effect.void)
         })
         return Effect.sync(forget)
       })
 
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          http.refuse()
-          http.endStreams()
+      const endStreams = Effect.sync(() => {
+        relay.close()
+        traffic.endStreams()
+      })
+
+      // Subscriptions are answered before what is left is interrupted.
+      yield* Effect.addFinalizer(() => {
+        traffic.close()
+        return Effect.map(endStreams, () => {
           for (const fiber of Array.from(fibers)) fiber.interruptUnsafe()
         })
-      )
+      })
 
       return McpEndpoint.of({
         handle: http.handle,
         figures: () => {
           const { calls, failedCalls, inFlight } = relay.figures()
-          return { ...http.figures(), callsInFlight: inFlight, calls, failedCalls }
+          return { sessions: sessions.size(), streams: traffic.streams(), callsInFlight: inFlight, calls, failedCalls }
         },
         drain: Effect.suspend(() => {
-          http.refuse()
-          return Effect.ensuring(idle, Effect.sync(http.endStreams))
+          traffic.close()
+          return Effect.ensuring(idle, endStreams)
         })
       })
     })

@@ -6,21 +6,16 @@
  *
  * @since 0.1.0
  */
-import type { InstanceKey } from "@portolan/core/Catalog"
-import { type Attempt, type AttemptFailure, Router, type Routing } from "@portolan/core/Router"
-import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import type { Router } from "@portolan/core/Router"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { type Offer, type OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { type Era, statelessVersions } from "../Era.ts"
-import { Code, type Fields, type JsonRpcNotification, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
-import { UpstreamError } from "../upstream/Upstream.ts"
-import { Upstreams } from "../upstream/Upstreams.ts"
-import * as Failures from "./Failures.ts"
+import { Code, type Fields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
+import type { Upstreams } from "../upstream/Upstreams.ts"
+import * as Forwarding from "./Forwarding.ts"
 import * as Lists from "./Lists.ts"
-import * as Logging from "./Logging.ts"
-import { type LogLevel, passes } from "./LogLevel.ts"
+import type * as Logging from "./Logging.ts"
 import * as Meta from "./Meta.ts"
 import { nearestName } from "./NearestName.ts"
 import * as Notices from "./Notices.ts"
@@ -28,56 +23,16 @@ import * as ParamHeaders from "./ParamHeaders.ts"
 import * as Translation from "./Translation.ts"
 
 /**
- * Who asks, and in which era.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Client {
-  readonly era: Era
-  readonly protocolVersion: string
-  readonly info: Fields | undefined
-  readonly capabilities: Fields
-  readonly principal: string | undefined
-}
-
-/**
- * The client's side of one request.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Exchange {
-  readonly client: Client
-  /** Whether messages can reach the client on this request's stream before the reply. */
-  readonly streams: boolean
-  /** Sends a notification that belongs to this request. Plain; must not throw. */
-  readonly notify: (notification: JsonRpcNotification) => void
-  /** Lowest level of log messages wanted. None: in the handshake era what servers send by themselves, else nothing. */
-  readonly logLevel: LogLevel | undefined
-  /** What the client knows of the lists, where that is kept. */
-  readonly known?: Notices.Known | undefined
-}
-
-/**
  * Settings.
  *
  * @category models
  * @since 0.1.0
  */
-export interface RelayOptions {
-  readonly serverInfo: Fields
+export interface RelayOptions extends Forwarding.ForwardingOptions {
   readonly instructions: string | undefined
-  /** Whether results say how they were routed. */
-  readonly showRouting: boolean
   readonly pageSize: number
   /** `ttlMs` of lists and `server/discover`. */
   readonly listTtl: number
-  /** Whole time of a call, and the most that progress may extend it to, ms. Those of the router where not given. */
-  readonly timeout: number | undefined
-  readonly maxTimeout: number | undefined
-  /** A log message of a server that belongs to no call, for every session that wants it. Plain. */
-  readonly broadcast: (notification: JsonRpcNotification) => void
 }
 
 /**
@@ -88,7 +43,7 @@ export interface RelayOptions {
  */
 export interface Relay {
   /** Answers a request. Interrupting it cancels it upstream. `subscriptions/listen` is answered by `close`. */
-  readonly request: (request: JsonRpcRequest, exchange: Exchange) => Effect.Effect<Reply>
+  readonly request: (request: JsonRpcRequest, exchange: Forwarding.Exchange) => Effect.Effect<Reply>
   /** Whether clients of an era may call a method. */
   readonly knows: (era: Era, method: string) => boolean
   /** What `initialize` answers. */
@@ -106,17 +61,7 @@ export interface Relay {
   readonly close: () => void
 }
 
-/** A request that is on its way to a server. */
-interface Call {
-  key: InstanceKey | undefined
-  /** Number of the attempt whose notifications count. */
-  attempt: number
-  deliver: (notification: JsonRpcNotification) => void
-}
-
-const failure = (code: number, message: string, data?: unknown): Reply => ({
-  error: data === undefined ? { code, message } : { code, message, data }
-})
+const failure = (code: number, message: string): Reply => ({ error: { code, message } })
 
 const methodNotFound = (method: string): Reply => failure(Code.methodNotFound, `Method not found: ${method}`)
 
@@ -136,9 +81,6 @@ const known: Readonly<Record<Era, ReadonlySet<string>>> = {
   stateless: new Set([...common, "server/discover", "subscriptions/listen"])
 }
 
-const gone = (instance: string): AttemptFailure<Failures.Failure> =>
-  Failures.unanswered(new UpstreamError({ instance, phase: "notSent", reason: "no longer announced" }))
-
 /**
  * Makes the engine.
  *
@@ -149,39 +91,19 @@ export const make = (
   options: RelayOptions
 ): Effect.Effect<Relay, never, Scope.Scope | Router | ToolCatalog | Upstreams> =>
   Effect.gen(function*() {
-    const router = yield* Router
     const catalog = yield* ToolCatalog
-    const upstreams = yield* Upstreams
     const notices = yield* Notices.make(catalog)
-    const logging = yield* Logging.make(upstreams)
+    const forwarding = yield* Forwarding.make(options)
+    const { forward } = forwarding
     const page = Lists.make(catalog, options.pageSize)
 
-    const calls = new Set<Call>()
     const listening = new Set<() => void>()
-    let total = 0
-    let failed = 0
 
     let settledOnce = false
     const settled = Effect.suspend(() =>
       settledOnce ? Effect.void : Effect.map(catalog.settled, () => {
         settledOnce = true
       })
-    )
-
-    yield* upstreams.events.pipe(
-      Stream.runForEach((event) =>
-        Effect.sync(() => {
-          if (event._tag === "Connected") return logging.connected(event.upstream)
-          if (event._tag === "Closed") return logging.closed(event.key)
-          if (event._tag !== "Notified" || event.notification.method !== "notifications/message") return
-          // Over stdio nothing says which call a message belongs to. With one call under way it is that one.
-          const running = Array.from(calls).filter((call) => call.key === event.upstream.key)
-          const only = running.length === 1 ? running[0] : undefined
-          if (only !== undefined) only.deliver(event.notification)
-          else options.broadcast(event.notification)
-        })
-      ),
-      Effect.forkScoped
     )
 
     const capabilities = (): Record<string, unknown> => {
@@ -203,122 +125,12 @@ export const make = (
       kind: OfferKind,
       listKind: "tools" | "resources" | "prompts",
       cursor: unknown,
-      exchange: Exchange
+      exchange: Forwarding.Exchange
     ): Reply => {
       const result = page(exchange.client.era, kind, cursor)
       if (result === undefined) return failure(Code.invalidParams, "Invalid cursor: it is not one of this server's")
       exchange.known?.listed.set(listKind, catalog.revision(listKind))
       return { result: exchange.client.era === "stateless" ? { ...result, ...cacheable } : result }
-    }
-
-    /** Turns a server's result into the client's. */
-    const answer = (method: string, result: Fields, routing: Routing, era: Era): Reply => {
-      const type = result["resultType"]
-      if (type !== undefined && type !== "complete") {
-        failed++
-        return failure(
-          Code.internalError,
-          `${routing.service} answered with a result of type ${String(type)}, which this gateway does not relay`
-        )
-      }
-      let meta = Meta.withoutHop(Meta.of(result))
-      if (options.showRouting) (meta ??= {})[Meta.Key.routing] = routing
-      if (era === "stateless") (meta ??= {})[Meta.Key.serverInfo] = options.serverInfo
-      return { result: Translation.result(era, method, result, meta) }
-    }
-
-    const forward = (
-      method: string,
-      offer: Offer,
-      params: Fields,
-      meta: Fields | undefined,
-      exchange: Exchange,
-      headers?: Readonly<Record<string, string>>
-    ): Effect.Effect<Reply> => {
-      const { client, logLevel } = exchange
-      const token = meta?.[Meta.Key.progressToken]
-      const progress = typeof token === "string" || typeof token === "number"
-      const call: Call = { key: undefined, attempt: 0, deliver: () => {} }
-      let highest = -Infinity
-
-      const attempt = (
-        instance: ServiceInstance,
-        current: Attempt
-      ): Effect.Effect<Fields, AttemptFailure<Failures.Failure>> => {
-        const upstream = upstreams.get(current.key)
-        if (upstream === undefined) return Effect.fail(gone(instance.id))
-        const deliver = (notification: JsonRpcNotification): void => {
-          if (call.attempt !== current.number) return
-          const given = notification.params ?? {}
-          const { _meta, ...rest } = given
-          const kept = Meta.withoutHop(Meta.of(given))
-          const carried: Record<string, unknown> = kept === undefined ? rest : { ...rest, _meta: kept }
-          if (notification.method === "notifications/progress") {
-            if (!progress) return
-            current.extend()
-            const value = given["progress"]
-            // It must grow, also across attempts.
-            if (typeof value !== "number" || value <= highest) return
-            highest = value
-            carried["progressToken"] = token
-          } else if (notification.method === "notifications/message") {
-            if (logLevel === undefined ? client.era === "stateless" : !passes(given["level"], logLevel)) return
-          } else return
-          if (exchange.streams) current.commit()
-          exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
-        }
-        call.key = current.key
-        call.attempt = current.number
-        call.deliver = deliver
-        const sent = upstream.request({
-          method,
-          params,
-          headers,
-          progress,
-          logLevel,
-          onNotification: deliver,
-          onSent: current.sent
-        }).pipe(
-          Effect.matchEffect({
-            onFailure: (error) => Effect.fail(Failures.unanswered(error)),
-            onSuccess: (reply) =>
-              "error" in reply ? Effect.fail(Failures.answered(reply.error)) : Effect.succeed(reply.result)
-          })
-        )
-        const prepared = logLevel === undefined ? undefined : logging.prepare(upstream, logLevel)
-        return prepared === undefined ? sent : Effect.andThen(prepared, sent)
-      }
-
-      return Effect.suspend(() => {
-        total++
-        calls.add(call)
-        return router.route(
-          {
-            target: offer.target,
-            name: offer.publicName,
-            caller: { principal: client.principal },
-            repeatable: offer.repeatable,
-            timeout: options.timeout,
-            maxTimeout: options.maxTimeout
-          },
-          attempt
-        )
-      }).pipe(
-        Effect.match({
-          onSuccess: ({ routing, value }) => answer(method, value, routing, client.era),
-          onFailure: (error): Reply => {
-            failed++
-            const { publicName: name, repeatable } = offer
-            return { error: Failures.toClient(error, { name, repeatable, era: client.era }) }
-          }
-        }),
-        Effect.onExit(() => {
-          // Nothing may follow the reply.
-          call.attempt = 0
-          calls.delete(call)
-          return Effect.void
-        })
-      )
     }
 
     /** Finds an offer; a server that is still connecting may have it. */
@@ -345,7 +157,7 @@ export const make = (
       return meta === undefined ? { ...rest, ...changed } : { ...rest, ...changed, _meta: meta }
     }
 
-    const complete = (params: Fields, exchange: Exchange): Effect.Effect<Reply> => {
+    const complete = (params: Fields, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
       const ref = params["ref"]
       if (!Meta.isFields(ref)) return Effect.succeed(failure(Code.invalidParams, "ref must be an object"))
       const prompt = ref["type"] === "ref/prompt"
@@ -367,7 +179,7 @@ export const make = (
       })
     }
 
-    const listen = (request: JsonRpcRequest, exchange: Exchange): Effect.Effect<Reply> => {
+    const listen = (request: JsonRpcRequest, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
       const filter = request.params?.["notifications"]
       if (!Meta.isFields(filter)) {
         return Effect.succeed(failure(Code.invalidParams, "notifications is required and must be an object"))
@@ -407,7 +219,7 @@ export const make = (
       })
     }
 
-    const request = (message: JsonRpcRequest, exchange: Exchange): Effect.Effect<Reply> => {
+    const request = (message: JsonRpcRequest, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
       const { method } = message
       const params = message.params ?? {}
       const { era } = exchange.client
@@ -460,8 +272,8 @@ export const make = (
         return offer === undefined ? undefined : ParamHeaders.mismatch(offer.definition, args, header)
       },
       notices,
-      logging,
-      figures: () => ({ inFlight: calls.size, calls: total, failedCalls: failed }),
+      logging: forwarding.logging,
+      figures: forwarding.figures,
       close: () => {
         for (const end of Array.from(listening)) end()
       }

@@ -8,9 +8,9 @@
  */
 import { randomBytes } from "node:crypto"
 import type { JsonRpcNotification, RequestId } from "../JsonRpc.ts"
+import type { Client } from "./Forwarding.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import { type Known, makeKnown } from "./Notices.ts"
-import type { Client } from "./Relay.ts"
 import type * as SessionSeal from "./SessionSeal.ts"
 
 /**

@@ -6,10 +6,10 @@
  */
 import { handshakeVersions, statelessVersions } from "../Era.ts"
 import { Code, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
+import type { Client } from "./Forwarding.ts"
 import { isLogLevel, type LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
 import * as ParamHeaders from "./ParamHeaders.ts"
-import type { Client } from "./Relay.ts"
 
 /**
  * Reads a header; `undefined` where it isn't there.

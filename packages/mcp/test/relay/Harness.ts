@@ -231,7 +231,7 @@ export const harness = Effect.fnUntraced(function*(given: {
       completions: given.capabilities?.completions ?? true,
       logging: given.capabilities?.logging ?? true
     }),
-    collisions: () => [],
+    hidden: () => [],
     problems: () => []
   })
 

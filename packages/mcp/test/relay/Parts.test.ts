@@ -146,7 +146,7 @@ describe("Lists", () => {
       changes: undefined as never,
       settled: undefined as never,
       capabilities: undefined as never,
-      collisions: () => [],
+      hidden: () => [],
       problems: () => []
     }
   }

@@ -54,7 +54,7 @@ describe("leaks", () => {
         const now = held()
         return Object.entries(now).every(([kind, count]) => count <= (before[kind] ?? 0) + (kind === "Timeout" ? 1 : 0))
       }
-      yield* Harness.eventually(`what there was before: ${JSON.stringify(before)}`, () => same() || undefined, 5_000)
+      yield* Harness.eventually(`what there was before: ${JSON.stringify(before)}`, () => same() || undefined, 1_500)
         .pipe(
           Effect.ensuring(Effect.sync(() => same() || console.log("left", held())))
         )

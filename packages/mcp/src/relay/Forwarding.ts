@@ -1,0 +1,246 @@
+/**
+ * The way of a request to a server and back: routed, its names and `_meta` rewritten by the caller of this, its
+ * notifications carried while it runs.
+ *
+ * @since 0.1.0
+ */
+import type { InstanceKey } from "@portolan/core/Catalog"
+import { type Attempt, type AttemptFailure, Router, type Routing } from "@portolan/core/Router"
+import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Offer } from "../catalog/ToolCatalog.ts"
+import type { Era } from "../Era.ts"
+import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
+import { UpstreamError } from "../upstream/Upstream.ts"
+import { Upstreams } from "../upstream/Upstreams.ts"
+import * as Failures from "./Failures.ts"
+import * as Logging from "./Logging.ts"
+import { type LogLevel, passes } from "./LogLevel.ts"
+import * as Meta from "./Meta.ts"
+import type * as Notices from "./Notices.ts"
+import * as Translation from "./Translation.ts"
+
+/**
+ * Who asks, and in which era.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Client {
+  readonly era: Era
+  readonly protocolVersion: string
+  readonly info: Fields | undefined
+  readonly capabilities: Fields
+  readonly principal: string | undefined
+}
+
+/**
+ * The client's side of one request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exchange {
+  readonly client: Client
+  /** Whether messages can reach the client on this request's stream before the reply. */
+  readonly streams: boolean
+  /** Sends a notification that belongs to this request. Plain; must not throw. */
+  readonly notify: (notification: JsonRpcNotification) => void
+  /** Lowest level of log messages wanted. None: in the handshake era what servers send by themselves, else nothing. */
+  readonly logLevel: LogLevel | undefined
+  /** What the client knows of the lists, where that is kept. */
+  readonly known?: Notices.Known | undefined
+}
+
+/**
+ * Settings.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ForwardingOptions {
+  readonly serverInfo: Fields
+  /** Whether results say how they were routed. */
+  readonly showRouting: boolean
+  /** Whole time of a call, and the most that progress may extend it to, ms. Those of the router where not given. */
+  readonly timeout: number | undefined
+  readonly maxTimeout: number | undefined
+  /** A log message of a server that belongs to no call, for every session that wants it. Plain. */
+  readonly broadcast: (notification: JsonRpcNotification) => void
+}
+
+/**
+ * The way to the servers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Forwarding {
+  /** Sends a request to a server that has the offer. `params` are as that server takes them, `meta` as the client sent it. */
+  readonly forward: (
+    method: string,
+    offer: Offer,
+    params: Fields,
+    meta: Fields | undefined,
+    exchange: Exchange,
+    headers?: Readonly<Record<string, string>>
+  ) => Effect.Effect<Reply>
+  readonly logging: Logging.Logging
+  readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
+}
+
+/** A request that is on its way to a server. */
+interface Call {
+  key: InstanceKey | undefined
+  /** Number of the attempt whose notifications count. */
+  attempt: number
+  deliver: (notification: JsonRpcNotification) => void
+}
+
+const gone = (instance: string): AttemptFailure<Failures.Failure> =>
+  Failures.unanswered(new UpstreamError({ instance, phase: "notSent", reason: "no longer announced" }))
+
+/**
+ * Makes it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  options: ForwardingOptions
+): Effect.Effect<Forwarding, never, Scope.Scope | Router | Upstreams> =>
+  Effect.gen(function*() {
+    const router = yield* Router
+    const upstreams = yield* Upstreams
+    const logging = yield* Logging.make(upstreams)
+    const calls = new Set<Call>()
+    let total = 0
+    let failed = 0
+
+    yield* upstreams.events.pipe(
+      Stream.runForEach((event) =>
+        Effect.sync(() => {
+          if (event._tag === "Connected") return logging.connected(event.upstream)
+          if (event._tag === "Closed") return logging.closed(event.key)
+          if (event._tag !== "Notified" || event.notification.method !== "notifications/message") return
+          // Over stdio nothing says which call a message belongs to. With one call under way it is that one.
+          const running = Array.from(calls).filter((call) => call.key === event.upstream.key)
+          const only = running.length === 1 ? running[0] : undefined
+          if (only !== undefined) only.deliver(event.notification)
+          else options.broadcast(event.notification)
+        })
+      ),
+      Effect.forkScoped
+    )
+
+    /** Turns a server's result into the client's. */
+    const answer = (method: string, result: Fields, routing: Routing, era: Era): Reply => {
+      const type = result["resultType"]
+      if (type !== undefined && type !== "complete") {
+        failed++
+        const message = `${routing.service} answered with a result of type ${
+          String(type)
+        }, which this gateway does not relay`
+        return { error: { code: Code.internalError, message } }
+      }
+      let meta = Meta.withoutHop(Meta.of(result))
+      if (options.showRouting) (meta ??= {})[Meta.Key.routing] = routing
+      if (era === "stateless") (meta ??= {})[Meta.Key.serverInfo] = options.serverInfo
+      return { result: Translation.result(era, method, result, meta) }
+    }
+
+    const forward: Forwarding["forward"] = (method, offer, params, meta, exchange, headers) => {
+      const { client, logLevel } = exchange
+      const token = meta?.[Meta.Key.progressToken]
+      const progress = typeof token === "string" || typeof token === "number"
+      const call: Call = { key: undefined, attempt: 0, deliver: () => {} }
+      let highest = -Infinity
+
+      const attempt = (
+        instance: ServiceInstance,
+        current: Attempt
+      ): Effect.Effect<Fields, AttemptFailure<Failures.Failure>> => {
+        const upstream = upstreams.get(current.key)
+        if (upstream === undefined) return Effect.fail(gone(instance.id))
+        const deliver = (notification: JsonRpcNotification): void => {
+          if (call.attempt !== current.number) return
+          const given = notification.params ?? {}
+          const { _meta, ...rest } = given
+          const kept = Meta.withoutHop(Meta.of(given))
+          const carried: Record<string, unknown> = kept === undefined ? rest : { ...rest, _meta: kept }
+          if (notification.method === "notifications/progress") {
+            if (!progress) return
+            current.extend()
+            const value = given["progress"]
+            // It must grow, also across attempts.
+            if (typeof value !== "number" || value <= highest) return
+            highest = value
+            carried["progressToken"] = token
+          } else if (notification.method === "notifications/message") {
+            if (logLevel === undefined ? client.era === "stateless" : !passes(given["level"], logLevel)) return
+          } else return
+          if (exchange.streams) current.commit()
+          exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
+        }
+        call.key = current.key
+        call.attempt = current.number
+        call.deliver = deliver
+        const sent = upstream.request({
+          method,
+          params,
+          headers,
+          progress,
+          logLevel,
+          onNotification: deliver,
+          onSent: current.sent
+        }).pipe(
+          Effect.matchEffect({
+            onFailure: (error) => Effect.fail(Failures.unanswered(error)),
+            onSuccess: (reply) =>
+              "error" in reply ? Effect.fail(Failures.answered(reply.error)) : Effect.succeed(reply.result)
+          })
+        )
+        const prepared = logLevel === undefined ? undefined : logging.prepare(upstream, logLevel)
+        return prepared === undefined ? sent : Effect.andThen(prepared, sent)
+      }
+
+      return Effect.suspend(() => {
+        total++
+        calls.add(call)
+        return router.route(
+          {
+            target: offer.target,
+            name: offer.publicName,
+            caller: { principal: client.principal },
+            repeatable: offer.repeatable,
+            timeout: options.timeout,
+            maxTimeout: options.maxTimeout
+          },
+          attempt
+        )
+      }).pipe(
+        Effect.match({
+          onSuccess: ({ routing, value }) => answer(method, value, routing, client.era),
+          onFailure: (error): Reply => {
+            failed++
+            const { publicName: name, repeatable } = offer
+            return { error: Failures.toClient(error, { name, repeatable, era: client.era }) }
+          }
+        }),
+        Effect.onExit(() => {
+          // Nothing may follow the reply.
+          call.attempt = 0
+          calls.delete(call)
+          return Effect.void
+        })
+      )
+    }
+
+    return {
+      forward,
+      logging,
+      figures: () => ({ inFlight: calls.size, calls: total, failedCalls: failed })
+    }
+  })

@@ -1,0 +1,66 @@
+/**
+ * Requests of the stateless era over HTTP.
+ *
+ * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http
+ * @since 0.1.0
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Code, type JsonRpcRequest } from "../JsonRpc.ts"
+import { type Accepted, headerMismatch, headerOf, invalidRequest, refuse } from "./HttpReplies.ts"
+import type { Relay } from "./Relay.ts"
+import * as StatelessRequest from "./StatelessRequest.ts"
+import type { Traffic } from "./Traffic.ts"
+
+/**
+ * Settings.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StatelessHttpOptions {
+  readonly relay: Relay
+  readonly traffic: Traffic
+  readonly principal: (request: IncomingMessage) => string | undefined
+}
+
+/**
+ * Makes the handler of one request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = ({ principal, relay, traffic }: StatelessHttpOptions) =>
+(
+  request: IncomingMessage,
+  response: ServerResponse,
+  accepted: Accepted,
+  message: JsonRpcRequest
+): void => {
+  const { id, method, params } = message
+  const header = headerOf(request)
+  const envelope = StatelessRequest.check(message, header, principal(request))
+  if ("error" in envelope) return refuse(response, 400, envelope.error, id)
+  if (!relay.knows("stateless", method)) {
+    return refuse(response, 404, { code: Code.methodNotFound, message: `Method not found: ${method}` }, id)
+  }
+  const name = params?.["name"]
+  if (method === "tools/call" && typeof name === "string") {
+    const reason = relay.headerMismatch(name, params?.["arguments"], header)
+    if (reason !== undefined) return refuse(response, 400, headerMismatch(reason), id)
+  }
+  const subscribes = method === "subscriptions/listen"
+  if (subscribes && !accepted.events) {
+    return refuse(response, 406, invalidRequest("Accept must list text/event-stream"), id)
+  }
+  if (!(subscribes ? traffic.admitStream(response, id) : traffic.admit(response, id))) return
+  const responder = traffic.responder(response, accepted)
+  const effect = relay.request(message, {
+    client: envelope.client,
+    logLevel: envelope.logLevel,
+    streams: responder.streams,
+    notify: responder.notify
+  })
+  const fiber = traffic.answer(message, effect, responder, subscribes)
+  // The end of the connection is the cancellation.
+  response.on("close", () => fiber.interruptUnsafe())
+}

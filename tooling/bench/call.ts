@@ -31,20 +31,23 @@ const handshake = async (): Promise<Readonly<Record<string, string>>> => {
 
 const stateless = statelessCall("echo0__echo")
 const direct = statelessCall("echo").body
+const { _meta, ...handshakeParams } = stateless.body.params
+const handshakeBody = { ...stateless.body, params: handshakeParams }
 const targets = [
   { name: "server, directly", url: `http://127.0.0.1:${port}/mcp`, headers: {}, body: direct },
   { name: "reverse proxy, node:http", url: `http://127.0.0.1:${nodeProxy.line}/mcp`, headers: {}, body: direct },
   { name: "reverse proxy, undici", url: `http://127.0.0.1:${undiciProxy.line}/mcp`, headers: {}, body: direct },
   { name: "gateway, stateless client", url: `${gateway.url}/mcp`, headers: stateless.headers, body: stateless.body },
-  { name: "gateway, handshake client", url: `${gateway.url}/mcp`, headers: await handshake(), body: stateless.body }
+  { name: "gateway, handshake client", url: `${gateway.url}/mcp`, headers: await handshake(), body: handshakeBody }
 ]
 
+let id = 0
 const measured = targets.map(() => new Array<Awaited<ReturnType<typeof load>>>())
 for (let round = -1; round < Rounds; round++) {
   for (const [index, target] of targets.entries()) {
     const { close, post } = client(target.url, Callers, target.headers)
     const figures = await load(Callers, round < 0 ? 2_000 : Calls, async () => {
-      const { status, text } = await post(target.body)
+      const { status, text } = await post({ ...target.body, id: ++id })
       if (status !== 200 || !text.includes("xxxx")) {
         throw new Error(`${target.name}: HTTP ${status}: ${text.slice(0, 300)}`)
       }

@@ -5,7 +5,7 @@ import { isAlias, isMap, isPair, isScalar, isSeq, parseDocument } from "yaml"
 
 export type Path = ReadonlyArray<string | number>
 
-export interface Position {
+interface Position {
   readonly line: number
   readonly column: number
 }

@@ -2,7 +2,7 @@
  * Runs a task of the workspace on a machine that has only Node 20 and npm: brings pnpm, installs what the lockfile says
  * (Node 24 among it), puts that Node first, and runs the task.
  *
- *   node tooling/setup.mjs <start|test|build|bench> [arguments for the task]
+ *   node tooling/setup.mjs <start|test|build|bench|portolan> [arguments for the task]
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -21,13 +21,14 @@ const environment = {
   PATH: [bin, dirname(process.execPath), process.env.PATH ?? ""].join(delimiter),
   TURBO_TELEMETRY_DISABLED: "1",
   DO_NOT_TRACK: "1",
-  // What npm sets for its own scripts would be read by the npm that runs inside.
-  npm_config_prefix: undefined
+  // How the person at this terminal calls the command.
+  PORTOLAN_COMMAND: "npm run -s portolan --"
 }
 
 /** The task's steps: each is a command, and the first that fails ends the task with its exit code. */
 const tasks = {
   start: [["node", "apps/portolan/bin/portolan.js", "up"]],
+  portolan: [["node", "apps/portolan/bin/portolan.js"]],
   build: [["turbo", "run", "build", "--output-logs=errors-only"]],
   test: [
     ["turbo", "run", "build", "--output-logs=errors-only"],

@@ -87,7 +87,7 @@ const serve = (options: UpOptions) =>
     )
     const Live = Layer.provideMerge(Views.layer, Main)
     const context = yield* Effect.mapError(Layer.build(Live), (error) => failed(error.message))
-    yield* Effect.gen(function*() {
+    return yield* Effect.gen(function*() {
       const gateway = yield* Gateway.Gateway
       const views = yield* Views
       if (!options.json) console.log(headline(gateway))

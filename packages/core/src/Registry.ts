@@ -39,11 +39,14 @@ export class RegistryError extends Schema.TaggedError<RegistryError>()("Registry
   unauthorized: Schema.optionalKey(Schema.Boolean),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
-  override get message(): string {
+  /** What happened, without the registry's name: for places where that stands beside it. */
+  get detail(): string {
     const cause = this.cause
-    const reason = this.reason ??
-      (cause instanceof Error ? cause.message : cause === undefined ? "failed" : String(cause))
-    return `${this.registry}: ${this.operation}: ${reason}`
+    return this.reason ?? (cause instanceof Error ? cause.message : cause === undefined ? "failed" : String(cause))
+  }
+
+  override get message(): string {
+    return `${this.registry}: ${this.operation}: ${this.detail}`
   }
 }
 

@@ -71,7 +71,7 @@ describe("sessions", () => {
       script.first = Effect.fail(error("connection refused"))
       yield* script.fail("connection reset")
       yield* TestClock.adjust("10 seconds")
-      assert.include(state(discovery), { state: "stale", lastError: "scripted: watch: connection refused" })
+      assert.include(state(discovery), { state: "stale", lastError: "connection refused" })
       assert.strictEqual(count(discovery), 4)
       const entry = HashMap.getUnsafe(discovery.catalog().entries, Catalog.key("scripted", "i1"))
       assert.deepStrictEqual(Catalog.staleSince(discovery.catalog(), entry), Option.some(state(discovery).since))

@@ -162,7 +162,7 @@ describe("fromPoll", () => {
       assert.include(discovery.catalog().sources.get("list"), { state: "connected", reconnects: 0 })
       answer = Effect.fail(new Registry.RegistryError({ registry: "list", operation: "poll", reason: "503" }))
       yield* TestClock.adjust("12 seconds")
-      assert.include(discovery.catalog().sources.get("list"), { state: "stale", lastError: "list: poll: 503" })
+      assert.include(discovery.catalog().sources.get("list"), { state: "stale", lastError: "503" })
       assert.strictEqual(count(discovery), 3)
       answer = Effect.succeed(fleet(2))
       yield* TestClock.adjust("4 seconds")

@@ -161,5 +161,6 @@ export class Session {
 const reasonOf = (cause: Cause.Cause<RegistryError | Cause.Done>): string => {
   if (Pull.isDoneCause(cause)) return "the session ended"
   const error = Cause.squash(cause)
+  if (error instanceof RegistryError) return error.detail
   return error instanceof Error ? error.message : String(error)
 }

@@ -68,7 +68,7 @@ const reannounced: Law = {
     const registry = yield* bench.registry
     const view = yield* discover(bench, registry)
     const instance = bench.instance(1)
-    yield* announce(bench, registry, view, instance)
+    yield* Effect.asVoid(announce(bench, registry, view, instance))
     yield* bench.controls.remove(instance)
     const took = yield* back(bench, registry, instance)
     const heartbeat = bench.times.ttl / 3
@@ -88,7 +88,7 @@ const reannouncedAfterWipe: Law = {
     const registry = yield* bench.registry
     const view = yield* discover(bench, registry)
     const instance = bench.instance(1)
-    yield* announce(bench, registry, view, instance)
+    yield* Effect.asVoid(announce(bench, registry, view, instance))
     yield* bench.controls.stopBackend
     yield* bench.controls.wipeBackend
     yield* Effect.sleep(bench.times.outage)

@@ -25,13 +25,16 @@ const environment = {
   PORTOLAN_COMMAND: "npm run -s portolan --"
 }
 
+/** Turbo runs each package's script through pnpm, so pnpm must be there too. */
+const compile = ["npx", "-y", "-p", Pnpm, "-c", "turbo run build --output-logs=errors-only"]
+
 /** The task's steps: each is a command, and the first that fails ends the task with its exit code. */
 const tasks = {
   start: [["node", "apps/portolan/bin/portolan.js", "up"]],
   portolan: [["node", "apps/portolan/bin/portolan.js"]],
-  build: [["turbo", "run", "build", "--output-logs=errors-only"]],
+  build: [compile],
   test: [
-    ["turbo", "run", "build", "--output-logs=errors-only"],
+    compile,
     ["node", "tooling/check.mjs"],
     ["vitest", "run"]
   ],

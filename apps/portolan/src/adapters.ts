@@ -25,7 +25,8 @@ const file = Configuration.adapter({
   open: ({ path }, context) =>
     Effect.flatMap(
       Effect.promise(() => import("@portolan/file/FileRegistry")),
-      (FileRegistry) => FileRegistry.make({ name: path, ...common(context), path: Path.resolve(context.directory, path) })
+      (FileRegistry) =>
+        FileRegistry.make({ name: path, ...common(context), path: Path.resolve(context.directory, path) })
     )
 })
 

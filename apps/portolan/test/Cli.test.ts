@@ -6,7 +6,7 @@ import { execFileSync, spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createServer } from "node:net"
 import { fileURLToPath } from "node:url"
-import { directory, portolan, up } from "./process.ts"
+import { directory, isAlive, portolan, until, up } from "./process.ts"
 
 const server = fileURLToPath(new URL("server.mjs", import.meta.url))
 const demo = JSON.stringify({
@@ -18,21 +18,6 @@ const gateway = Effect.gen(function*() {
   const cwd = yield* directory({ "portolan.json": demo })
   return yield* up([], { cwd })
 })
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const until = (check: () => boolean, within: number) =>
-  Effect.sync(check).pipe(
-    Effect.repeat({ until: (held) => held, schedule: Schedule.spaced("50 millis") }),
-    Effect.timeout(within)
-  )
 
 const escape = "\u001b["
 
@@ -137,7 +122,7 @@ describe("a running gateway", () => {
         assert.isTrue(isAlive(pid))
         running.kill(signal)
         yield* running.ended
-        yield* until(() => !isAlive(pid), 5000)
+        yield* until(Effect.sync(() => !isAlive(pid)), 5000)
       }), 60_000)
   }
 })

@@ -1,31 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import { execFileSync } from "node:child_process"
 import { renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { directory, portolan, up } from "./process.ts"
+import { directory, isAlive, portolan, until, up } from "./process.ts"
 
 const server = fileURLToPath(new URL("server.mjs", import.meta.url))
 
 const childrenOf = (pid: number): ReadonlyArray<number> =>
   execFileSync("pgrep", ["-P", String(pid)], { encoding: "utf8" }).trim().split("\n").map(Number)
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const until = <E>(check: Effect.Effect<boolean, E>, within: number) =>
-  check.pipe(
-    Effect.repeat({ until: (held) => held, schedule: Schedule.spaced("50 millis") }),
-    Effect.timeout(within)
-  )
 
 describe("the demo", () => {
   it.live("serves four services, outlives a replica, and leaves nothing behind", () =>

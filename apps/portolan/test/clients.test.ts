@@ -2,59 +2,13 @@
  * The official clients against the demo: each lists all tools and calls all of them.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import * as Modern from "@modelcontextprotocol/client"
-import { Client as Classic } from "@modelcontextprotocol/sdk/client/index.js"
-import { StreamableHTTPClientTransport as ClassicTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import { execFile } from "node:child_process"
 import { promisify } from "node:util"
-import { type Running, start } from "./Gateway.ts"
-
-interface Tool {
-  readonly name: string
-  readonly inputSchema: object
-}
-
-interface Reply {
-  readonly isError?: boolean | undefined
-  readonly content?: ReadonlyArray<unknown> | undefined
-}
-
-/** What a client can do, whichever it is. */
-interface Peer {
-  readonly tools: () => Promise<ReadonlyArray<Tool>>
-  readonly call: (name: string, args: Record<string, unknown>) => Promise<Reply>
-  readonly close: () => Promise<void>
-}
-
-const info = { name: "portolan-test", version: "1.0.0" }
-
-const peers: Readonly<Record<string, (url: URL) => Promise<Peer>>> = {
-  "@modelcontextprotocol/sdk 1.x": async (url) => {
-    const client = new Classic(info)
-    const transport = new ClassicTransport(url)
-    await client.connect(transport)
-    return {
-      tools: async () => (await client.listTools()).tools,
-      call: async (name, args) => await client.callTool({ name, arguments: args }),
-      close: async () => {
-        await transport.terminateSession()
-        await client.close()
-      }
-    }
-  },
-  "@modelcontextprotocol/client 2.x, legacy": (url) => modern(url, new Modern.Client(info)),
-  "@modelcontextprotocol/client 2.x, auto": (url) =>
-    modern(url, new Modern.Client(info, { versionNegotiation: { mode: "auto" } }))
-}
-
-const modern = async (url: URL, client: Modern.Client): Promise<Peer> => {
-  await client.connect(new Modern.StreamableHTTPClientTransport(url))
-  return {
-    tools: async () => (await client.listTools()).tools,
-    call: async (name, args) => await client.callTool({ name, arguments: args }),
-    close: () => client.close()
-  }
-}
+import { peers, type Tool } from "./peers.ts"
+import { type Running, up } from "./process.ts"
 
 /** Arguments for the demo's tools: those that need particular ones, in an order in which each finds what it needs. */
 const particular = (files: string): Readonly<Record<string, Record<string, unknown>>> => ({
@@ -102,16 +56,16 @@ const ordered = (tools: ReadonlyArray<Tool>, args: Readonly<Record<string, unkno
 }
 
 describe("official clients against the demo", () => {
+  const scope = Scope.makeUnsafe()
   let demo: Running
-
   beforeAll(async () => {
-    demo = await start([])
+    demo = await Effect.runPromise(Scope.provide(up([]), scope))
   })
-  afterAll(() => demo.stop())
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
-  for (const [name, connect] of Object.entries(peers)) {
+  for (const [name, connect] of peers) {
     it(name, async () => {
-      const peer = await connect(new URL(demo.mcp))
+      const peer = await connect(new URL("/mcp", demo.url))
       try {
         const tools = await peer.tools()
         const services = new Set(tools.map((tool) => tool.name.split("__")[0]))
@@ -133,10 +87,14 @@ describe("official clients against the demo", () => {
   it("@modelcontextprotocol/inspector --cli", async () => {
     const binary = new URL("../node_modules/.bin/mcp-inspector", import.meta.url).pathname
     const inspect = async (args: ReadonlyArray<string>) => {
-      const { stdout } = await promisify(execFile)(binary, ["--cli", demo.mcp, "--transport", "http", ...args], {
-        encoding: "utf8",
-        maxBuffer: 16 * 1024 * 1024
-      })
+      const { stdout } = await promisify(execFile)(
+        binary,
+        ["--cli", `${demo.url}/mcp`, "--transport", "http", ...args],
+        {
+          encoding: "utf8",
+          maxBuffer: 16 * 1024 * 1024
+        }
+      )
       return JSON.parse(stdout.slice(stdout.indexOf("{")))
     }
     const { tools }: { readonly tools: ReadonlyArray<Tool> } = await inspect(["--method", "tools/list"])

@@ -2,6 +2,7 @@
  * The command as a process.
  */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import * as Fs from "node:fs"
@@ -36,6 +37,10 @@ const start = (args: ReadonlyArray<string>, options: RunOptions): Started => {
     env: { ...env, ...options.env },
     stdio: ["ignore", "pipe", "pipe"]
   })
+  // A test process that ends without closing its scopes must leave nothing behind.
+  const last = () => child.kill("SIGKILL")
+  process.once("exit", last)
+  child.once("exit", () => process.off("exit", last))
   let stdout = ""
   let stderr = ""
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => stdout += chunk)
@@ -105,4 +110,21 @@ export const directory = (files: Record<string, string> = {}): Effect.Effect<str
       return path
     }),
     (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true, force: true }))
+  )
+
+/** Whether the process is there. */
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Waits until it holds; fails after `within` ms. */
+export const until = <E>(check: Effect.Effect<boolean, E>, within: number) =>
+  check.pipe(
+    Effect.repeat({ until: (held) => held, schedule: Schedule.spaced("20 millis") }),
+    Effect.timeout(within)
   )

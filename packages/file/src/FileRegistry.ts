@@ -199,7 +199,7 @@ export const update = (
     })
     yield* Effect.mapError(
       withLock(`${target}.lock`, write),
-      (error) => error instanceof Registry.RegistryError ? error : refuse(reader.tell(file, error))
+      (error) => error instanceof Registry.RegistryError ? error : refuse(reader.tell(file, error.cause))
     )
   })
 }

@@ -2,6 +2,7 @@
  * One writer at a time, among all processes that keep to it.
  */
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { randomUUID } from "node:crypto"
@@ -31,8 +32,11 @@ const isLeft = async (lock: string, now: number): Promise<boolean> => {
   return now - mtimeMs > staleAfter
 }
 
+/** The lock can't be had. */
+export class LockError extends Data.TaggedError("LockError")<{ readonly cause: unknown }> {}
+
 /** Runs the effect while it holds the lock; fails with a line for a person if it can't get it within 10 s. */
-export const withLock = <A, E>(lock: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | Error> => {
+export const withLock = <A, E>(lock: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | LockError> => {
   const content = `${hostname()} ${process.pid} ${randomUUID()}`
   const attempt = Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.tryPromise({
@@ -51,13 +55,14 @@ export const withLock = <A, E>(lock: string, effect: Effect.Effect<A, E>): Effec
           await fs.rm(own, { force: true })
         }
       },
-      catch: (cause) => cause instanceof Error ? cause : new Error(String(cause))
+      catch: (cause) => new LockError({ cause })
     }))
   const acquire = attempt.pipe(
     Effect.repeat({ until: (held) => held, schedule: Schedule.jittered(Schedule.spaced("15 millis")) }),
     Effect.timeoutOrElse({
       duration: "10 seconds",
-      orElse: () => Effect.fail(new Error(`another process holds ${lock}; delete it if that process is gone`))
+      orElse: () =>
+        Effect.fail(new LockError({ cause: `another process holds ${lock}; delete it if that process is gone` }))
     })
   )
   return Effect.acquireUseRelease(

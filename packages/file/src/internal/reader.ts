@@ -3,6 +3,7 @@
  */
 import * as Registry from "@portolan/core/Registry"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -41,7 +42,7 @@ export const make = (name: string, file: string, directory: string): Reader => {
   let state: (State & { readonly content: Content }) | undefined
   const lock = Semaphore.makeUnsafe(1)
 
-  const current = (left: number): Effect.Effect<Content, unknown> =>
+  const current = (left: number): Effect.Effect<Content, ReadError> =>
     Effect.gen(function*() {
       const before = yield* attempt(() => signature(file))
       if (before === content?.signature) return content
@@ -51,7 +52,7 @@ export const make = (name: string, file: string, directory: string): Reader => {
       const after = yield* attempt(() => signature(file))
       if (after !== before && left > 0) return yield* current(left - 1)
       const parsed = registryText.parse(file, text)
-      if (Result.isFailure(parsed)) return yield* Effect.fail(parsed.failure)
+      if (Result.isFailure(parsed)) return yield* new ReadError({ cause: parsed.failure })
       const records = yield* registryText.decode(parsed.success.services)
       return { ...records, signature: before }
     })
@@ -70,13 +71,17 @@ export const make = (name: string, file: string, directory: string): Reader => {
         }
         return state
       })).pipe(
-        Effect.mapError((cause) => new Registry.RegistryError({ registry: name, operation, reason: tell(file, cause) }))
+        Effect.mapError(({ cause }) =>
+          new Registry.RegistryError({ registry: name, operation, reason: tell(file, cause) })
+        )
       )
   }
 }
 
-const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, unknown> =>
-  Effect.tryPromise({ try: run, catch: (cause) => cause })
+class ReadError extends Data.TaggedError("ReadError")<{ readonly cause: unknown }> {}
+
+const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, ReadError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => new ReadError({ cause }) })
 
 // The file comes first: what the operator wrote isn't taken over by whoever announces the same id.
 const merge = (content: Content, found: leases.Found, name: string): Registry.Snapshot => {

@@ -1,4 +1,7 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+
+const reporter = fileURLToPath(new URL("tooling/reporter.mjs", import.meta.url))
 
 // Serves the whole workspace from its root and each package from its own folder.
 export default defineConfig({
@@ -7,6 +10,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
-    reporters: process.stdout.isTTY === true ? ["default"] : ["dot"]
+    reporters: process.stdout.isTTY === true ? ["default"] : ["minimal", reporter]
   }
 })

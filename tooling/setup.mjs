@@ -38,7 +38,10 @@ const tasks = {
     ["node", "tooling/check.mjs"],
     ["vitest", "run"]
   ],
-  bench: [["node", "tooling/bench/main.ts"]]
+  bench: [
+    ["turbo", "run", "build", "--output-logs=errors-only"],
+    ["node", "tooling/bench/main.ts"]
+  ]
 }
 
 /** Runs a command in the foreground and answers its exit code; signals that end us are passed on. */

@@ -8,6 +8,7 @@ import { Pool } from "undici"
 import { freePort, start } from "./Measure.ts"
 
 const binary = join(import.meta.dirname, "../../apps/portolan/bin/portolan.js")
+const compiled = new URL("compiled.mjs", import.meta.url).href
 
 /** Asks until the answer is 200; returns the ms since `since`. */
 const untilReady = async (url: string, since: number): Promise<number> => {
@@ -33,7 +34,9 @@ export const startGateway = async (ports: ReadonlyArray<number>) => {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const since = performance.now()
-  const child = await start([binary, "up", "--config", config, "--port", String(port)], { line: false })
+  const child = await start(["--import", compiled, binary, "up", "--config", config, "--port", String(port)], {
+    line: false
+  })
   const readyAfter = await untilReady(url, since)
   return {
     url,

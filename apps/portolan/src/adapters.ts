@@ -11,22 +11,19 @@ import * as Path from "node:path"
 const optional = <S extends Schema.Top>(schema: S, description: string) =>
   Schema.optionalKey(schema.annotate({ description }))
 
-/** What every adapter takes beside its own options; the adapter's own defaults hold where nothing is said. */
-const common = ({ name, trust }: Configuration.OpenContext) => ({
-  ...(name === undefined ? {} : { name }),
-  ...(trust === undefined ? {} : { trust })
-})
+/** What every adapter takes beside its own options; the adapter's own trust holds where nothing is said. */
+const common = ({ name, trust }: Configuration.OpenContext) => ({ name, ...(trust === undefined ? {} : { trust }) })
 
 const file = Configuration.adapter({
   type: "file",
   options: Schema.Struct({
     path: Schema.NonEmptyString.annotate({ description: "JSON or YAML file, relative to the configuration file" })
   }),
+  name: ({ path }) => path,
   open: ({ path }, context) =>
     Effect.flatMap(
       Effect.promise(() => import("@portolan/file/FileRegistry")),
-      (FileRegistry) =>
-        FileRegistry.make({ name: path, ...common(context), path: Path.resolve(context.directory, path) })
+      (FileRegistry) => FileRegistry.make({ ...common(context), path: Path.resolve(context.directory, path) })
     )
 })
 

@@ -3,6 +3,7 @@
  */
 import type { Gateway } from "@portolan/gateway/Gateway"
 import type { Views } from "@portolan/gateway/Views"
+import { defaultUrl } from "./defaults.ts"
 import { paint } from "./table.ts"
 import { version } from "./version.ts"
 
@@ -41,6 +42,9 @@ export const banner = (gateway: Gateway["Service"], views: Views["Service"], dem
   const shown = services.slice(0, 20)
   const client = JSON.stringify({ mcpServers: { portolan: { url: `${gateway.url}/mcp` } } })
     .replaceAll("{", "{ ").replaceAll("}", " }").replaceAll("\":", "\": ")
+  // As whoever started this can type it.
+  const command = process.env["PORTOLAN_COMMAND"] ?? "portolan"
+  const elsewhere = gateway.url === defaultUrl ? "" : ` --url ${gateway.url}`
   return [
     ...found.length === 0 ? [row("sources", "none: name servers or registries in portolan.yaml")] : found,
     row(
@@ -56,7 +60,7 @@ export const banner = (gateway: Gateway["Service"], views: Views["Service"], dem
     ...hidden.map(({ name, reason }, index) => row(index === 0 ? "hidden" : "", paint("dim", `${name}: ${reason}`))),
     "",
     `  Claude Desktop, Cursor, VS Code: ${client}`,
-    ...demo ? [`  Try:       npx portolan call weather__get_forecast --args '{"city":"Lisbon"}'`] : [],
+    ...demo ? [`  Try:       ${command} call weather__get_forecast --args '{"city":"Lisbon"}'${elsewhere}`] : [],
     ""
   ].join("\n")
 }

@@ -9,9 +9,9 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { defaultFile } from "./defaultFile.ts"
+import { defaultFile, defaultUrl } from "./defaults.ts"
 import { failed, misconfigured, wrong } from "./Failure.ts"
-import { age, paint, type Style, table } from "./table.ts"
+import { age, counted, paint, type Style, table } from "./table.ts"
 import { version } from "./version.ts"
 
 const root = Command.make("portolan").pipe(
@@ -19,7 +19,7 @@ const root = Command.make("portolan").pipe(
     url: Flag.String("url").pipe(
       Flag.withDescription("Address of the gateway that is asked"),
       Flag.withFallbackConfig(Config.String("PORTOLAN_URL")),
-      Flag.withDefault("http://127.0.0.1:7420")
+      Flag.withDefault(defaultUrl)
     ),
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false))
   }),
@@ -108,7 +108,11 @@ const status = Command.make(
       { title: "NOTE", text: noteOf }
     ], found.sources))
     yield* print(
-      `\n${found.services} services, ${found.instances} instances, ${found.tools} tools, ${found.resources} resources, ${found.prompts} prompts`
+      `\n${
+        (["service", "instance", "tool", "resource", "prompt"] as const)
+          .map((what) => counted(found[`${what}s`], what))
+          .join(", ")
+      }`
     )
     if (found.problems.length > 0) {
       yield* print(`\n${

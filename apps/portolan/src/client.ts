@@ -1,6 +1,7 @@
 /**
  * What the commands ask of a running gateway: its REST API, and one tool call over MCP.
  */
+import * as HeaderValue from "@portolan/mcp/HeaderValue"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Http from "node:http"
@@ -109,12 +110,6 @@ const lastMessage = (stream: string): unknown =>
     .map(json)
     .findLast((message) => field(message, "id") !== undefined)
 
-// A name that a header can't hold is sent in Base64; see the transport chapter of the specification.
-const headerValue = (text: string): string =>
-  /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(text) && !text.startsWith("=?base64?")
-    ? text
-    : `=?base64?${Buffer.from(text, "utf8").toString("base64")}?=`
-
 /** Calls a tool with one stateless request. Answers the result as the gateway gave it. */
 export const call = (base: string, name: string, args: unknown): Effect.Effect<Record<string, unknown>, Failure> =>
   Effect.flatMap(
@@ -125,7 +120,7 @@ export const call = (base: string, name: string, args: unknown): Effect.Effect<R
         accept: "application/json, text/event-stream",
         "mcp-protocol-version": "2026-07-28",
         "mcp-method": "tools/call",
-        "mcp-name": headerValue(name)
+        "mcp-name": HeaderValue.encode(name)
       },
       body: JSON.stringify({
         jsonrpc: "2.0",

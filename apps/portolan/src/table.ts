@@ -99,3 +99,6 @@ export const age = (milliseconds: number): string => {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m`
   return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`
 }
+
+/** `1 tool`, `2 tools`. */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`

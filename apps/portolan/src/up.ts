@@ -16,7 +16,7 @@ import type * as Scope from "effect/Scope"
 import { setFlagsFromString } from "node:v8"
 import { adapters } from "./adapters.ts"
 import { banner, headline } from "./banner.ts"
-import { defaultFile } from "./defaultFile.ts"
+import { defaultFile } from "./defaults.ts"
 import { failed, type Failure, misconfigured } from "./Failure.ts"
 import { version } from "./version.ts"
 
@@ -52,7 +52,7 @@ const registriesOf = ({ registries, servers }: Configuration.Configuration) =>
   Layer.effectDiscard(Effect.gen(function*() {
     const all = yield* Registries.Registries
     if (servers.length > 0) {
-      const own = yield* MemoryRegistry.make({ name: "static", trust: "full", instances: servers })
+      const own = yield* MemoryRegistry.make({ name: Configuration.serversName, trust: "full", instances: servers })
       const fixed: Registry = { ...own, type: "static" }
       yield* all.add(fixed, { precedence: 0 })
     }

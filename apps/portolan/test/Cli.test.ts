@@ -29,7 +29,7 @@ describe("a running gateway", () => {
       const ask = (...args: ReadonlyArray<string>) => portolan(args, { env: { PORTOLAN_URL: url } })
       for (
         const [command, words] of [
-          ["status", ["SOURCE", "static", "connected", "memory", "1 services, 1 instances, 4 tools"]],
+          ["status", ["SOURCE", "static", "connected", "memory", "1 service, 1 instance, 4 tools"]],
           ["services", ["SERVICE", "svc", "3.2.1"]],
           ["instances", ["INSTANCE", "test", "svc", "static"]],
           ["tools", ["TOOL", "svc__echo", "read-only", "Its process and more"]]

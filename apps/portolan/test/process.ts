@@ -70,7 +70,7 @@ export interface Running {
 }
 
 /** Runs `portolan up` on a free port until the scope closes; done when it printed what it found. */
-export const up = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Running, Error, Scope.Scope> =>
+export const up = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.flatMap(
     Effect.acquireRelease(
       Effect.sync(() => start(["up", "--json", "--port", "0", ...args], options)),
@@ -83,7 +83,7 @@ export const up = (args: ReadonlyArray<string>, options: RunOptions = {}): Effec
         })
     ),
     ({ child, ended, out }) =>
-      Effect.callback<Running, Error>((resume) => {
+      Effect.callback<Running>((resume) => {
         child.stdout?.on("data", () => {
           if (!out().includes("\n")) return
           const { mcp, ...found } = JSON.parse(out())
@@ -96,7 +96,7 @@ export const up = (args: ReadonlyArray<string>, options: RunOptions = {}): Effec
           }))
         })
         void ended.then((result) =>
-          resume(Effect.fail(new Error(`portolan up ended: ${result.stderr}${result.stdout}`)))
+          resume(Effect.die(new Error(`portolan up ended: ${result.stderr}${result.stdout}`)))
         )
       })
   )

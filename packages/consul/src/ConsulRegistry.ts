@@ -146,14 +146,19 @@ export const make = (
         }).pipe(Effect.mapError(failed("put"))),
       renew: (leases) =>
         Effect.forEach(leases, (lease) =>
-          Effect.map(consul.pass(lease.handle), (passed) =>
-            passed ? [] : [{ lease, reason: "the agent doesn't know its check" }]), {
-          concurrency
-        }).pipe(Effect.mapBoth({
-          onFailure: failed("renew"),
-          onSuccess: (lost) =>
-            lost.flat()
-        })),
+          Effect.gen(function*() {
+            if (yield* consul.pass(lease.handle)) return []
+            const meta = yield* consul.metaOf(lease.instance.id)
+            const taken = meta !== undefined && meta[ConsulRecord.incarnationKey] !== lease.incarnation
+            return [{
+              lease,
+              reason: taken ? "another process took its id" : "the agent doesn't know its check",
+              taken
+            }]
+          }), { concurrency }).pipe(Effect.mapBoth({
+            onFailure: failed("renew"),
+            onSuccess: (lost) => lost.flat()
+          })),
       remove: (lease) =>
         Effect.gen(function*() {
           const meta = yield* consul.metaOf(lease.instance.id)
@@ -168,16 +173,15 @@ export const make = (
       type: "consul",
       list: consul.services(0).pipe(
         Effect.flatMap(({ body }) =>
-          Effect.forEach(inScope(body), (service) =>
-            consul.health(service, tags, 0), { concurrency })
+          Effect.forEach(inScope(body), (service) => consul.health(service, tags, 0), { concurrency })
         ),
         Effect.mapBoth({
           onFailure: failed("list"),
-          onSuccess: (answers) =>
-            merged(answers.map(({ body }) => snapshot(body)))
+          onSuccess: (answers) => merged(answers.map(({ body }) => snapshot(body)))
         })
       ),
       watch,
+      groupOf: ({ service }) => service,
       registrar: Option.some(registrar),
       trust: options.trust ?? "limited",
       idleTimeout: Option.some(Duration.times(wait, 3))

@@ -5,6 +5,9 @@
  * what isn't there, renews everything in one request each third of the time to live, writes again what was lost, and
  * never gives up. A `Registrar` only does what it is told, once.
  *
+ * **Details**: of several processes that announce the same id the newest is seen. The others say so and stand by; each
+ * renewal tells whether its record is gone, and then they announce theirs.
+ *
  * **Gotchas**: closing takes time (`drain`), so a test on a virtual clock has to move it on while a scope closes.
  *
  * @since 0.1.0
@@ -78,6 +81,8 @@ interface Entry {
   lease: Lease | undefined
   /** Whether `instance` was not written yet. */
   dirty: boolean
+  /** Whether another process announces this id, which is newer. */
+  standby: boolean
   lastError: string | undefined
   readonly tried: Deferred.Deferred<void>
 }
@@ -164,10 +169,17 @@ export const announcer = (
         return false
       }
       for (const entry of leased.values()) entry.lastError = undefined
-      for (const { lease, reason } of result.success) {
+      for (const { lease, reason, taken } of result.success) {
         const entry = leased.get(lease)
         if (entry === undefined) continue
-        entry.lease = undefined
+        if (taken && !entry.standby) {
+          yield* Effect.logWarning(
+            `${registry.name}: another process announces "${lease.instance.id}" too; this one waits until that is gone`
+          )
+        }
+        // The lease is kept, as renewing it tells when the other's record is gone.
+        if (!taken) entry.lease = undefined
+        entry.standby = taken
         entry.dirty = true
         entry.lastError = reason
       }
@@ -178,7 +190,7 @@ export const announcer = (
     /** Brings the registry in line; answers whether all went well. */
     const pass = lock.withPermit(Effect.gen(function*() {
       const renewed = yield* renew()
-      const wanted = Array.from(entries).filter((entry) => entry.dirty)
+      const wanted = Array.from(entries).filter((entry) => entry.dirty && !entry.standby)
       const written = yield* Effect.forEach(wanted, put, { concurrency })
       return renewed && !written.includes(false)
     }))
@@ -239,6 +251,7 @@ export const announcer = (
             incarnation,
             lease: undefined,
             dirty: true,
+            standby: false,
             lastError: undefined,
             tried: Deferred.makeUnsafe()
           }

@@ -100,8 +100,13 @@ export const make = (
     const registrar: Registry.Registrar = {
       put: (instance, { incarnation, ttl }) =>
         Clock.clockWith((clock) => {
-          if (!entries.has(instance.id) && entries.size >= capacity) {
-            const reason = `it is full: ${capacity} instances`
+          const known = entries.get(instance.id)
+          const reason = known === undefined
+            ? entries.size >= capacity ? `it is full: ${capacity} instances` : undefined
+            : known.incarnation === undefined
+            ? `"${instance.id}" is configured here; announce under another id`
+            : undefined
+          if (reason !== undefined) {
             return Effect.fail(new Registry.RegistryError({ registry: name, operation: "put", reason }))
           }
           const expires = clock.currentTimeMillisUnsafe() + Duration.toMillis(ttl)
@@ -116,9 +121,9 @@ export const make = (
           const lost: Array<Registry.LeaseLost> = []
           for (const lease of leases) {
             const entry = entries.get(lease.instance.id)
-            if (entry === undefined) lost.push({ lease, reason: "its record is gone" })
+            if (entry === undefined) lost.push({ lease, reason: "its record is gone", taken: false })
             else if (entry.incarnation !== lease.incarnation) {
-              lost.push({ lease, reason: "another process took its id" })
+              lost.push({ lease, reason: "another process took its id", taken: true })
             } else entries.set(lease.instance.id, { ...entry, expires: now + Duration.toMillis(lease.ttl) })
           }
           return Effect.succeed(lost)

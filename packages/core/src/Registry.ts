@@ -160,7 +160,8 @@ export interface Lease {
 }
 
 /**
- * A lease that the backend no longer has: its record is announced again by core.
+ * A lease that the backend no longer has. Core announces its record again, unless another process announces the same id
+ * (`taken`): then it waits until that one's record is gone, so that two of them don't take it from each other for ever.
  *
  * @category models
  * @since 0.1.0
@@ -168,6 +169,8 @@ export interface Lease {
 export interface LeaseLost {
   readonly lease: Lease
   readonly reason: string
+  /** Whether the record is there and carries another incarnation. */
+  readonly taken: boolean
 }
 
 /**
@@ -217,6 +220,8 @@ export interface Registry {
   readonly authoritative: boolean
   /** How long a session may be silent before it is begun anew; none: the default of `Discovery`. */
   readonly idleTimeout: Option.Option<Duration.Duration>
+  /** The group of a record, where the backend speaks in groups: what only `list` found belongs to it. */
+  readonly groupOf?: ((instance: ServiceInstance) => string) | undefined
 }
 
 /**

@@ -36,6 +36,7 @@ const backend = Effect.fnUntraced(function*() {
       fault = effect
     },
     take: () => log.splice(0),
+    list: memory.list,
     ids: Effect.map(memory.list, ({ instances }) => instances.map(({ id, status }) => `${id} ${status}`).sort()),
     /** Removes a record behind the announcer's back. */
     lose: (id: string) =>
@@ -110,6 +111,37 @@ describe("Announcement", () => {
       const last = yield* closing(young)
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(last)
+      assert.deepStrictEqual(yield* test.ids, [])
+    }))
+
+  it.effect("of two processes with one id the older stands by, and takes over when the newer is gone", () =>
+    Effect.gen(function*() {
+      const test = yield* backend()
+      const [older, newer] = [yield* Scope.make(), yield* Scope.make()]
+      const [old, current] = [instance("a", { version: "1.0.0" }), instance("a", { version: "2.0.0" })]
+      const first = yield* within(older, Announcement.announce(test.registry, old))
+      yield* TestClock.adjust("1 second")
+      const second = yield* within(newer, Announcement.announce(test.registry, current))
+      const version = Effect.map(test.list, ({ instances }) => instances[0]?.version)
+      for (let beat = 0; beat < 6; beat++) {
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(yield* version, "2.0.0")
+      }
+      assert.isFalse(first.state().announced)
+      assert.match(first.state().lastError ?? "", /another process/)
+      assert.deepStrictEqual(second.state(), { announced: true, lastError: undefined })
+      assert.strictEqual(test.take().filter((line) => line.startsWith("put")).length, 2)
+      // What it is told meanwhile waits too.
+      yield* first.update((instance) => ({ ...instance, version: "1.1.0" }))
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* version, "2.0.0")
+
+      yield* Effect.forkChild(Scope.close(newer, Exit.void))
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual(yield* version, "1.1.0")
+      assert.deepStrictEqual(first.state(), { announced: true, lastError: undefined })
+      yield* closing(older)
+      yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* test.ids, [])
     }))
 

@@ -31,6 +31,8 @@ import {
 
 const { alive, delta, snapshot } = Registry
 
+const groups = (...groups: ReadonlyArray<string>): Registry.Groups => ({ _tag: "Groups", groups })
+
 describe("sessions", () => {
   it.effect("publishes a snapshot and its deltas, and the state of the source", () =>
     Effect.gen(function*() {
@@ -259,8 +261,6 @@ describe("silence", () => {
 })
 
 describe("groups", () => {
-  const groups = (...groups: ReadonlyArray<string>): Registry.Groups => ({ _tag: "Groups", groups })
-
   it.effect("a source is connected when each group has been heard; each snapshot replaces its group", () =>
     Effect.gen(function*() {
       const script = scripted()
@@ -518,6 +518,79 @@ describe("refresh", () => {
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(ids(discovery.catalog()), ["scripted/i2", "scripted/i3", "scripted/i4"])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("what the session rejects while the list is under way is newer too", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      const discovery = yield* adding(script)
+      script.list = Effect.as(Effect.sleep("1 second"), snapshot([instance("i1")]))
+      const fiber = yield* Effect.forkChild(discovery.refresh(), { startImmediately: true })
+      const rejected = [{ id: "i1", reason: "bad" }, { id: "i2", reason: "bad" }]
+      yield* script.emit(delta(rejected.map((rejected) => ({ _tag: "Reject", rejected }))))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(ids(discovery.catalog()), [])
+      assert.deepStrictEqual(state(discovery).rejected, rejected)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("what only the list knows belongs to its group", () =>
+    Effect.gen(function*() {
+      const script = scripted({ groupOf: ({ service }) => service })
+      const [here, there] = [instance("a1", { service: "a" }), instance("b1", { service: "b" })]
+      script.first = Effect.succeed([groups("a", "b"), snapshot([here], [], "a"), snapshot([there], [], "b")])
+      const discovery = yield* adding(script)
+      script.list = Effect.succeed(snapshot([here, instance("a2", { service: "a" }), there]))
+      yield* discovery.refresh()
+      assert.strictEqual(count(discovery), 3)
+      yield* script.emit(snapshot([there], [], "b"))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(count(discovery), 3)
+      yield* script.emit(snapshot([here], [], "a"))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(ids(discovery.catalog()), ["scripted/a1", "scripted/b1"])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("a rejection that the list repeats stays with its group", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      const bad = { id: "a1", reason: "bad" }
+      script.first = Effect.succeed([groups("a"), snapshot([], [bad], "a")])
+      const discovery = yield* adding(script)
+      script.list = Effect.succeed(snapshot([], [bad]))
+      yield* discovery.refresh()
+      assert.strictEqual(state(discovery).rejected.length, 1)
+      yield* script.emit(snapshot([], [], "a"))
+      assert.deepStrictEqual(state(discovery).rejected, [])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("one that is given up half-way leaves nothing unpublished", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      const discovery = yield* adding(script)
+      const progress = { taken: 0 }
+      // Its elements are taken one after the other, in slices.
+      const list = new Proxy(fleet(5_000), {
+        get: (list, key) => {
+          if (key === Symbol.iterator) {
+            return function*() {
+              for (const instance of list) {
+                progress.taken++
+                yield instance
+              }
+            }
+          }
+          return Reflect.get(list, key)
+        }
+      })
+      script.list = Effect.succeed(snapshot(list))
+      const fiber = yield* Effect.forkChild(discovery.refresh(), { startImmediately: true })
+      while (progress.taken === 0) yield* Effect.yieldNow
+      assert.isBelow(progress.taken, 5_000)
+      fiber.interruptUnsafe()
+      yield* Fiber.await(fiber)
+      for (let turn = 0; turn < 1_000 && count(discovery) === 0; turn++) yield* TestClock.adjust("10 millis")
+      assert.strictEqual(count(discovery), 5_000)
     }).pipe(Effect.provide(live())))
 
   it.effect("tells what can't be read, which name is unknown, and what doesn't answer; the others are read", () =>

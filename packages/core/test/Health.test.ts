@@ -62,6 +62,20 @@ describe("active checks", () => {
       assert.strictEqual(script.checks, 1)
     }).pipe(Effect.provide(live({ rise: 3 }))))
 
+  it.effect("that have nothing to say about a new instance are asked again soon, then less and less often", () =>
+    Effect.gen(function*() {
+      const script = yield* scripted(skip)
+      yield* TestClock.adjust("500 millis")
+      script.result = pass
+      yield* TestClock.adjust("500 millis")
+      assert.strictEqual(yield* status(), "healthy")
+      script.result = skip
+      yield* TestClock.adjust("30 seconds")
+      script.checks = 0
+      yield* TestClock.adjust("1 hour")
+      assert.isBelow(script.checks, 130)
+    }).pipe(Effect.provide(live({ jitter: 0 }))))
+
   for (const [rise, fall] of [[1, 1], [1, 3], [2, 3], [3, 2]] as const) {
     it.effect(`rise ${rise}, fall ${fall}: so many in a row and no fewer`, () =>
       Effect.gen(function*() {

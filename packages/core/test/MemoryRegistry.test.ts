@@ -127,6 +127,18 @@ describe("MemoryRegistry", () => {
       assert.strictEqual(Result.isFailure(result) ? result.failure.message : "", "memory: put: it is full: 1 instances")
     }))
 
+  it.effect("an instance that was there from the start is nobody's to announce", () =>
+    Effect.gen(function*() {
+      const { events, registrar } = yield* open({ instances: [instance("a")] })
+      const result = yield* Effect.result(registrar.put(instance("a", { version: "2.0.0" }), lease("1")))
+      assert.strictEqual(
+        Result.isFailure(result) ? result.failure.message : "",
+        "memory: put: \"a\" is configured here; announce under another id"
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(events, [Registry.snapshot([instance("a")])])
+    }))
+
   it.effect("layer adds it to the registries", () =>
     Effect.gen(function*() {
       const discovery = yield* Discovery.Discovery

@@ -133,8 +133,10 @@ export const make = (
           ], { concurrency: 2 })
           const held = new Map(holders.flatMap((holder) => Array.from(holder)))
           return leases.flatMap((lease) => {
-            const reason = lost(alive.has(lease.handle), held.get(keyOf(lease.instance)), lease.handle)
-            return reason === undefined ? [] : [{ lease, reason }]
+            const holder = held.get(keyOf(lease.instance))
+            if (holder === undefined) return [{ lease, reason: "its record is gone", taken: false }]
+            if (holder !== lease.handle) return [{ lease, reason: "another process took its id", taken: true }]
+            return alive.has(lease.handle) ? [] : [{ lease, reason: "its lease is over", taken: false }]
           })
         }).pipe(Effect.mapError(failed("renew"))),
       remove: (lease) => Effect.mapError(etcd.deleteIf(keyOf(lease.instance), lease.handle), failed("remove"))
@@ -311,12 +313,6 @@ const parse = (text: string): Result.Result<ServiceInstance.ServiceInstance, str
  */
 const leaseId = (...of: ReadonlyArray<string | number>): string =>
   BigInt.asUintN(63, createHash("sha256").update(JSON.stringify(of)).digest().readBigUInt64BE()).toString()
-
-const lost = (alive: boolean, holder: string | undefined, handle: string): string | undefined => {
-  if (!alive) return "its lease is over"
-  if (holder === undefined) return "its record is gone"
-  return holder === handle ? undefined : "another process took its id"
-}
 
 const chunks = <A>(all: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(all.length / size) }, (_, index) => all.slice(index * size, (index + 1) * size))

@@ -102,19 +102,21 @@ export const make = (options: FileRegistryOptions): Effect.Effect<Registry.Regis
         )
 
       // A mistake counts if it is still there after the next changes, which may be the rest of the same write. Once it
-      // is told, all that is left is to wait for its end.
+      // is told, all that is left is to wait for its end, or for another mistake.
+      const outlast = (error: Registry.RegistryError): Effect.Effect<reader.State, Registry.RegistryError> => {
+        const told = known === error.message
+        let latest = error
+        const again = Effect.andThen(wait(Duration.infinity), look(everything)).pipe(
+          Effect.tapError((error) => Effect.sync(() => void (latest = error)))
+        )
+        return Effect.retry(again, { while: ({ message }) => !told || message === known }).pipe(
+          Effect.timeoutOrElse({ duration: told ? patience : grace, orElse: () => Effect.fail(latest) }),
+          Effect.catch((error) => told && error.message !== known ? outlast(error) : Effect.fail(error))
+        )
+      }
       const insist = (what: ReadonlySet<hints.Hint>) =>
         look(what).pipe(
-          Effect.catch((error) => {
-            let latest = error
-            const again = Effect.andThen(wait(Duration.infinity), look(everything)).pipe(
-              Effect.tapError((error) => Effect.sync(() => void (latest = error)))
-            )
-            return Effect.timeoutOrElse(Effect.eventually(again), {
-              duration: known === error.message ? patience : grace,
-              orElse: () => Effect.fail(latest)
-            })
-          }),
+          Effect.catch(outlast),
           Effect.tapError((error) => Effect.sync(() => void (known = error.message))),
           Effect.tap(() => Effect.sync(() => void (known = undefined)))
         )

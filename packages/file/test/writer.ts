@@ -20,7 +20,7 @@ const program = mode === "update"
     const ttl = Duration.millis(Number(fourth))
     const lease = yield* registrar.put(ServiceInstance.make(record(third)), { ttl, incarnation: `${process.pid}` })
     process.stdout.write("announced\n")
-    yield* Effect.forever(Effect.andThen(Effect.sleep(Duration.divideUnsafe(ttl, 3)), registrar.renew([lease])))
+    return yield* Effect.forever(Effect.andThen(Effect.sleep(Duration.divideUnsafe(ttl, 3)), registrar.renew([lease])))
   })
 
 await Effect.runPromise(program)

@@ -185,7 +185,8 @@ const Handlers = HttpApiBuilder.group(
           (tool) => tool.name,
           query
         ),
-      sources: ({ query }) => paginate(views.sources(), (source) => source.name, query)
+      sources: ({ query }) =>
+        paginate(views.sources().toSorted((a, b) => a.name < b.name ? -1 : 1), (source) => source.name, query)
     })
   })
 )

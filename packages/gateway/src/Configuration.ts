@@ -35,7 +35,7 @@ import * as ServerEntry from "./ServerEntry.ts"
  * @since 0.1.0
  */
 export interface OpenContext {
-  readonly name: string | undefined
+  readonly name: string
   readonly trust: "full" | "limited" | undefined
   /** Directory of the configuration file: where relative paths start. */
   readonly directory: string
@@ -59,7 +59,18 @@ export interface Adapter {
   readonly type: string
   /** Schema of the options, for checks, suggestions and the JSON Schema. */
   readonly options: Schema.Top
-  readonly decode: (input: unknown) => Result.Result<Open, Schema.SchemaError>
+  readonly decode: (input: unknown) => Result.Result<Decoded, Schema.SchemaError>
+}
+
+/**
+ * Options that an adapter took: how it opens the registry, and what that is called where the entry doesn't say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decoded {
+  readonly name: string
+  readonly open: Open
 }
 
 /**
@@ -71,13 +82,19 @@ export interface Adapter {
 export const adapter = <S extends Schema.Top & { readonly DecodingServices: never }>(descriptor: {
   readonly type: string
   readonly options: S
+  /** What a registry is called where its entry doesn't say. Default: the type. */
+  readonly name?: ((options: S["Type"]) => string) | undefined
   readonly open: (options: S["Type"], context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
 }): Adapter => {
   const decode = Schema.decodeUnknownResult(descriptor.options, strict)
   return {
     type: descriptor.type,
     options: descriptor.options,
-    decode: (input) => Result.map(decode(input), (options): Open => (context) => descriptor.open(options, context))
+    decode: (input) =>
+      Result.map(decode(input), (options): Decoded => ({
+        name: descriptor.name?.(options) ?? descriptor.type,
+        open: (context) => descriptor.open(options, context)
+      }))
   }
 }
 
@@ -89,7 +106,7 @@ export const adapter = <S extends Schema.Top & { readonly DecodingServices: neve
  */
 export interface ConfiguredRegistry {
   readonly type: string
-  readonly name: string | undefined
+  readonly name: string
   readonly trust: "full" | "limited" | undefined
   readonly open: Effect.Effect<Registry, RegistryError, Scope.Scope>
 }
@@ -181,6 +198,14 @@ export interface ParseOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
 
+/**
+ * Name of the registry that holds the servers of `mcpServers` and `servers`: no other may have it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const serversName = "static"
+
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
 const readFile = (path: string): Result.Result<string, string> =>
@@ -257,10 +282,11 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       const result = readRegistry(document, root, entry, ["registries", index], options.adapters)
       if (Result.isFailure(result)) findings.add(...result.failure)
       else {
-        const { name, open, trust, type } = result.success
-        if (name !== undefined && registries.some((other) => other.name === name)) {
-          const path = ["registries", index, "name"]
-          findings.add({ path, ...document.valueAt(path), message: `another registry is called ${name}` })
+        const { name, named, open, trust, type } = result.success
+        if (name === serversName || registries.some((other) => other.name === name)) {
+          const path = named ? ["registries", index, "name"] : ["registries", index]
+          const message = `another registry is called ${name}; give this one another name`
+          findings.add({ path, ...document.valueAt(path), message })
         }
         registries.push({ type, name, trust, open: Effect.suspend(() => open({ name, trust, directory })) })
       }
@@ -316,7 +342,7 @@ const readRegistry = (
   path: DocumentPath,
   adapters: ReadonlyArray<Adapter>
 ): Result.Result<
-  { type: string; name: string | undefined; trust: "full" | "limited" | undefined; open: Open },
+  { type: string; name: string; named: boolean; trust: "full" | "limited" | undefined; open: Open },
   ReadonlyArray<Finding>
 > => {
   const common = decodeEntry(entry)
@@ -340,7 +366,7 @@ const readRegistry = (
   }
   return Result.mapBoth(decoded, {
     onFailure: (error) => explain(document, found.options, error, path, root),
-    onSuccess: (open) => ({ type, name, trust, open })
+    onSuccess: (made) => ({ type, name: name ?? made.name, named: name !== undefined, trust, open: made.open })
   })
 }
 

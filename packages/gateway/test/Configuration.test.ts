@@ -16,6 +16,7 @@ const adapters = [
   Configuration.adapter({
     type: "file",
     options: Schema.Struct({ path: Schema.NonEmptyString, every: Schema.optionalKey(Schema.Int) }),
+    name: ({ path }) => path,
     open: (options, context) => {
       opened.push({ options, context })
       return Effect.never
@@ -105,7 +106,20 @@ describe("Configuration", () => {
     ["a missing type", "registries:\n  - path: x", ["2:5 registries[0].type: missing"]],
     ["a registry that is none", "registries: [3]", ["1:14 registries[0]: expected object"]],
     ["the same name twice", "registries:\n  - {type: memory, name: a}\n  - {type: memory, name: a}", [
-      "3:26 registries[1].name: another registry is called a"
+      "3:26 registries[1].name: another registry is called a; give this one another name"
+    ]],
+    ["two of one type without a name", "registries:\n  - {type: memory}\n  - {type: memory}", [
+      "3:5 registries[1]: another registry is called memory; give this one another name"
+    ]],
+    [
+      "the same file twice",
+      "registries:\n  - {type: file, path: a}\n  - {type: file, path: b}\n  - {type: file, path: a}",
+      [
+        "4:5 registries[2]: another registry is called a; give this one another name"
+      ]
+    ],
+    ["the name of the servers", "registries:\n  - {type: memory, name: static}\nmcpServers: {a: {command: x}}", [
+      "2:26 registries[0].name: another registry is called static; give this one another name"
     ]],
     ["a duplicate key", "gateway: {}\ngateway: {}", ["2:1 : map keys must be unique"]],
     ["text without an end", "gateway: \"x", ["1:12 : missing closing \"quote"]],
@@ -299,10 +313,13 @@ describe("Configuration", () => {
         pageSize: fc.integer({ min: 1, max: 10_000 }),
         shutdownTimeout: duration
       }, optional),
-      registries: fc.array(fc.oneof(
-        fc.record({ type: fc.constant("file"), path: plain, every: fc.nat() }, { requiredKeys: ["type", "path"] }),
-        fc.record({ type: fc.constant("memory") })
-      )),
+      registries: fc.uniqueArray(
+        fc.oneof(
+          fc.record({ type: fc.constant("file"), path: plain, every: fc.nat() }, { requiredKeys: ["type", "path"] }),
+          fc.record({ type: fc.constant("memory") })
+        ),
+        { selector: (entry) => "path" in entry ? entry.path : entry.type }
+      ),
       mcpServers: fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), server, {
         maxKeys: 4,
         noNullPrototype: true

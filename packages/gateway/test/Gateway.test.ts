@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Gateway from "@portolan/gateway/Gateway"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -218,7 +219,15 @@ describe("REST", () => {
       endpoint: {
         transport: "stdio",
         command: "db",
-        args: ["--token", secret, `--password=${secret}`, `postgres://u:${secret}@h/d`, "-v"],
+        args: [
+          "--token",
+          secret,
+          `--password=${secret}`,
+          `postgres://u:${secret}@h/d`,
+          "-v",
+          "--header",
+          `Authorization: Bearer ${secret}`
+        ],
         env: { KEY: secret }
       }
     })
@@ -262,6 +271,23 @@ describe("REST", () => {
         })
       })
     ))
+
+  it.live("pages through sources in the order of their names", () =>
+    Effect.gen(function*() {
+      const registries = yield* Effect.forEach(["z", "a"], (name) => MemoryRegistry.make({ name }))
+      yield* populated(
+        { registries },
+        Effect.fnUntraced(function*(port) {
+          const first = listed(yield* ask(port, "/api/v1/sources?limit=2"))
+          const second = listed(yield* ask(port, `/api/v1/sources?limit=2&cursor=${first.nextCursor}`))
+          assert.deepStrictEqual([...first.items, ...second.items].map((source) => source["name"]), [
+            "a",
+            "memory",
+            "z"
+          ])
+        })
+      )
+    }))
 
   it.live("shows no secret", () =>
     populated(

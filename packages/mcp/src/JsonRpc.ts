@@ -41,10 +41,10 @@ export const Code = {
   methodNotFound: -32601,
   invalidParams: -32602,
   internalError: -32603,
-  /** Nothing routable (ours). */
-  unavailable: -32010,
+  /** Nothing routable. Ours: MCP wants the codes of others outside the range that JSON-RPC reserves. */
+  unavailable: -31000,
   /** The call may have run and can't be repeated (ours). */
-  interrupted: -32011,
+  interrupted: -31001,
   headerMismatch: -32020,
   missingClientCapability: -32021,
   unsupportedProtocolVersion: -32022

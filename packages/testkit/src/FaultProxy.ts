@@ -124,7 +124,7 @@ export const make = Effect.fnUntraced(function*(target: {
       const timer = setTimeout(() => {
         link.timers.delete(timer)
         forwardDue()
-      }, held[0]!.due - performance.now())
+      }, Math.max(held[0]!.due - performance.now(), 0))
       link.timers.add(timer)
     }
     const later = (forward: () => void) => {

@@ -302,6 +302,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     }))
   },
   {
+    name: "doesn't tell whose the record is now",
+    law: "G17",
+    reason: /lost: first$/,
+    mutate: withRegistrar(({ renew }) => ({
+      renew: (leases) => Effect.map(renew(leases), (lost) => lost.map((lost) => ({ ...lost, taken: false })))
+    }))
+  },
+  {
     name: "finds services by prefix",
     law: "G18",
     reason: /foobar/,

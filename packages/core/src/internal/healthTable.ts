@@ -12,6 +12,9 @@ const rateDegraded = 0.8
 const restFirst = 1_000
 const restLongest = 10_000
 const restMemory = 60_000
+// How soon an instance is asked again of which no check had anything to say yet, as who checks it may not know it so
+// early; doubled each time up to its interval.
+const skipRetry = 100
 // No record may make us check more often than this.
 const intervalShortest = 100
 
@@ -64,6 +67,8 @@ export interface Tracked {
   verdict: { readonly status: "healthy" | "degraded" | "unhealthy"; readonly reason: string } | undefined
   checksPassed: number
   checksFailed: number
+  /** Checks in a row that had nothing to say. */
+  checksSkipped: number
   callsFailed: number
   /** Taken out by failed calls. */
   rest:
@@ -162,6 +167,7 @@ export class HealthTable {
       verdict: undefined,
       checksPassed: 0,
       checksFailed: 0,
+      checksSkipped: 0,
       lastRest: undefined,
       due: 0,
       place: -1,
@@ -230,12 +236,14 @@ export class HealthTable {
       // Nobody will say when it is well again, so after its rest it is tried again.
       tracked.verdict = undefined
       tracked.checksPassed = tracked.checksFailed = 0
+      tracked.checksSkipped++
       if (tracked.rest !== undefined && now >= tracked.rest.until) {
         tracked.rest = undefined
         tracked.callsFailed = 0
       }
     } else {
       tracked.checkedAt = this.#environment.wall()
+      tracked.checksSkipped = 0
       const window = tracked.window ??= new SlidingWindow()
       if (result._tag === "Fail") {
         window.failure(now)
@@ -290,7 +298,9 @@ export class HealthTable {
 
   #interval(tracked: Tracked): number {
     const own = tracked.instance.health?.interval
-    return own === undefined ? this.#settings.interval : Math.max(durationMillis(own), intervalShortest)
+    const interval = own === undefined ? this.#settings.interval : Math.max(durationMillis(own), intervalShortest)
+    const skipped = tracked.checksSkipped
+    return skipped === 0 ? interval : Math.min(interval, skipRetry * 2 ** Math.min(skipped - 1, 30))
   }
 
   #takeOut(tracked: Tracked, now: number, reason: string): void {

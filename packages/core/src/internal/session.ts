@@ -62,11 +62,13 @@ export class Session {
       duration: this.connectTimeout,
       orElse: () => Effect.fail(this.error("list", `no answer within ${this.connectTimeout} ms`))
     })
-    return this.listing.withPermit(Effect.gen({ self: this }, function*() {
-      this.source.listing()
-      const snapshot = yield* Effect.onError(list, () => Effect.sync(() => this.source.listed()))
-      yield* this.take((now) => this.source.takeList(snapshot, now))
-    }))
+    return this.listing.withPermit(
+      Effect.gen({ self: this }, function*() {
+        this.source.listing()
+        const snapshot = yield* list
+        yield* this.take((now) => this.source.takeList(snapshot, now))
+      }).pipe(Effect.ensuring(Effect.sync(() => this.source.listed())))
+    )
   }
 
   private get sessions(): Effect.Effect<never> {
@@ -114,12 +116,13 @@ export class Session {
   }
 
   private take<A>(take: (now: number) => Generator<void, A>): Effect.Effect<A> {
-    return this.lock.withPermit(Effect.gen({ self: this }, function*() {
+    // Not interrupted half-way: what was taken is to be told too.
+    return this.lock.withPermit(Effect.uninterruptible(Effect.gen({ self: this }, function*() {
       const answer = yield* Slices.run(take(yield* Clock.currentTimeMillis))
       this.held.openUnsafe()
       this.changed(this.source)
       return answer
-    }))
+    })))
   }
 
   /** Lets held removals go when their time has come. */

@@ -143,7 +143,7 @@ export class Source {
     this.spokenOf = undefined
   }
 
-  /** Takes the answer of a `list`: everything there is, in no group. */
+  /** Takes the answer of a `list`: everything there is, of all groups. */
   *takeList(snapshot: Snapshot, now: number): Generator<void, undefined> {
     this.lastHeard = now
     const newer = this.spokenOf ?? new Set()
@@ -242,7 +242,7 @@ export class Source {
       if (++count % slice === 0) yield
       if (newer?.has(instance.id)) continue
       if (known.has(instance.id)) this.reject({ id: instance.id, reason: "id: another record has it too" }, group)
-      else this.put(instance, group, now)
+      else this.put(instance, group ?? this.groupOf(instance), now)
       known.add(instance.id)
     }
     for (const rejection of rejected) {
@@ -253,10 +253,15 @@ export class Source {
     return known
   }
 
+  /** The group of a record that came in none; a backend without groups has none. */
+  private groupOf(instance: ServiceInstance.ServiceInstance): string | undefined {
+    return this.registry.groupOf?.(instance) ?? this.groups.get(instance.id)
+  }
+
   private takeChange(change: Change, now: number): void {
     switch (change._tag) {
       case "Put":
-        return this.put(change.instance, this.groups.get(change.instance.id), now)
+        return this.put(change.instance, this.groupOf(change.instance), now)
       case "Reject":
         return this.reject(change.rejected, this.groups.get(change.rejected.id))
       case "Removed": {
@@ -295,9 +300,11 @@ export class Source {
   }
 
   private reject(rejected: Rejected, group: string | undefined): void {
+    const { id } = rejected
     // The record is there, though not in a form that can be used: its last good form stays.
-    if (this.records.has(rejected.id)) this.confirm(rejected.id, group)
-    this.rejections.set(rejected.id, { rejected, group: group ?? this.groups.get(rejected.id) })
+    if (this.records.has(id)) this.confirm(id, group)
+    else this.spokenOf?.add(id)
+    this.rejections.set(id, { rejected, group: group ?? this.groups.get(id) ?? this.rejections.get(id)?.group })
     this.rejected = undefined
   }
 

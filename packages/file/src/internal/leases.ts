@@ -130,11 +130,15 @@ export const registrar = (name: string, directory: string): Registry.Registrar =
 
 const renew = async (lease: Registry.Lease, now: Date): Promise<Registry.LeaseLost | undefined> => {
   const handle = await fs.open(lease.handle, "r+").catch(absent)
-  if (handle === undefined) return { lease, reason: "its file is gone" }
+  if (handle === undefined) return { lease, reason: "its file is gone", taken: false }
   try {
     const stored = parse(await handle.readFile("utf8"))
-    if (Result.isFailure(stored)) return { lease, reason: `its file is broken: ${stored.failure}` }
-    if (stored.success.incarnation !== lease.incarnation) return { lease, reason: "another process took its id" }
+    if (Result.isFailure(stored)) return { lease, reason: `its file is broken: ${stored.failure}`, taken: false }
+    if (stored.success.incarnation !== lease.incarnation) {
+      // One whose time is over holds nothing, though nobody took it away yet.
+      const taken = expiryOf((await handle.stat()).mtimeMs, stored.success.ttl) > now.getTime()
+      return { lease, reason: "another process took its id", taken }
+    }
     // Touches the file that was read, even if another took its place by now.
     await handle.utimes(now, now)
     return undefined

@@ -22,15 +22,15 @@ const url = (text: string): string => {
   return parsed.href
 }
 
-/** `--api-key=x`, `--api-key x`, and addresses with a password in them. */
+/** `--api-key=x`, `--api-key x`, `Authorization: x`, and addresses with a password in them. */
 const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args.map((argument, index) => {
     const before = args[index - 1]
     if (
       before !== undefined && /^--?[\w-]+$/.test(before) && secretName.test(before) && !argument.startsWith("-")
     ) return hidden
-    const [, name] = /^(--?[\w-]+|\w+)=/.exec(argument) ?? []
-    if (name !== undefined && secretName.test(name)) return `${name}=${hidden}`
+    const [, name] = /^(-{0,2}[\w-]+\s*[=:]\s*)/.exec(argument) ?? []
+    if (name !== undefined && secretName.test(name)) return `${name}${hidden}`
     return /^\w+:\/\//.test(argument) ? url(argument) : argument
   })
 

@@ -116,7 +116,7 @@ const NoRules = Schema.Array(Schema.Unknown).pipe(
 /** What each entry of `registries` has beside the options of its type. */
 export const RegistryEntry = Schema.Struct({
   type: Schema.NonEmptyString,
-  name: optional(Schema.NonEmptyString, "Name in reports; made of type and address by default"),
+  name: optional(Schema.NonEmptyString, "Name in reports; the path of a file, else the type, by default"),
   trust: optional(
     Schema.Literals(["full", "limited"]),
     "full: its records may start processes and name secrets. Default: full for local files, limited for the rest"

@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Fields } from "../JsonRpc.ts"
 import { type Upstream, UpstreamError } from "../upstream/Upstream.ts"
-import type { ListKind, OfferKind } from "./ToolCatalog.ts"
+import type { ListKind, OfferKind } from "./Offer.ts"
 
 /** The request that lists a kind, where its items stand in the result, and which field names an item. */
 const requests: Readonly<

@@ -10,7 +10,7 @@
 import type { InstanceKey } from "@portolan/core/Catalog"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import type { Fields } from "../JsonRpc.ts"
-import type { OfferKind } from "./ToolCatalog.ts"
+import type { OfferKind } from "./Offer.ts"
 
 /**
  * What one server lists, by kind and name.

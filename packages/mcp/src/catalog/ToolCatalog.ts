@@ -13,8 +13,6 @@
 import type { InstanceKey } from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { Registries } from "@portolan/core/Registries"
-import type { Target } from "@portolan/core/Router"
-import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
@@ -30,63 +28,17 @@ import { Upstreams } from "../upstream/Upstreams.ts"
 import * as Listing from "./Listing.ts"
 import * as Merging from "./Merging.ts"
 import * as Naming from "./Naming.ts"
-import * as UriTemplate from "./UriTemplate.ts"
+import {
+  type HiddenOffer,
+  type ListKind,
+  listKinds,
+  type Offer,
+  type OfferedCapabilities,
+  type OfferKind
+} from "./Offer.ts"
+import * as Offers from "./Offers.ts"
 
-/**
- * One thing that a service offers.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Offer {
-  /** Name (tools, prompts), URI (resources) or URI template (templates) that clients use. */
-  readonly publicName: string
-  /** The same as the server knows it. */
-  readonly name: string
-  readonly service: string
-  /** The definition as the server gave it, under its public name; unknown fields kept. */
-  readonly definition: Fields
-  /** One object per offer, reused: the router caches by it. Accepts exactly the instances that list it. */
-  readonly target: Target
-  /** Whether running it twice does no harm: `readOnlyHint` or `idempotentHint` for tools, always for the others. */
-  readonly repeatable: boolean
-  /** Instances that list it, now. Plain. */
-  readonly instances: () => ReadonlyArray<InstanceKey>
-}
-
-export type OfferKind = "tools" | "resources" | "resourceTemplates" | "prompts"
-
-/** List of which a `list_changed` notification speaks. */
-export type ListKind = "tools" | "resources" | "prompts"
-
-/**
- * Something that a server lists and clients don't see, and why: another service has the name, or calling it needs what
- * isn't relayed.
- *
- * @category models
- * @since 0.1.0
- */
-export interface HiddenOffer {
-  readonly kind: OfferKind
-  readonly publicName: string
-  readonly service: string
-  /** One line. */
-  readonly reason: string
-}
-
-/**
- * What the servers can do, taken together: what the relay may tell its clients (never invented).
- *
- * @category models
- * @since 0.1.0
- */
-export interface OfferedCapabilities {
-  readonly tools: boolean
-  readonly resources: boolean
-  readonly prompts: boolean
-  readonly completions: boolean
-  readonly logging: boolean
-}
+export type { HiddenOffer, ListKind, Offer, OfferedCapabilities, OfferKind } from "./Offer.ts"
 
 /**
  * An instance whose lists could not be read, and why.
@@ -138,19 +90,8 @@ export interface ToolCatalogOptions {
   readonly concurrency?: number | undefined
 }
 
-const offerKinds: ReadonlyArray<OfferKind> = ["tools", "resources", "resourceTemplates", "prompts"]
-const listKinds: ReadonlyArray<ListKind> = ["tools", "resources", "prompts"]
-
 /** How long changes that come together are gathered, ms. Far below the 100 ms in which clients hear of them. */
 const GatherTime = 20
-
-/** The field of a definition that holds its name. */
-const nameField: Readonly<Record<OfferKind, string>> = {
-  tools: "name",
-  resources: "uri",
-  resourceTemplates: "uriTemplate",
-  prompts: "name"
-}
 
 /** What is known of one server. */
 interface Server {
@@ -164,31 +105,6 @@ interface Server {
   /** Asked once, whatever came of it. */
   asked: boolean
 }
-
-/** An offer's lasting part: the router caches by its target. */
-interface Standing {
-  keys: ReadonlySet<InstanceKey>
-  revision: number
-  readonly target: Target
-}
-
-const isRepeatable = (kind: OfferKind, definition: Fields): boolean => {
-  if (kind !== "tools") return true
-  const annotations = definition["annotations"]
-  if (typeof annotations !== "object" || annotations === null) return false
-  return ("readOnlyHint" in annotations && annotations.readOnlyHint === true) ||
-    ("idempotentHint" in annotations && annotations.idempotentHint === true)
-}
-
-/** A tool that can be called as a task only (2025-11-25, `execution.taskSupport`): no client could call it through us. */
-const needsTask = (definition: Fields): boolean => {
-  const execution = definition["execution"]
-  return typeof execution === "object" && execution !== null && "taskSupport" in execution &&
-    execution.taskSupport === "required"
-}
-
-const sameKeys = (a: ReadonlySet<InstanceKey>, b: ReadonlySet<InstanceKey>): boolean =>
-  a.size === b.size && a.isSubsetOf(b)
 
 /**
  * Layer that keeps the offers of all upstreams.
@@ -205,16 +121,10 @@ export const layer = (
       const upstreams = yield* Upstreams
       const discovery = yield* Discovery
       const registries = yield* Registries
-      const naming = { ...Naming.defaults, ...options?.naming }
       const limits = { ...Listing.defaultLimits, ...options?.limits }
 
       const servers = new Map<InstanceKey, Server>()
-      const standings = new Map<string, Standing>()
-      const offers = new Map<OfferKind, ReadonlyArray<Offer>>(offerKinds.map((kind) => [kind, []]))
-      const tables = new Map<OfferKind, ReadonlyMap<string, Offer>>()
-      const revisions = new Map<ListKind, number>(listKinds.map((kind) => [kind, 0]))
-      let hidden: ReadonlyArray<HiddenOffer> = []
-      let templates: ReadonlyArray<{ readonly matches: (uri: string) => boolean; readonly offer: Offer }> = []
+      const offers = Offers.make({ ...Naming.defaults, ...options?.naming })
       let discovered = false
 
       // Says that something moved; what moved is read from the revisions, so one element of room is enough.
@@ -222,29 +132,6 @@ export const layer = (
       const dirty = yield* Effect.acquireRelease(PubSub.sliding<void>({ capacity: 1 }), PubSub.shutdown)
       const readers = yield* FiberMap.make<InstanceKey>()
       const permits = yield* Semaphore.make(options?.concurrency ?? 16)
-
-      const standing = (kind: OfferKind, item: Merging.Merged): Standing => {
-        const id = `${kind}\u0000${item.service}\u0000${item.name}`
-        const existing = standings.get(id)
-        if (existing === undefined) {
-          const made: Standing = {
-            keys: item.keys,
-            revision: 0,
-            target: {
-              service: item.service,
-              accepts: (entry) => made.keys.has(entry.key),
-              revision: () => made.revision
-            }
-          }
-          standings.set(id, made)
-          return made
-        }
-        if (!sameKeys(existing.keys, item.keys)) {
-          existing.keys = item.keys
-          existing.revision++
-        }
-        return existing
-      }
 
       const rebuild = Effect.sync(() => {
         const entries = discovery.catalog().entries
@@ -256,69 +143,7 @@ export const layer = (
           const { instance, source } = entry.value
           listed.push({ key, instance, precedence: precedence.get(source) ?? 0, lists: server.lists })
         }
-        const changed = new Set<OfferKind>()
-        const left: Array<HiddenOffer> = []
-        const used = new Set<string>()
-        for (const kind of offerKinds) {
-          const merged = Merging.merge(listed, kind)
-          const assigned = kind === "tools" || kind === "prompts"
-            ? Naming.assign(merged, naming)
-            : Naming.unchanged(merged)
-          const previous = tables.get(kind)
-          const list: Array<Offer> = []
-          for (const { item, publicName, winner } of assigned) {
-            if (winner !== undefined) {
-              left.push({ kind, publicName, service: item.service, reason: `${winner.service} has the name` })
-              continue
-            }
-            if (needsTask(item.definition)) {
-              left.push({ kind, publicName, service: item.service, reason: "it runs as a task only" })
-              continue
-            }
-            used.add(`${kind}\u0000${item.service}\u0000${item.name}`)
-            const lasting = standing(kind, item)
-            const definition = { ...item.definition, [nameField[kind]]: publicName }
-            const before = previous?.get(publicName)
-            list.push(
-              before !== undefined && before.target === lasting.target &&
-                ServiceInstance.equals(before.definition, definition)
-                ? before
-                : {
-                  publicName,
-                  name: item.name,
-                  service: item.service,
-                  definition,
-                  target: lasting.target,
-                  repeatable: isRepeatable(kind, definition),
-                  instances: () => Array.from(lasting.keys)
-                }
-            )
-          }
-          const current = offers.get(kind) ?? []
-          if (list.length === current.length && list.every((offer, index) => offer === current[index])) continue
-          // Who offers it is no change of the list; only what clients see is.
-          if (
-            list.length !== current.length ||
-            list.some((offer, index) => !ServiceInstance.equals(offer.definition, current[index]?.definition))
-          ) {
-            changed.add(kind)
-          }
-          offers.set(kind, list)
-          tables.set(kind, new Map(list.map((offer) => [offer.publicName, offer])))
-          if (kind === "resourceTemplates") {
-            templates = list.flatMap((offer) => {
-              const matches = UriTemplate.compile(offer.publicName)
-              return matches === undefined ? [] : [{ matches, offer }]
-            })
-          }
-        }
-        for (const id of standings.keys()) {
-          if (!used.has(id)) standings.delete(id)
-        }
-        hidden = left
-        for (const kind of listKinds) {
-          if (Listing.kinds[kind].some((part) => changed.has(part))) revisions.set(kind, (revisions.get(kind) ?? 0) + 1)
-        }
+        offers.rebuild(listed)
       })
 
       /** Reads what is wanted of a server until nothing more is. */
@@ -437,11 +262,11 @@ export const layer = (
 
       const changes = Stream.unwrap(Effect.gen(function*() {
         const subscription = yield* PubSub.subscribe(moved)
-        const seen = new Map(revisions)
+        const seen = new Map(listKinds.map((kind) => [kind, offers.revision(kind)]))
         return Stream.fromSubscription(subscription).pipe(
           Stream.map((): ReadonlySet<ListKind> => {
-            const changed = new Set(listKinds.filter((kind) => revisions.get(kind) !== seen.get(kind)))
-            for (const kind of changed) seen.set(kind, revisions.get(kind) ?? 0)
+            const changed = new Set(listKinds.filter((kind) => offers.revision(kind) !== seen.get(kind)))
+            for (const kind of changed) seen.set(kind, offers.revision(kind))
             return changed
           }),
           Stream.filter((changed) => changed.size > 0)
@@ -470,11 +295,9 @@ export const layer = (
       })
 
       return ToolCatalog.of({
-        list: (kind) => offers.get(kind) ?? [],
-        find: (kind, publicName) =>
-          tables.get(kind)?.get(publicName) ??
-            (kind === "resources" ? templates.find(({ matches }) => matches(publicName))?.offer : undefined),
-        revision: (kind) => revisions.get(kind) ?? 0,
+        list: offers.list,
+        find: offers.find,
+        revision: offers.revision,
         changes,
         settled,
         capabilities: () => {
@@ -490,7 +313,7 @@ export const layer = (
           }
           return offered
         },
-        hidden: () => hidden,
+        hidden: offers.hidden,
         problems: () =>
           Array.from(servers).flatMap(([key, server]) =>
             server.problems.size === 0 ? [] : [{ key, reason: Array.from(server.problems.values()).join("; ") }]

@@ -47,7 +47,7 @@ const parse = (template: string): ReadonlyArray<Part> | undefined => {
 
 /** The positions of `uri` at which `part` can end, given those at which it can begin. */
 const advance = (uri: string, part: Part, begins: ReadonlyArray<boolean>): ReadonlyArray<boolean> => {
-  const ends = new Array<boolean>(uri.length + 1).fill(false)
+  const ends = Array.from({ length: uri.length + 1 }, () => false)
   if (typeof part === "string") {
     for (let at = 0; at <= uri.length; at++) {
       if (begins[at] === true && uri.startsWith(part, at)) ends[at + part.length] = true

@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import type { InstanceKey } from "@portolan/core/Catalog"
 import { type Attempt, type AttemptFailure, Router, type Routing } from "@portolan/core/Router"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
@@ -91,14 +90,6 @@ export interface Forwarding {
   readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
 }
 
-/** A request that is on its way to a server. */
-interface Call {
-  key: InstanceKey | undefined
-  /** Number of the attempt whose notifications count. */
-  attempt: number
-  deliver: (notification: JsonRpcNotification) => void
-}
-
 const gone = (instance: string): AttemptFailure<Failures.Failure> =>
   Failures.unanswered(new UpstreamError({ instance, phase: "notSent", reason: "no longer announced" }))
 
@@ -115,7 +106,7 @@ export const make = (
     const router = yield* Router
     const upstreams = yield* Upstreams
     const logging = yield* Logging.make(upstreams)
-    const calls = new Set<Call>()
+    let inFlight = 0
     let total = 0
     let failed = 0
 
@@ -125,11 +116,7 @@ export const make = (
           if (event._tag === "Connected") return logging.connected(event.upstream)
           if (event._tag === "Closed") return logging.closed(event.key)
           if (event._tag !== "Notified" || event.notification.method !== "notifications/message") return
-          // Over stdio nothing says which call a message belongs to. With one call under way it is that one.
-          const running = Array.from(calls).filter((call) => call.key === event.upstream.key)
-          const only = running.length === 1 ? running[0] : undefined
-          if (only !== undefined) only.deliver(event.notification)
-          else options.broadcast(event.notification)
+          options.broadcast(event.notification)
         })
       ),
       Effect.forkScoped
@@ -155,7 +142,8 @@ export const make = (
       const { client, logLevel } = exchange
       const token = meta?.[Meta.Key.progressToken]
       const progress = typeof token === "string" || typeof token === "number"
-      const call: Call = { key: undefined, attempt: 0, deliver: () => {} }
+      /** Number of the attempt whose notifications count; 0 for none. */
+      let heard = 0
       let highest = -Infinity
 
       const attempt = (
@@ -165,7 +153,7 @@ export const make = (
         const upstream = upstreams.get(current.key)
         if (upstream === undefined) return Effect.fail(gone(instance.id))
         const deliver = (notification: JsonRpcNotification): void => {
-          if (call.attempt !== current.number) return
+          if (heard !== current.number) return
           const given = notification.params ?? {}
           const { _meta, ...rest } = given
           const kept = Meta.withoutHop(Meta.of(given))
@@ -184,9 +172,7 @@ export const make = (
           if (exchange.streams) current.commit()
           exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
         }
-        call.key = current.key
-        call.attempt = current.number
-        call.deliver = deliver
+        heard = current.number
         const sent = upstream.request({
           method,
           params,
@@ -208,7 +194,7 @@ export const make = (
 
       return Effect.suspend(() => {
         total++
-        calls.add(call)
+        inFlight++
         return router.route(
           {
             target: offer.target,
@@ -231,8 +217,8 @@ export const make = (
         }),
         Effect.onExit(() => {
           // Nothing may follow the reply.
-          call.attempt = 0
-          calls.delete(call)
+          heard = 0
+          inFlight--
           return Effect.void
         })
       )
@@ -241,6 +227,6 @@ export const make = (
     return {
       forward,
       logging,
-      figures: () => ({ inFlight: calls.size, calls: total, failedCalls: failed })
+      figures: () => ({ inFlight, calls: total, failedCalls: failed })
     }
   })

@@ -89,7 +89,7 @@ export const make = (options: HandshakeHttpOptions) => {
       return responder.reply(id, { error: invalidRequest("The session is already initialized") })
     }
     if (method === "logging/setLevel") return responder.reply(id, setLevel(session, message))
-    if (session.inFlight.has(id)) {
+    if (session.inFlight.find((each) => each.id === id) !== undefined) {
       return responder.reply(id, { error: invalidRequest(`A request with id ${JSON.stringify(id)} is in flight`) })
     }
     if (session.inFlight.size >= options.maxInFlightPerSession) {
@@ -107,14 +107,13 @@ export const make = (options: HandshakeHttpOptions) => {
     })
     const fiber = traffic.answer(message, effect, responder)
     if (fiber.pollUnsafe() !== undefined) return
-    session.inFlight.set(id, () => fiber.interruptUnsafe())
-    fiber.addObserver(() => session.inFlight.delete(id))
+    fiber.addObserver(session.inFlight.add({ id, cancel: () => fiber.interruptUnsafe() }))
   }
 
   const notified = (session: Session, message: JsonRpcNotification): void => {
     if (message.method !== "notifications/cancelled") return
     const id = message.params?.["requestId"]
-    if (typeof id === "string" || typeof id === "number") session.inFlight.get(id)?.()
+    session.inFlight.find((each) => each.id === id)?.cancel()
   }
 
   const initialize = (

@@ -14,6 +14,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ToolCatalog } from "../catalog/ToolCatalog.ts"
+import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import * as Relay from "./Relay.ts"
@@ -114,11 +115,10 @@ export const layer = (
       const clock = yield* Clock.Clock
       const context = yield* Effect.context()
       const fork = Effect.runForkWith(context)
-      const fibers = new Set<Fiber.Fiber<unknown>>()
+      const fibers = new InFlight<Fiber.Fiber<unknown>>()
       const runFork = <A>(effect: Effect.Effect<A>): Fiber.Fiber<A> => {
         const fiber = fork(effect)
-        fibers.add(fiber)
-        fiber.addObserver(() => fibers.delete(fiber))
+        fiber.addObserver(fibers.add(fiber))
         return fiber
       }
 
@@ -188,7 +188,7 @@ export const layer = (
       yield* Effect.addFinalizer(() => {
         traffic.close()
         return Effect.map(endStreams, () => {
-          for (const fiber of Array.from(fibers)) fiber.interruptUnsafe()
+          for (const fiber of fibers.all()) fiber.interruptUnsafe()
         })
       })
 

@@ -1,9 +1,10 @@
 /**
- * `Mcp-Name` and `Mcp-Param-*`: values of the body that the stateless era repeats in HTTP headers.
+ * `Mcp-Param-*`: arguments of a tool that the stateless era repeats in HTTP headers.
  *
  * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-metadata
  * @since 0.1.0
  */
+import * as HeaderValue from "../HeaderValue.ts"
 import type { Fields } from "../JsonRpc.ts"
 import * as Meta from "./Meta.ts"
 
@@ -74,37 +75,7 @@ const text = (value: unknown): string | undefined =>
     ? String(value)
     : undefined
 
-const sentinel = /^=\?base64\?(.*)\?=$/s
-const canonicalBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 const decimal = /^-?\d+(\.\d+)?$/
-
-/**
- * Encodes a value so that a header can hold it.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const encode = (value: string): string =>
-  value.length > 0 && /^[\t\x20-\x7e]*$/.test(value) && value.trim() === value && !sentinel.test(value)
-    ? value
-    : `=?base64?${Buffer.from(value, "utf8").toString("base64")}?=`
-
-/**
- * Decodes the value of a header; `undefined` where it claims to be Base64 and isn't.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const decode = (value: string): string | undefined => {
-  const encoded = sentinel.exec(value)?.[1]
-  if (encoded === undefined) return value
-  if (!canonicalBase64.test(encoded)) return undefined
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(encoded, "base64"))
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * Makes the headers that a call of a tool carries upstream; `undefined` where the tool declares none.
@@ -118,7 +89,7 @@ export const make = (definition: Fields, args: unknown): Record<string, string> 
     const value = text(valueAt(args, path))
     if (value === undefined) continue
     headers ??= {}
-    headers[header] = encode(value)
+    headers[header] = HeaderValue.encode(value)
   }
   return headers
 }
@@ -146,7 +117,7 @@ export const mismatch = (
       continue
     }
     if (given === undefined) return `${declaration.header} is missing; the arguments have ${at}`
-    const decoded = decode(given)
+    const decoded = HeaderValue.decode(given)
     if (decoded === undefined) return `${declaration.header} is not valid Base64`
     const same = decoded === expected ||
       (typeof value === "number" && decimal.test(decoded) && Number(decoded) === value)

@@ -74,7 +74,12 @@ export const make = (response: ServerResponse, options: ResponderOptions): Respo
   let left = options.expected
   let waited = false
   const replies: Array<string> = []
-  const streaming = () => (stream ??= EventStream.open(response, options))
+  const streaming = () => {
+    if (stream !== undefined) return stream
+    stream = EventStream.open(response, options)
+    for (const json of replies.splice(0)) stream.send(json)
+    return stream
+  }
   const encode = (id: RequestId, reply: Reply): string => {
     try {
       return JSON.stringify({ jsonrpc: "2.0", id, ...reply })
@@ -119,7 +124,7 @@ export const make = (response: ServerResponse, options: ResponderOptions): Respo
     },
     keepAlive: () => {
       if (stream !== undefined) stream.keepAlive()
-      else if (waited && options.events && replies.length === 0) streaming().keepAlive()
+      else if (waited && options.events) streaming().keepAlive()
       else waited = true
     }
   }

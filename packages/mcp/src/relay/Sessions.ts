@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import { randomBytes } from "node:crypto"
+import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcNotification, RequestId } from "../JsonRpc.ts"
 import type { Client } from "./Forwarding.ts"
 import type { LogLevel } from "./LogLevel.ts"
@@ -40,7 +41,7 @@ export interface Session {
   readonly known: Known
   logLevel: LogLevel | undefined
   /** Requests in flight, and what cancels them. */
-  readonly inFlight: Map<RequestId, () => void>
+  readonly inFlight: InFlight<{ readonly id: RequestId; readonly cancel: () => void }>
   /** Open streams; messages go to the newest alone. */
   readonly outlets: Array<Outlet>
   /** Epoch ms. */
@@ -122,7 +123,7 @@ export const make = (options: SessionsOptions): Sessions => {
       affinity,
       known: makeKnown(),
       logLevel: undefined,
-      inFlight: new Map(),
+      inFlight: new InFlight(),
       outlets: [],
       lastSeen: now()
     }
@@ -168,7 +169,7 @@ export const make = (options: SessionsOptions): Sessions => {
         if (oldest.done !== true) ended.delete(oldest.value)
       }
       ended.add(session.id)
-      for (const cancel of Array.from(session.inFlight.values())) cancel()
+      for (const { cancel } of session.inFlight.all()) cancel()
       drop(session)
     },
     sweep: () => {

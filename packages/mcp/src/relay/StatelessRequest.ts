@@ -5,11 +5,12 @@
  * @since 0.1.0
  */
 import { handshakeVersions, statelessVersions } from "../Era.ts"
+import * as HeaderValue from "../HeaderValue.ts"
 import { Code, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
 import type { Client } from "./Forwarding.ts"
+import { headerMismatch } from "./HttpReplies.ts"
 import { isLogLevel, type LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
-import * as ParamHeaders from "./ParamHeaders.ts"
 
 /**
  * Reads a header; `undefined` where it isn't there.
@@ -61,35 +62,23 @@ export const unsupported = (requested: unknown): JsonRpcErrorObject => ({
 })
 
 const invalid = (message: string): Envelope => ({ error: { code: Code.invalidParams, message } })
-const mismatch = (message: string): JsonRpcErrorObject => ({
-  code: Code.headerMismatch,
-  message: `Header mismatch: ${message}`
-})
-
-const named: ReadonlyMap<string, "name" | "uri"> = new Map([
-  ["tools/call", "name"],
-  ["prompts/get", "name"],
-  ["resources/read", "uri"]
-])
-
 /** Compares the standard headers with the body. */
 const headersOf = (request: JsonRpcRequest, version: string, header: HeaderOf): JsonRpcErrorObject | undefined => {
   const versionHeader = header("mcp-protocol-version")
-  if (versionHeader === undefined) return mismatch("MCP-Protocol-Version is missing")
+  if (versionHeader === undefined) return headerMismatch("MCP-Protocol-Version is missing")
   if (versionHeader !== version) {
-    return mismatch(`MCP-Protocol-Version is ${versionHeader}, but the body names ${version}`)
+    return headerMismatch(`MCP-Protocol-Version is ${versionHeader}, but the body names ${version}`)
   }
   const method = header("mcp-method")
-  if (method === undefined) return mismatch("Mcp-Method is missing")
-  if (method !== request.method) return mismatch(`Mcp-Method is ${method}, but the body names ${request.method}`)
-  const field = named.get(request.method)
-  const name = field === undefined ? undefined : request.params?.[field]
-  if (typeof name !== "string") return undefined
+  if (method === undefined) return headerMismatch("Mcp-Method is missing")
+  if (method !== request.method) return headerMismatch(`Mcp-Method is ${method}, but the body names ${request.method}`)
+  const name = HeaderValue.nameOf(request.method, request.params)
+  if (name === undefined) return undefined
   const nameHeader = header("mcp-name")
-  if (nameHeader === undefined) return mismatch("Mcp-Name is missing")
-  const decoded = ParamHeaders.decode(nameHeader)
-  if (decoded === undefined) return mismatch("Mcp-Name is not valid Base64")
-  return decoded === name ? undefined : mismatch(`Mcp-Name is ${decoded}, but the body names ${name}`)
+  if (nameHeader === undefined) return headerMismatch("Mcp-Name is missing")
+  const decoded = HeaderValue.decode(nameHeader)
+  if (decoded === undefined) return headerMismatch("Mcp-Name is not valid Base64")
+  return decoded === name ? undefined : headerMismatch(`Mcp-Name is ${decoded}, but the body names ${name}`)
 }
 
 /**

@@ -111,6 +111,8 @@ export const make = (options: StreamableHttpOptions) => {
       return refuseUnread(406, "Accept must list application/json and text/event-stream")
     }
     RequestBody.read(request, options.limits, (body) => {
+      // Its client went meanwhile: its `close`, which ends what is begun here, has been.
+      if (response.destroyed) return
       switch (body._tag) {
         case "Json":
           return guarded(response, () => onMessage(request, response, accepted, body.value))

@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { ServerResponse } from "node:http"
+import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcRequest, Reply, RequestId } from "../JsonRpc.ts"
 import * as EventStream from "./EventStream.ts"
 import { type Accepted, defect, draining, overloaded, refuse } from "./HttpReplies.ts"
@@ -86,7 +87,7 @@ export interface Traffic {
  * @since 0.1.0
  */
 export const make = (options: TrafficOptions): Traffic => {
-  const waiting = new Set<{ readonly keepAlive: () => void }>()
+  const waiting = new InFlight<{ readonly keepAlive: () => void }>()
   const open = new Set<EventStream.EventStream>()
   const whenIdle = new Set<() => void>()
   let active = 0
@@ -145,8 +146,7 @@ export const make = (options: TrafficOptions): Traffic => {
         headers,
         maxBuffered: options.maxBuffered
       })
-      waiting.add(responder)
-      response.on("close", () => waiting.delete(responder))
+      response.on("close", waiting.add(responder))
       return responder
     },
     stream: (response, closed) => {
@@ -154,16 +154,16 @@ export const make = (options: TrafficOptions): Traffic => {
       // A client learns only with the first bytes that the stream is open.
       stream.keepAlive()
       open.add(stream)
-      waiting.add(stream)
+      const remove = waiting.add(stream)
       response.on("close", () => {
         open.delete(stream)
-        waiting.delete(stream)
+        remove()
         closed()
       })
       return stream
     },
     keepAlive: () => {
-      for (const each of waiting) each.keepAlive()
+      for (const each of waiting.all()) each.keepAlive()
     },
     streams: () => open.size + subscriptions,
     close: () => {

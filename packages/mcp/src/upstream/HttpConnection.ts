@@ -6,6 +6,8 @@
  * @since 0.1.0
  */
 import type { Dispatcher } from "undici"
+import * as HeaderValue from "../HeaderValue.ts"
+import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcRequest } from "../JsonRpc.ts"
 import {
   type Connection,
@@ -17,7 +19,6 @@ import {
   replyOf,
   type StreamEnd
 } from "./Connection.ts"
-import * as HeaderValue from "./HeaderValue.ts"
 import * as HttpExchange from "./HttpExchange.ts"
 import * as ServerSentEvents from "./ServerSentEvents.ts"
 
@@ -66,18 +67,18 @@ export const open = (options: Options, listener: Listener): Connection => {
   let version: string | undefined
   let closed = false
   /** How to end what is in flight. */
-  const running = new Set<() => void>()
+  const running = new InFlight<() => void>()
   const target = { dispatcher: options.dispatcher, url: options.url, running }
   /** Streams that had their reply and that the server should end now; one timer for all of them. */
-  const lingering = new Set<() => void>()
+  const lingering = new InFlight<() => void>()
   let sweeping: NodeJS.Timeout | undefined
-  const linger = (stop: () => void) => {
-    lingering.add(stop)
+  const linger = (stop: () => void): () => void => {
     sweeping ??= setTimeout(() => {
       sweeping = undefined
-      for (const stop of lingering) stop()
+      for (const stop of lingering.all()) stop()
       lingering.clear()
     }, ReplyLinger)
+    return lingering.add(stop)
   }
 
   const withSession = (headers: HttpExchange.Headers): HttpExchange.Headers => {
@@ -94,7 +95,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     if (!handshake) {
       headers["mcp-method"] = request.method
       const name = HeaderValue.nameOf(request.method, request.params)
-      if (name !== undefined) headers["mcp-name"] = name
+      if (name !== undefined) headers["mcp-name"] = HeaderValue.encode(name)
     }
     return withSession(headers)
   }
@@ -106,19 +107,20 @@ export const open = (options: Options, listener: Listener): Connection => {
     let attempts = 0
     let over = false
     let stop: () => void = () => {}
+    let ended: () => void = () => {}
 
     const settle = (act: () => void) => {
       if (over) return
       over = true
-      running.delete(cancel)
+      land()
       act()
     }
     const cancel = () => {
       over = true
-      running.delete(cancel)
+      land()
       stop()
     }
-    running.add(cancel)
+    const land = running.add(cancel)
 
     const body = (): HttpExchange.Body => {
       const parse = ServerSentEvents.make({
@@ -138,7 +140,7 @@ export const open = (options: Options, listener: Listener): Connection => {
               const inbound = inboundOf(message)
               if (inbound !== undefined) exchange.onMessage(inbound)
             } else if (message["id"] === request.id) {
-              linger(stop)
+              ended = linger(stop)
               settle(() => exchange.onReply(reply))
             }
           })
@@ -147,7 +149,7 @@ export const open = (options: Options, listener: Listener): Connection => {
       return {
         onData: (chunk) => parse(chunk),
         onEnd: () => {
-          lingering.delete(stop)
+          ended()
           resume({ phase: "mayHaveRun", reason: "the stream ended without a reply" })
         }
       }
@@ -293,7 +295,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     close: () => {
       if (closed) return Promise.resolve()
       closed = true
-      for (const end of running) end()
+      for (const end of running.all()) end()
       clearTimeout(sweeping)
       if (session === undefined) return Promise.resolve()
       return new Promise((resolve) => {

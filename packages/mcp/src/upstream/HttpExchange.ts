@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type { Dispatcher } from "undici"
+import type { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcRequest } from "../JsonRpc.ts"
 import { type Exchange, type Failure, inboundOf, isFields, oneLine, replyOf } from "./Connection.ts"
 
@@ -103,7 +104,7 @@ export const tooLong = new Error("message too long")
  * @since 0.1.0
  */
 export const run = (
-  target: { readonly dispatcher: Dispatcher; readonly url: URL; readonly running: Set<() => void> },
+  target: { readonly dispatcher: Dispatcher; readonly url: URL; readonly running: InFlight<() => void> },
   method: "POST" | "GET" | "DELETE",
   headers: Headers,
   body: string | null,
@@ -118,16 +119,16 @@ export const run = (
   const abort = () => {
     if (over) return
     over = true
-    target.running.delete(abort)
+    land()
     controller?.abort(new Error("given up"))
   }
   const fail = (error: Error) => {
     if (over) return
     over = true
-    target.running.delete(abort)
+    land()
     reader.onError(error, sent)
   }
-  target.running.add(abort)
+  const land = target.running.add(abort)
 
   try {
     target.dispatcher.dispatch({ path: `${url.pathname}${url.search}`, origin: url.origin, method, headers, body }, {
@@ -149,7 +150,7 @@ export const run = (
       onResponseEnd: () => {
         if (over) return
         over = true
-        target.running.delete(abort)
+        land()
         taking?.onEnd()
       },
       onResponseError: (_, error) => fail(error)

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Era } from "../Era.ts"
+import { InFlight } from "../internal/InFlight.ts"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
 import { type Connection, type Failure, type Inbound, isFields, type Listener } from "./Connection.ts"
 import type { ServerProfile, UpstreamRequest } from "./Upstream.ts"
@@ -75,12 +76,16 @@ export interface Link {
 }
 
 interface Flight {
+  readonly id: number
   readonly request: UpstreamRequest
   readonly onReply: (reply: Reply) => void
   readonly onFailure: (failure: Failure) => void
+  /** Takes it for ended; tells whether it wasn't before. */
+  readonly land: () => boolean
 }
 
-const levels = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+/** Whether a request asks for notifications of its own, and never for log messages. */
+const isListen = ({ method }: UpstreamRequest): boolean => method === "subscriptions/listen"
 
 /** Answers to requests of the server that may be under way; a server that floods us with requests gets no more. */
 const MaxAnswers = 32
@@ -93,19 +98,15 @@ const MaxAnswers = 32
  */
 export const make = (options: Options): Link => {
   let connection: Connection | undefined
-  let era: Era = "handshake"
   let meta: Fields | undefined
-  let logs = false
-  /** Most verbose log level that was asked of a handshake server; an index of `levels`. */
-  let logLevel = levels.length
   let answers = 0
   let over = false
-  const flights = new Map<number, Flight>()
+  const flights = new InFlight<Flight>()
   const idlers: Array<() => void> = []
 
-  const land = (id: number) => {
-    if (flights.delete(id) && flights.size === 0 && idlers.length > 0) { for (const idle of idlers.splice(0)) idle() }
-  }
+  /** The request that a message of the server names; mostly that on whose answer it came. */
+  const flightOf = (id: unknown, own: Flight | undefined): Flight | undefined =>
+    own?.id === id ? own : flights.find((flight) => flight.id === id)
 
   const lose = (failure: Failure) => {
     if (over) return
@@ -129,41 +130,38 @@ export const make = (options: Options): Link => {
     )
   }
 
-  /** A log message as far as the request asked for it; a handshake server's level is that of all requests together. */
-  const log = (flight: Flight, message: JsonRpcNotification) => {
-    const wanted = flight.request.logLevel
-    if (wanted === undefined) return
-    const level = message.params?.["level"]
-    if (era === "handshake" && typeof level === "string" && levels.indexOf(level) < levels.indexOf(wanted)) return
-    flight.request.onNotification?.(message)
+  /** The request that hears a log message which names none: over one pipe, the only one under way that listens. */
+  const listening = (): Flight | undefined => {
+    const all = flights.all().filter(({ request }) => request.onNotification !== undefined && !isListen(request))
+    return all.length === 1 ? all[0] : undefined
   }
 
   const receive = (message: Inbound, own: Flight | undefined) => {
     if ("id" in message) return answer(message.id, message.method)
     switch (message.method) {
       case "notifications/progress": {
-        const token = message.params?.["progressToken"]
-        const flight = typeof token === "number" ? flights.get(token) : undefined
+        const flight = flightOf(message.params?.["progressToken"], own)
         if (flight?.request.progress === true) flight.request.onNotification?.(message)
         return
       }
-      case "notifications/message":
-        if (own !== undefined) return log(own, message)
-        for (const flight of flights.values()) log(flight, message)
-        return options.onNotification(message)
+      case "notifications/message": {
+        const flight = own ?? listening()
+        return flight === undefined || isListen(flight.request)
+          ? options.onNotification(message)
+          : flight.request.onNotification?.(message)
+      }
       case "notifications/subscriptions/acknowledged": {
         const meta = message.params?.["_meta"]
         const id = isFields(meta) ? meta["io.modelcontextprotocol/subscriptionId"] : undefined
-        const flight = own ?? (typeof id === "number" ? flights.get(id) : undefined)
+        const flight = own ?? flightOf(id, undefined)
         return flight?.request.onNotification?.(message)
       }
       case "notifications/cancelled": {
         // The one request that a server may end in this way is a subscription.
-        const id = message.params?.["requestId"]
-        const flight = typeof id === "number" ? flights.get(id) : undefined
-        if (typeof id !== "number" || flight?.request.method !== "subscriptions/listen") return
-        land(id)
-        return flight.onReply({ result: {} })
+        const flight = flightOf(message.params?.["requestId"], own)
+        if (flight === undefined || !isListen(flight.request)) return
+        if (flight.land()) flight.onReply({ result: {} })
+        return
       }
       default:
         return options.onNotification(message)
@@ -179,7 +177,7 @@ export const make = (options: Options): Link => {
     return { ...request.params, _meta: own }
   }
 
-  const send: Link["request"] = (request, onReply, onFailure) => {
+  const request: Link["request"] = (request, onReply, onFailure) => {
     const id = options.nextId()
     const open = connection
     if (open === undefined) {
@@ -187,26 +185,30 @@ export const make = (options: Options): Link => {
       return () => {}
     }
     const fail = (failure: Failure) => {
-      land(id)
+      land()
       // Before the caller hears it, so that what the caller does next meets the new state.
       if (failure.connectionLost === true || failure.sessionLost === true) lose(failure)
       onFailure(failure)
     }
-    const flight: Flight = { request, onReply, onFailure }
-    flights.set(id, flight)
+    const land = (): boolean => {
+      if (!remove()) return false
+      if (flights.size === 0 && idlers.length > 0) { for (const idle of idlers.splice(0)) idle() }
+      return true
+    }
+    const flight: Flight = { id, request, onReply, onFailure, land }
+    const remove = flights.add(flight)
     const giveUp = open.send({ jsonrpc: "2.0", id, method: request.method, params: params(id, request) }, {
       headers: request.headers,
       onSent: request.onSent,
       onMessage: (message) => receive(message, flight),
       onReply: (reply) => {
-        land(id)
+        land()
         onReply(reply)
       },
       onFailure: fail
     })
     return () => {
-      if (!flights.has(id)) return
-      land(id)
+      if (!land()) return
       giveUp()
       if (!open.cancelsByClosing) {
         open.post({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: id, reason: "given up" } })
@@ -224,32 +226,17 @@ export const make = (options: Options): Link => {
     },
     connection: () => connection,
     attach: (profile) => {
-      era = profile.era
-      meta = era === "stateless" ? statelessMeta(profile.protocolVersion) : undefined
-      logs = "logging" in profile.capabilities
+      meta = profile.era === "stateless" ? statelessMeta(profile.protocolVersion) : undefined
     },
-    request: (wanted, onReply, onFailure) => {
-      const level = wanted.logLevel === undefined ? -1 : levels.indexOf(wanted.logLevel)
-      if (level === -1 || era === "stateless" || !logs || level >= logLevel) return send(wanted, onReply, onFailure)
-      // The level is one of the session: asked for before the request, and the request goes on whatever comes of it.
-      let cancel: (() => void) | undefined
-      const go = () => {
-        cancel = send(wanted, onReply, onFailure)
-      }
-      logLevel = level
-      const first = send({ method: "logging/setLevel", params: { level: wanted.logLevel } }, go, (failure) => {
-        logLevel = levels.length
-        if (failure.sessionLost === true || failure.connectionLost === true) onFailure({ ...failure, phase: "notSent" })
-        else go()
-      })
-      return () => (cancel ?? first)()
-    },
+    request,
     notify: (message, done) => {
       if (connection === undefined) done({ phase: "notSent", reason: "not connected" })
-      else {connection.post(message, (failure) => {
+      else {
+        connection.post(message, (failure) => {
           if (failure?.connectionLost === true || failure?.sessionLost === true) lose(failure)
           done(failure)
-        })}
+        })
+      }
     },
     lose,
     inFlight: () => flights.size,
@@ -259,10 +246,11 @@ export const make = (options: Options): Link => {
     },
     end: (reason) => {
       over = true
-      const left = [...flights.values()]
+      const left = flights.all()
       flights.clear()
       const closed = connection?.close() ?? Promise.resolve()
       for (const flight of left) flight.onFailure({ phase: "mayHaveRun", reason, connectionLost: true })
+      for (const idle of idlers.splice(0)) idle()
       return closed
     }
   }

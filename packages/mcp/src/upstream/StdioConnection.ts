@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
+import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcRequest } from "../JsonRpc.ts"
 import {
   type Connection,
@@ -79,6 +80,13 @@ const groupGone = async (group: number, ms: number): Promise<boolean> => {
   return !signal(group, 0)
 }
 
+interface Pending {
+  readonly id: unknown
+  readonly exchange: Exchange
+  /** It is over; tells whether it wasn't before. */
+  readonly land: () => boolean
+}
+
 /**
  * Starts a child and speaks with it. A child that can't be started is a connection that is lost at once.
  *
@@ -86,7 +94,7 @@ const groupGone = async (group: number, ms: number): Promise<boolean> => {
  * @since 0.1.0
  */
 export const open = (options: Options, listener: Listener): Connection => {
-  const pending = new Map<number | string, Exchange>()
+  const pending = new InFlight<Pending>()
   let stderr = ""
   let garbage = 0
   let lost: Failure | undefined
@@ -143,13 +151,13 @@ export const open = (options: Options, listener: Listener): Connection => {
     ].filter((note) => note !== "")
     lost = { phase: "notSent", reason: [reason, ...notes].join(": "), connectionLost: true, cause }
     const failure: Failure = { ...lost, phase: group === undefined ? "notSent" : "mayHaveRun" }
-    const left = [...pending.values()]
+    const left = pending.all()
     pending.clear()
     if (closing === undefined) {
       closing = end()
       told = true
     }
-    for (const exchange of left) exchange.onFailure(failure)
+    for (const { exchange } of left) exchange.onFailure(failure)
     if (told) listener.onLost(lost)
   }
 
@@ -165,6 +173,12 @@ export const open = (options: Options, listener: Listener): Connection => {
     child.stdin.destroy()
     child.stdout.destroy()
     child.stderr.destroy()
+  }
+
+  /** Takes the request with this id for ended. */
+  const landed = (id: unknown): Exchange | undefined => {
+    const found = pending.find((each) => each.id === id)
+    return found?.land() === true ? found.exchange : undefined
   }
 
   const take = (line: Buffer) => {
@@ -183,10 +197,9 @@ export const open = (options: Options, listener: Listener): Connection => {
     if (!isFields(message)) return void garbage++
     const id = message["id"]
     if (message["method"] === undefined && (typeof id === "number" || typeof id === "string")) {
-      const exchange = pending.get(id)
+      const exchange = landed(id)
       // A reply to nothing we asked, or that we gave up on.
       if (exchange === undefined) return
-      pending.delete(id)
       const reply = replyOf(message)
       if (reply === undefined) exchange.onFailure({ phase: "answered", reason: "the reply is not JSON-RPC" })
       else exchange.onReply(reply)
@@ -204,10 +217,8 @@ export const open = (options: Options, listener: Listener): Connection => {
       garbage++
       const id = /^\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d+)\s*,/.exec(head)?.[1]
         ?? /"id"\s*:\s*(\d+)\s*\}\s*$/.exec(tail)?.[1]
-      const exchange = id === undefined ? undefined : pending.get(Number(id))
-      if (exchange === undefined) return
-      pending.delete(Number(id))
-      exchange.onFailure({ phase: "answered", reason: `the reply is longer than ${options.maxMessageSize} bytes` })
+      const exchange = id === undefined ? undefined : landed(Number(id))
+      exchange?.onFailure({ phase: "answered", reason: `the reply is longer than ${options.maxMessageSize} bytes` })
     }
   })
 
@@ -259,9 +270,9 @@ export const open = (options: Options, listener: Listener): Connection => {
         exchange.onFailure(failure)
         return () => {}
       }
-      pending.set(request.id, exchange)
+      const land = pending.add({ id: request.id, exchange, land: () => land() })
       exchange.onSent?.()
-      return () => void pending.delete(request.id)
+      return land
     },
     post: (message, done) => {
       const failure = write(message)

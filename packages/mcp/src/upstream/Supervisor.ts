@@ -287,6 +287,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     })
 
   const once = Effect.gen(function*() {
+    if (retired) return yield* Effect.never
     enter("connecting", state.lastError)
     const opened = yield* Effect.exit(gated)
     if (Exit.isFailure(opened)) {
@@ -335,11 +336,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   return {
     upstream,
     run: Effect.forever(once),
-    retire: Effect.callback((resume) => {
+    retire: Effect.suspend(() => {
       retired = true
       settle((waiter) => waiter.failed({ phase: "notSent", reason: "no longer announced" }))
-      if (link === undefined) resume(Effect.void)
-      else link.whenIdle(() => resume(Effect.void))
+      return Effect.forEach(
+        link === undefined ? replaced : [...replaced, link],
+        (busy) => Effect.callback<void>((resume) => busy.whenIdle(() => resume(Effect.void))),
+        { concurrency: "unbounded", discard: true }
+      )
     })
   }
 })

@@ -95,7 +95,7 @@ const sameConnection = (one: CatalogEntry, other: CatalogEntry): boolean =>
   one.instance.metadata["mcp-era"] === other.instance.metadata["mcp-era"]
 
 /** An upstream that can't be had, whatever is tried. */
-const unsupported = (entry: CatalogEntry, reason: string, now: number): Kept => {
+const unsupported = (entry: CatalogEntry, reason: string, now: number, close: Effect.Effect<void>): Kept => {
   let newest = entry
   const fail = Effect.suspend(() => new UpstreamError({ instance: newest.instance.id, phase: "notSent", reason }))
   return {
@@ -111,7 +111,7 @@ const unsupported = (entry: CatalogEntry, reason: string, now: number): Kept => 
     update: (entry) => {
       newest = entry
     },
-    close: Effect.void
+    close
   }
 }
 
@@ -160,7 +160,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
         }).pipe(Scope.provide(own))
         if (transport === undefined) {
           const reason = Transports.unsupported(entry.instance)
-          const one = unsupported(entry, reason, clock.currentTimeMillisUnsafe())
+          const one = unsupported(entry, reason, clock.currentTimeMillisUnsafe(), Scope.close(own, Exit.void))
           announce(one)
           return hub.publish({ _tag: "Failed", upstream: one.upstream, reason })
         }

@@ -284,11 +284,11 @@ describe("a call", () => {
           "may have run",
           failing("mayHaveRun", "connection reset"),
           false,
-          -32011,
+          -31001,
           /connection reset \(instance [ab]\).*not repeated/
         ],
         ["answered 503, repeatable", failing("answered", "HTTP 503"), true, "moves"],
-        ["answered 503", failing("answered", "HTTP 503"), false, -32010, /HTTP 503/],
+        ["answered 503", failing("answered", "HTTP 503"), false, -31000, /HTTP 503/],
         [
           "internal error, repeatable",
           () => Effect.succeed({ error: { code: -32603, message: "boom" } }),
@@ -350,8 +350,8 @@ describe("a call", () => {
         codes.push([name, reply?.error?.code, reply?.error?.data?.["reason"]])
       }
       assert.deepStrictEqual(codes, [
-        ["nobody__t", -32010, "unknown"],
-        ["slow__t", -32011, "interrupted"],
+        ["nobody__t", -31000, "unknown"],
+        ["slow__t", -31001, "interrupted"],
         ["asks__t", -32603, undefined]
       ])
       assert.deepStrictEqual({ calls: built.endpoint.figures().calls, failed: built.endpoint.figures().failedCalls }, {
@@ -372,7 +372,7 @@ describe("a call", () => {
       })
       const messages = yield* call(built, "stateless", "tools/call", { name: "svc__t" }, { meta: { progressToken: 1 } })
       assert.strictEqual(built.asked.length, 1)
-      assert.strictEqual(messages.at(-1)?.error?.code, -32011)
+      assert.strictEqual(messages.at(-1)?.error?.code, -31001)
       // Without a stream nothing was passed on.
       built.asked.length = 0
       yield* call(built, "stateless", "tools/call", { name: "svc__t" }, {
@@ -425,7 +425,7 @@ describe("a call", () => {
       })
       assert.isDefined(messages.at(-1)?.result)
       const [silent] = yield* call(built, "handshake", "tools/call", { name: "svc__t" })
-      assert.strictEqual(silent?.error?.code, -32011)
+      assert.strictEqual(silent?.error?.code, -31001)
     }))
 
   it.live("whose result can't be written down fails alone", () =>
@@ -574,7 +574,7 @@ describe("the start", () => {
       const [[list], [called]] = yield* Fiber.join(asking)
       assert.strictEqual((list?.result?.["tools"] as ReadonlyArray<unknown> | undefined)?.length, 1)
       // Found in the end; that nobody routes to it is another matter.
-      assert.strictEqual(called?.error?.code, -32010)
+      assert.strictEqual(called?.error?.code, -31000)
       yield* call(built, "handshake", "tools/list", {})
       assert.strictEqual(waits, 2)
     }))
@@ -721,11 +721,17 @@ describe("notices", () => {
 })
 
 describe("log messages that say no call", () => {
-  it.live("go to the one call under way, else to the sessions that want them", () =>
+  it.live("go to the sessions that want them", () =>
     Effect.gen(function*() {
       const gate = yield* Deferred.make<void>()
       const built = yield* harness({
-        servers: [{ id: "a", answer: () => Effect.as(Deferred.await(gate), text("x")) }],
+        servers: [{
+          id: "a",
+          answer: (request) => {
+            request.onNotification?.(log("info", "the call's"))
+            return Effect.as(Deferred.await(gate), text("x"))
+          }
+        }],
         offers: [{ name: "t" }]
       })
       const { headers } = yield* built.initialize()
@@ -740,15 +746,10 @@ describe("log messages that say no call", () => {
       const silent = yield* openRequest(built.url, "GET", quiet)
       yield* built.emit("a", log("info", "nobody's"))
       yield* eventually("it came", () => talkative.messages().length === 1 ? true : undefined)
-      const running = yield* Effect.forkChild(begin(built, "stateless", "tools/call", { name: "svc__t" }, {
+      const open = yield* begin(built, "stateless", "tools/call", { name: "svc__t" }, {
         meta: { "io.modelcontextprotocol/logLevel": "info" }
-      }))
-      yield* eventually("it is on its way", () =>
-        built.asked.some(({ request }) => request.method === "tools/call") ? true : undefined)
-      yield* built.emit("a", log("info", "the call's"))
-      const open = yield* Fiber.join(running)
-      yield* eventually("it came with the call", () =>
-        open.messages().length === 1 ? true : undefined)
+      })
+      yield* eventually("it came with the call", () => open.messages().length === 1 ? true : undefined)
       yield* Deferred.succeed(gate, undefined)
       yield* whole(open)
       yield* built.emit("a", log("critical", "all's"))

@@ -23,6 +23,7 @@ import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, Layer } from "effect"
 import { randomUUID } from "node:crypto"
 import type { RequestListener } from "node:http"
+import { fileURLToPath } from "node:url"
 import * as z from "zod"
 import * as ToolCatalog from "../../src/catalog/ToolCatalog.ts"
 import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
@@ -191,7 +192,7 @@ interface Driver {
     args: Record<string, unknown>,
     options?: { readonly onProgress?: (value: number) => void; readonly signal?: AbortSignal }
   ) => Promise<string>
-  readonly setLevel: (level: "error") => Promise<unknown>
+  readonly setLevel: (level: "debug" | "error") => Promise<unknown>
   readonly logs: Array<unknown>
   readonly notices: { count: number }
   readonly prompt: (name: string, who: string) => Promise<unknown>
@@ -290,7 +291,7 @@ const sdk2 = (mode: "legacy" | "auto") => async (url: string): Promise<Driver> =
 }
 
 /** Everything real, in front of one server of each era. */
-const gateway = Effect.gen(function*() {
+const gatewayWith = Effect.fnUntraced(function*(more: ReadonlyArray<ServiceInstance.ServiceInstance>) {
   const one = handshake()
   const two = stateless()
   const servers = { one, two }
@@ -299,11 +300,12 @@ const gateway = Effect.gen(function*() {
     const { url } = yield* listen(handler)
     instances.push(ServiceInstance.make({ id, service: id, endpoint: { transport: "streamable-http", url } }))
   }
+  instances.push(...more)
   const context = yield* Layer.build(
     McpEndpoint.layer().pipe(
       Layer.provideMerge(ToolCatalog.layer()),
       Layer.provideMerge(Upstreams.layer()),
-      Layer.provideMerge(MemoryRegistry.layer({ instances })),
+      Layer.provideMerge(MemoryRegistry.layer({ instances, trust: "full" })),
       Layer.provideMerge(Portolan.layer())
     )
   )
@@ -311,6 +313,7 @@ const gateway = Effect.gen(function*() {
   const { url } = yield* listen(endpoint.handle)
   return { endpoint, servers, url }
 })
+const gateway = gatewayWith([])
 
 const clients = [
   ["sdk 1.x", sdk1, "2025-11-25"],
@@ -380,4 +383,49 @@ describe("official clients and servers", () => {
         assert.strictEqual(client.notices.count, 2)
       }), 60_000)
   }
+})
+
+describe("log messages", () => {
+  const connected = (connect: (typeof clients)[number][1], url: string) =>
+    Effect.acquireRelease(promise(() => connect(url)), (client) => promise(() => client.close()))
+
+  for (const [name, connect] of clients) {
+    it.live(`of a child process reach ${name} once`, () =>
+      Effect.gen(function*() {
+        const { endpoint, url } = yield* gatewayWith([ServiceInstance.make({
+          id: "child",
+          service: "child",
+          endpoint: {
+            transport: "stdio",
+            command: process.execPath,
+            args: [fileURLToPath(new URL("../upstream/fixtures/modern.mjs", import.meta.url))]
+          }
+        })])
+        const client = yield* connected(connect, url)
+        yield* eventually("a stream for notices", () => endpoint.figures().streams === 1 ? true : undefined)
+        yield* promise(() => client.setLevel("error"))
+        yield* promise(() => client.call("child__echo", { text: "hi" }))
+        yield* promise(() => client.call("child__grow", {}))
+        // Came the same way, after the message.
+        yield* eventually("the notice of the list", () => client.notices.count > 0 ? true : undefined)
+        yield* eventually("the message", () => client.logs.length > 0 ? true : undefined)
+        assert.deepStrictEqual(client.logs, ["said"])
+      }), 30_000)
+  }
+
+  it.live("a call of one client leaves the level of another's", () =>
+    Effect.gen(function*() {
+      const { servers, url } = yield* gateway
+      const talkative = yield* connected(sdk1, url)
+      const quiet = yield* connected(sdk1, url)
+      const { figures } = servers.one
+      const before = figures.requests
+      yield* promise(() => talkative.setLevel("debug"))
+      yield* eventually("the server is told", () => figures.requests > before ? true : undefined)
+      yield* promise(() => quiet.setLevel("error"))
+      yield* promise(() => quiet.call("one__echo", { text: "hi" }))
+      // The level, and the call: it is not told another one.
+      assert.strictEqual(figures.requests, before + 2)
+      assert.deepStrictEqual(quiet.logs, ["high"])
+    }), 30_000)
 })

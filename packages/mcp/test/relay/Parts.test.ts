@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
 import * as fc from "fast-check"
 import type { ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
+import * as HeaderValue from "../../src/HeaderValue.ts"
 import * as Failures from "../../src/relay/Failures.ts"
 import * as Lists from "../../src/relay/Lists.ts"
 import * as LogLevel from "../../src/relay/LogLevel.ts"
@@ -51,10 +52,10 @@ describe("ParamHeaders", () => {
     fc.assert(fc.property(fc.string({ unit: "binary" }), (value) => {
       // Lone surrogates have no UTF-8.
       fc.pre(value.isWellFormed())
-      const header = ParamHeaders.encode(value)
+      const header = HeaderValue.encode(value)
       assert.match(header, /^[\t\x20-\x7e]+$/)
       assert.strictEqual(header.trim(), header)
-      assert.strictEqual(ParamHeaders.decode(header), value)
+      assert.strictEqual(HeaderValue.decode(header), value)
     }))
   })
 
@@ -67,9 +68,9 @@ describe("ParamHeaders", () => {
         ["line1\nline2", "=?base64?bGluZTEKbGluZTI=?="],
         ["=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="]
       ] as const
-    ) assert.strictEqual(ParamHeaders.encode(value), header)
-    assert.isUndefined(ParamHeaders.decode("=?base64?a?="))
-    assert.isUndefined(ParamHeaders.decode("=?base64?/w==?="))
+    ) assert.strictEqual(HeaderValue.encode(value), header)
+    assert.isUndefined(HeaderValue.decode("=?base64?a?="))
+    assert.isUndefined(HeaderValue.decode("=?base64?/w==?="))
   })
 
   const definition = {
@@ -248,7 +249,7 @@ describe("Translation", () => {
 describe("Failures", () => {
   it("blames the instance for its own errors alone", () => {
     for (
-      const [code, blame] of [[-32603, "instance"], [-32602, "caller"], [-32601, "caller"], [-32010, "instance"], [
+      const [code, blame] of [[-32603, "instance"], [-32602, "caller"], [-32601, "caller"], [-31000, "instance"], [
         7,
         "caller"
       ]] as const
@@ -342,7 +343,7 @@ describe("Sessions", () => {
     sessions.find(first.id, undefined)
     const third = sessions.open(client)!
     assert.deepStrictEqual(dropped, [second.id])
-    first.inFlight.set(1, () => {})
+    first.inFlight.add({ id: 1, cancel: () => {} })
     third.outlets.push({ notify: () => {}, end: () => {} })
     assert.isUndefined(sessions.open(client))
   })
@@ -361,7 +362,7 @@ describe("Sessions", () => {
     const { sessions } = store()
     const session = sessions.open(client)!
     let cancelled = 0
-    session.inFlight.set(1, () => cancelled++)
+    session.inFlight.add({ id: 1, cancel: () => cancelled++ })
     sessions.end(session)
     assert.strictEqual(cancelled, 1)
     assert.isUndefined(sessions.find(session.id, undefined))

@@ -454,6 +454,31 @@ describe("handshake era", () => {
       assert.deepStrictEqual(new Set(events.messages.map((reply) => reply.id)), new Set([1, "b"]))
     }))
 
+  it.live("loses no reply of a batch that becomes a stream", () =>
+    Effect.gen(function*() {
+      const { initialize, post } = yield* harness({
+        servers: [{
+          id: "a",
+          answer: (request) =>
+            Effect.sync(() => {
+              request.onNotification?.({
+                jsonrpc: "2.0",
+                method: "notifications/progress",
+                params: { progressToken: 1, progress: 1 }
+              })
+              return text("done")
+            })
+        }],
+        offers: [{ name: "echo" }]
+      })
+      const { headers } = yield* initialize("2025-03-26")
+      const answer = yield* post([
+        { jsonrpc: "2.0", id: 1, method: "ping" },
+        { jsonrpc: "2.0", id: 2, method: "tools/call", params: { name: "svc__echo", _meta: { progressToken: "p" } } }
+      ], headers)
+      assert.deepStrictEqual(answer.messages.map(({ id, method }) => id ?? method), [1, "notifications/progress", 2])
+    }))
+
   it.live("goes on with the session of another replica", () =>
     Effect.gen(function*() {
       const sessionKey = Redacted.make("shared")
@@ -531,7 +556,7 @@ describe("limits and the end", () => {
       const same = yield* post(body(2), headers)
       assert.deepStrictEqual([same.status, same.messages[0]?.error?.code], [200, -32600])
       const third = yield* post(body(3), headers)
-      assert.deepStrictEqual([third.status, third.messages[0]?.error?.code], [429, -32010])
+      assert.deepStrictEqual([third.status, third.messages[0]?.error?.code], [429, -31000])
       const other = yield* Effect.forkChild(stateless("tools/call", { name: "svc__wait" }))
       yield* eventually("the other is on its way", () => asked.length === 3 ? true : undefined)
       const fourth = yield* stateless("tools/call", { name: "svc__wait" })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Semaphore from "effect/Semaphore"
 import { TestClock } from "effect/testing"
 import type { Connection, Failure } from "../../src/upstream/Connection.ts"
@@ -72,6 +73,21 @@ describe("Supervisor", () => {
       }
       assert.isBelow(figures.opened, 400)
       assert.deepStrictEqual(events.map((event) => event._tag), ["Failed"])
+    }))
+
+  it.effect("starts no process again once its instance is gone, and waits for none that ended", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("stdio", (method) => method === "x" ? undefined : profile)
+      const { retire, upstream } = yield* supervise(transport)
+      yield* upstream.connect
+      const call = yield* Effect.forkChild(Effect.flip(upstream.request({ method: "x" })), { startImmediately: true })
+      const retired = yield* Effect.forkChild(retire, { startImmediately: true })
+      assert.isUndefined(retired.pollUnsafe())
+      figures.lose?.({ ...refused, reason: "exited with code 1" })
+      assert.strictEqual((yield* Fiber.join(call)).phase, "mayHaveRun")
+      yield* TestClock.adjust("10 minutes")
+      assert.isDefined(retired.pollUnsafe())
+      assert.strictEqual(figures.opened, 1)
     }))
 
   it.effect("asks a server that refuses us ever more seldom", () =>

@@ -140,8 +140,21 @@ const incarnations: Law = {
       lines(view, from).join() === `Added ${marker.id}`,
       () => `the old process's end published ${lines(view, from).join(", ")}`
     )
+    const told = yield* asked("renew", registrar.renew([old, current]))
+    yield* hold(
+      told.length === 1 && told[0]?.lease.incarnation === "first" && told[0].taken,
+      () =>
+        `renewing the old and the new lease said lost: ${
+          told.map(({ lease, taken }) => `${lease.incarnation}${taken ? " (taken)" : ""}`).join(" ") || "none"
+        }`
+    )
     yield* asked("remove", registrar.remove(current))
     yield* view.equals(() => [marker])
+    const free = yield* asked("renew", registrar.renew([old]))
+    yield* hold(
+      free.length === 1 && free[0]?.taken === false,
+      () => "a renewal of the old lease didn't say that its record is gone"
+    )
   })
 }
 

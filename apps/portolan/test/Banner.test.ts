@@ -1,0 +1,46 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Gateway } from "@portolan/gateway/Gateway"
+import { Views } from "@portolan/gateway/Views"
+import { banner } from "../src/banner.ts"
+
+const nothing = Views.of({
+  entries: () => [],
+  instance: () => {
+    throw new Error("there is none")
+  },
+  services: () => [],
+  service: () => undefined,
+  tools: () => [],
+  sources: () => [],
+  status: () => ({
+    sources: [],
+    services: 0,
+    instances: 0,
+    tools: 0,
+    resources: 0,
+    prompts: 0,
+    problems: [],
+    hidden: []
+  })
+})
+
+const tried = (port: number) => {
+  const gateway = Gateway.of({ host: "127.0.0.1", port, url: `http://127.0.0.1:${port}`, ready: () => true })
+  return banner(gateway, nothing, true).split("\n").find((line) => line.startsWith("  Try:"))
+}
+
+describe("banner", () => {
+  it("names a command that works as it stands", () => {
+    const before = process.env["PORTOLAN_COMMAND"]
+    try {
+      delete process.env["PORTOLAN_COMMAND"]
+      const call = "call weather__get_forecast --args '{\"city\":\"Lisbon\"}'"
+      assert.strictEqual(tried(7420), `  Try:       portolan ${call}`)
+      process.env["PORTOLAN_COMMAND"] = "npm run -s portolan --"
+      assert.strictEqual(tried(8000), `  Try:       npm run -s portolan -- ${call} --url http://127.0.0.1:8000`)
+    } finally {
+      if (before === undefined) delete process.env["PORTOLAN_COMMAND"]
+      else process.env["PORTOLAN_COMMAND"] = before
+    }
+  })
+})

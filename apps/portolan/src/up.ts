@@ -12,6 +12,7 @@ import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { setFlagsFromString } from "node:v8"
 import { adapters } from "./adapters.ts"
@@ -53,7 +54,8 @@ const registriesOf = ({ registries, servers }: Configuration.Configuration) =>
     const all = yield* Registries.Registries
     if (servers.length > 0) {
       const own = yield* MemoryRegistry.make({ name: Configuration.serversName, trust: "full", instances: servers })
-      const fixed: Registry = { ...own, type: "static" }
+      // Nobody may write to it: it may start processes.
+      const fixed: Registry = { ...own, type: "static", registrar: Option.none() }
       yield* all.add(fixed, { precedence: 0 })
     }
     for (const [index, { open }] of registries.entries()) {

@@ -8,6 +8,10 @@
 /** Parameters or a result as they came over the wire. */
 export type Fields = Readonly<Record<string, unknown>>
 
+/** Whether a value is a JSON object. */
+export const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
 export type RequestId = string | number
 
 export interface JsonRpcRequest {

@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Fields } from "../JsonRpc.ts"
+import { type Fields, isFields } from "../JsonRpc.ts"
 import { type Upstream, UpstreamError } from "../upstream/Upstream.ts"
 import type { ListKind, OfferKind } from "./Offer.ts"
 
@@ -47,9 +47,6 @@ export interface ListingLimits {
 }
 
 export const defaultLimits: ListingLimits = { pages: 500, items: 10_000, timeout: "10 seconds" }
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
  * Reads one list. Items without a name are left out; of several with one name the first counts. A method that the server

@@ -26,7 +26,7 @@ import type { Fields } from "../JsonRpc.ts"
 import type { Upstream } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
 import * as Listing from "./Listing.ts"
-import * as Merging from "./Merging.ts"
+import type * as Merging from "./Merging.ts"
 import * as Naming from "./Naming.ts"
 import {
   type HiddenOffer,

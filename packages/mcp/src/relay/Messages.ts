@@ -3,8 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { JsonRpcNotification, JsonRpcRequest } from "../JsonRpc.ts"
-import * as Meta from "./Meta.ts"
+import { isFields, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
 
 /**
  * What a value is.
@@ -25,7 +24,7 @@ export type Message =
  * @since 0.1.0
  */
 export const classify = (value: unknown): Message => {
-  if (!Meta.isFields(value)) return { _tag: "Invalid", reason: "not a JSON-RPC message", id: null }
+  if (!isFields(value)) return { _tag: "Invalid", reason: "not a JSON-RPC message", id: null }
   const { id, jsonrpc, method, params } = value
   const known = typeof id === "string" || (typeof id === "number" && Number.isInteger(id))
   const echoed = known ? id : null
@@ -35,7 +34,7 @@ export const classify = (value: unknown): Message => {
       ? { _tag: "Response" }
       : { _tag: "Invalid", reason: "method must be a string", id: echoed }
   }
-  if (params !== undefined && !Meta.isFields(params)) {
+  if (params !== undefined && !isFields(params)) {
     return { _tag: "Invalid", reason: "params must be an object", id: echoed }
   }
   if (!Object.hasOwn(value, "id")) return { _tag: "Notification", message: { jsonrpc, method, params } }

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Fields } from "../JsonRpc.ts"
+import { type Fields, isFields } from "../JsonRpc.ts"
 
 /**
  * Keys of `_meta` that Portolan reads or writes.
@@ -33,15 +33,6 @@ const hopKeys: ReadonlySet<string> = new Set([
   Key.logLevel,
   Key.subscriptionId
 ])
-
-/**
- * Tells whether a value is a JSON object.
- *
- * @category guards
- * @since 0.1.0
- */
-export const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
  * Gives the `_meta` of parameters or a result.

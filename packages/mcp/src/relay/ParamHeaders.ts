@@ -5,8 +5,7 @@
  * @since 0.1.0
  */
 import * as HeaderValue from "../HeaderValue.ts"
-import type { Fields } from "../JsonRpc.ts"
-import * as Meta from "./Meta.ts"
+import { type Fields, isFields } from "../JsonRpc.ts"
 
 /**
  * A parameter of a tool that is repeated in a header.
@@ -40,11 +39,11 @@ export const declarations = (definition: Fields): ReadonlyArray<Declaration> => 
   if (known !== undefined) return known
   const found: Array<Declaration> = []
   const visit = (schema: unknown, path: ReadonlyArray<string>): void => {
-    const properties = Meta.isFields(schema) ? schema["properties"] : undefined
-    if (!Meta.isFields(properties) || path.length >= maxDepth) return
+    const properties = isFields(schema) ? schema["properties"] : undefined
+    if (!isFields(properties) || path.length >= maxDepth) return
     for (const [name, property] of Object.entries(properties)) {
       if (found.length >= mostDeclarations) return
-      if (!Meta.isFields(property)) continue
+      if (!isFields(property)) continue
       const header = property["x-mcp-header"]
       const inner = [...path, name]
       if (typeof header === "string" && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(header)) {
@@ -62,7 +61,7 @@ export const declarations = (definition: Fields): ReadonlyArray<Declaration> => 
 const valueAt = (root: unknown, path: ReadonlyArray<string>): unknown => {
   let value = root
   for (const name of path) {
-    if (!Meta.isFields(value) || !Object.hasOwn(value, name)) return undefined
+    if (!isFields(value) || !Object.hasOwn(value, name)) return undefined
     value = value[name]
   }
   return value

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Offer, type OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { type Era, statelessVersions } from "../Era.ts"
-import { Code, type Fields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
+import { Code, type Fields, isFields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import * as Forwarding from "./Forwarding.ts"
 import * as Lists from "./Lists.ts"
@@ -159,7 +159,7 @@ export const make = (
 
     const complete = (params: Fields, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
       const ref = params["ref"]
-      if (!Meta.isFields(ref)) return Effect.succeed(failure(Code.invalidParams, "ref must be an object"))
+      if (!isFields(ref)) return Effect.succeed(failure(Code.invalidParams, "ref must be an object"))
       const prompt = ref["type"] === "ref/prompt"
       if (!prompt && ref["type"] !== "ref/resource") {
         return Effect.succeed(failure(Code.invalidParams, "ref.type must be ref/prompt or ref/resource"))
@@ -181,7 +181,7 @@ export const make = (
 
     const listen = (request: JsonRpcRequest, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
       const filter = request.params?.["notifications"]
-      if (!Meta.isFields(filter)) {
+      if (!isFields(filter)) {
         return Effect.succeed(failure(Code.invalidParams, "notifications is required and must be an object"))
       }
       for (const kind of Notices.listKinds) {

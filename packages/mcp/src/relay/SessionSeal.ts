@@ -10,8 +10,7 @@
  */
 import * as Redacted from "effect/Redacted"
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto"
-import type { Fields } from "../JsonRpc.ts"
-import * as Meta from "./Meta.ts"
+import { type Fields, isFields } from "../JsonRpc.ts"
 
 /**
  * What an id seals.
@@ -91,7 +90,7 @@ export const make = (sessionKey: Redacted.Redacted<string> | undefined): Session
 const decode = (value: unknown): SealedSession | undefined => {
   if (!Array.isArray(value) || value[0] !== Format) return undefined
   const [, protocolVersion, info, capabilities, principal, expires, affinity]: ReadonlyArray<unknown> = value
-  return typeof protocolVersion === "string" && Meta.isFields(info) && Meta.isFields(capabilities) &&
+  return typeof protocolVersion === "string" && isFields(info) && isFields(capabilities) &&
       (principal === null || typeof principal === "string") && typeof expires === "number" &&
       typeof affinity === "string"
     ? { protocolVersion, info, capabilities, principal: principal ?? undefined, expires, affinity }
@@ -112,12 +111,12 @@ export const fitting = (
   info: unknown,
   capabilities: unknown
 ): { readonly info: Fields; readonly capabilities: Fields } => {
-  const named = Meta.isFields(info) ? { name: text(info["name"]), version: text(info["version"]) } : {}
-  const declared = Meta.isFields(capabilities) ? capabilities : {}
+  const named = isFields(info) ? { name: text(info["name"]), version: text(info["version"]) } : {}
+  const declared = isFields(capabilities) ? capabilities : {}
   if (JSON.stringify(declared).length <= 2_048) return { info: named, capabilities: declared }
   const kept: Record<string, unknown> = {}
   for (const name of ["roots", "sampling", "elicitation", "tasks"]) {
-    if (Meta.isFields(declared[name])) kept[name] = {}
+    if (isFields(declared[name])) kept[name] = {}
   }
   return { info: named, capabilities: kept }
 }

@@ -6,7 +6,7 @@
  */
 import { handshakeVersions, statelessVersions } from "../Era.ts"
 import * as HeaderValue from "../HeaderValue.ts"
-import { Code, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
+import { Code, isFields, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
 import type { Client } from "./Forwarding.ts"
 import { headerMismatch } from "./HttpReplies.ts"
 import { isLogLevel, type LogLevel } from "./LogLevel.ts"
@@ -98,9 +98,9 @@ export const check = (request: JsonRpcRequest, header: HeaderOf, principal: stri
   const version = meta[Meta.Key.protocolVersion]
   if (typeof version !== "string") return invalid(`${Meta.Key.protocolVersion} must be a string`)
   const capabilities = meta[Meta.Key.clientCapabilities]
-  if (!Meta.isFields(capabilities)) return invalid(`${Meta.Key.clientCapabilities} must be an object`)
+  if (!isFields(capabilities)) return invalid(`${Meta.Key.clientCapabilities} must be an object`)
   const info = meta[Meta.Key.clientInfo]
-  if (info !== undefined && !Meta.isFields(info)) return invalid(`${Meta.Key.clientInfo} must be an object`)
+  if (info !== undefined && !isFields(info)) return invalid(`${Meta.Key.clientInfo} must be an object`)
   const logLevel = meta[Meta.Key.logLevel]
   if (logLevel !== undefined && !isLogLevel(logLevel)) return invalid(`${Meta.Key.logLevel} is not a log level`)
   const error = headersOf(request, version, header)

@@ -8,8 +8,7 @@
  */
 import type { OfferKind } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
-import { Code, type Fields, type JsonRpcErrorObject } from "../JsonRpc.ts"
-import * as Meta from "./Meta.ts"
+import { Code, type Fields, isFields, type JsonRpcErrorObject } from "../JsonRpc.ts"
 
 /** "Resource not found" of the handshake era; the stateless era forbids it. */
 const resourceNotFound = -32002
@@ -24,7 +23,7 @@ const resourceNotFound = -32002
 export const definition = (era: Era, kind: OfferKind, fields: Fields): Fields => {
   if (era === "stateless" || kind !== "tools") return fields
   const { outputSchema, ...rest } = fields
-  return outputSchema === undefined || (Meta.isFields(outputSchema) && outputSchema["type"] === "object")
+  return outputSchema === undefined || (isFields(outputSchema) && outputSchema["type"] === "object")
     ? fields
     : rest
 }
@@ -57,7 +56,7 @@ export const result = (
   delete translated["ttlMs"]
   delete translated["cacheScope"]
   const structured = fields["structuredContent"]
-  if (structured !== undefined && !Meta.isFields(structured)) {
+  if (structured !== undefined && !isFields(structured)) {
     delete translated["structuredContent"]
     if (!Array.isArray(fields["content"]) || fields["content"].length === 0) {
       translated["content"] = [{ type: "text", text: JSON.stringify(structured) }]

@@ -6,7 +6,14 @@
  *
  * @since 0.1.0
  */
-import type { Fields, JsonRpcNotification, JsonRpcRequest, Reply, RequestId } from "../JsonRpc.ts"
+import {
+  type Fields,
+  isFields,
+  type JsonRpcNotification,
+  type JsonRpcRequest,
+  type Reply,
+  type RequestId
+} from "../JsonRpc.ts"
 
 /**
  * Why a request got no reply.
@@ -96,8 +103,11 @@ export interface Connection {
   ) => void
   /** Tells the transport what the handshake agreed on. */
   readonly negotiated: (protocolVersion: string) => void
-  /** Opens the stream for messages outside requests, where the transport has one. Returns how to stop it. */
-  readonly listen?: ((onEnd: (end: StreamEnd) => void) => () => void) | undefined
+  /**
+   * Opens the stream for messages outside requests, where the transport has one; `onGap` when it is open and resumes
+   * nothing. Returns how to stop it.
+   */
+  readonly listen?: ((onEnd: (end: StreamEnd) => void, onGap: () => void) => () => void) | undefined
   /** Whether giving up on a request tells the server. */
   readonly cancelsByClosing: boolean
   /** Ends it: what is in flight is given up in silence, and what it held is free when the promise settles. Never rejects. */
@@ -111,10 +121,6 @@ export interface Connection {
  * @since 0.1.0
  */
 export type Response = { readonly jsonrpc: "2.0"; readonly id: RequestId } & Reply
-
-/** Whether a value is a JSON object. */
-export const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** The reply in a message with an `id`, if it is a well-formed one. */
 export const replyOf = (message: Fields): Reply | undefined => {

@@ -243,14 +243,16 @@ export const open = (options: Options, listener: Listener): Connection => {
   }
 
   let lastId: string | undefined
-  const listen = (onEnd: (end: StreamEnd) => void): () => void => {
+  const listen = (onEnd: (end: StreamEnd) => void, onGap: () => void): () => void => {
     const usedSession = session
     let retry: number | undefined
     const headers = withSession({ ...options.headers, accept: "text/event-stream" })
     if (lastId !== undefined && lastId !== "") headers["last-event-id"] = lastId
+    const resumes = headers["last-event-id"] !== undefined
     return HttpExchange.run(target, "GET", headers, null, {
       onHeaders: (status, answered) => {
         if (status === 200 && HttpExchange.isEventStream(answered)) {
+          if (!resumes) onGap()
           const parse = ServerSentEvents.make({
             limit: options.maxMessageSize,
             onId: (id) => {

@@ -8,8 +8,8 @@
  */
 import type { Dispatcher } from "undici"
 import type { InFlight } from "../internal/InFlight.ts"
-import type { JsonRpcRequest } from "../JsonRpc.ts"
-import { type Exchange, type Failure, inboundOf, isFields, oneLine, replyOf } from "./Connection.ts"
+import { isFields, type JsonRpcRequest } from "../JsonRpc.ts"
+import { type Exchange, type Failure, inboundOf, oneLine, replyOf } from "./Connection.ts"
 
 /** Headers to send. */
 export type Headers = Record<string, string>

@@ -5,8 +5,8 @@
  */
 import type { Era } from "../Era.ts"
 import { InFlight } from "../internal/InFlight.ts"
-import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
-import { type Connection, type Failure, type Inbound, isFields, type Listener } from "./Connection.ts"
+import { Code, type Fields, isFields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
+import { type Connection, type Failure, type Inbound, type Listener } from "./Connection.ts"
 import type { ServerProfile, UpstreamRequest } from "./Upstream.ts"
 
 /** What we tell servers of ourselves. */

@@ -5,8 +5,8 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { Fields } from "../JsonRpc.ts"
-import { type Failure, isFields, type StreamEnd } from "./Connection.ts"
+import { type Fields, isFields } from "../JsonRpc.ts"
+import { type Failure, type StreamEnd } from "./Connection.ts"
 import type { Link } from "./Link.ts"
 import type { ServerProfile } from "./Upstream.ts"
 
@@ -34,7 +34,7 @@ const openOnce = (
 ): Effect.Effect<StreamEnd> => {
   if (profile.era === "handshake") {
     return Effect.callback((resume) => {
-      const stop = link.connection()?.listen?.((end) => resume(Effect.succeed(end)))
+      const stop = link.connection()?.listen?.((end) => resume(Effect.succeed(end)), onOpen)
       return stop === undefined ? resume(Effect.succeed({ _tag: "absent" })) : Effect.sync(stop)
     })
   }
@@ -59,8 +59,8 @@ const openOnce = (
 
 /**
  * Keeps the stream open, with growing pauses where it ends at once, until it shows that the link is lost: that is the
- * result. Never ends for a server that offers no stream. `onReopened` (plain) is called when a stateless server confirmed it
- * again: what it told in between is lost.
+ * result. Never ends for a server that offers no stream. `onReopened` (plain) is called when it is open again and what the
+ * server told in between is lost: a stateless server resumes nothing, another one only after events that had ids.
  *
  * @category listening
  * @since 0.1.0

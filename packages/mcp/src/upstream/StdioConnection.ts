@@ -6,13 +6,12 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import { InFlight } from "../internal/InFlight.ts"
-import type { JsonRpcRequest } from "../JsonRpc.ts"
+import { isFields, type JsonRpcRequest } from "../JsonRpc.ts"
 import {
   type Connection,
   type Exchange,
   type Failure,
   inboundOf,
-  isFields,
   type Listener,
   oneLine,
   replyOf

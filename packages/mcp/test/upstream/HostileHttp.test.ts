@@ -275,6 +275,37 @@ describe("a stateless server that ends its subscription", () => {
     }))
 })
 
+describe("a handshake server whose stream ends", () => {
+  const reopened = (withIds: boolean) =>
+    Effect.gen(function*() {
+      let streams = 0
+      const { url } = yield* Servers.listen(server((message, response) => reply(message, response, {}), {
+        get: (_, response) => {
+          response.writeHead(200, { "content-type": "text/event-stream" })
+          response.write(withIds ? "id: 1\ndata: {}\n\n" : ":\n\n")
+          if (++streams < 3) response.end()
+        }
+      }))
+      return yield* Harness.withUpstreams([http(url)], ({ seen }) =>
+        Effect.gen(function*() {
+          yield* Harness.eventually("three streams", () => streams === 3 || undefined)
+          const connected = () => seen.filter((event) => event._tag === "Connected").length
+          if (!withIds) yield* Harness.eventually("told of both gaps", () => connected() === 3 || undefined)
+          return connected()
+        }))
+    })
+
+  it.live("is listened to again, and its lists are read anew", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* reopened(false), 3)
+    }))
+
+  it.live("loses nothing where its events have ids, so nothing is read anew", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* reopened(true), 1)
+    }))
+})
+
 describe("what is left", () => {
   it.live("no socket when the layer is gone, calls under way or not", () =>
     Effect.gen(function*() {

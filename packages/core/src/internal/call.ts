@@ -34,7 +34,7 @@ export interface Pick {
 }
 
 /** @internal */
-export const nameOf = (request: RouteRequest): string =>
+const nameOf = (request: RouteRequest): string =>
   request.name ?? request.target.service ?? request.target.capabilities?.join(", ") ?? "any"
 
 /**

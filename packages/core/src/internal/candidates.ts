@@ -15,7 +15,7 @@ import { pattern } from "./queryPredicates.ts"
  *
  * @internal
  */
-export interface Group {
+interface Group {
   readonly nodes: ReadonlyArray<Node>
   readonly picker: Picker
   /** Why one of these is picked; the same for each, so it is written once. */

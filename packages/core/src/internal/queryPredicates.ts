@@ -5,7 +5,7 @@ import * as Result from "effect/Result"
 import type { Condition, Operators, Scalar } from "../Query.ts"
 import * as linearRegExp from "./linearRegExp.ts"
 
-export type Test = (value: unknown) => boolean
+type Test = (value: unknown) => boolean
 type Compiled = Result.Result<Test, { readonly path: string; readonly reason: string }>
 
 /** A pattern in which `*` stands for any text. Takes at most text × pattern steps: it never goes back past the last `*`. */

@@ -19,7 +19,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -222,7 +224,18 @@ export interface Registry {
   readonly idleTimeout: Option.Option<Duration.Duration>
   /** The group of a record, where the backend speaks in groups: what only `list` found belongs to it. */
   readonly groupOf?: ((instance: ServiceInstance) => string) | undefined
+  /** Hints that a lost session may succeed now; core asks while it waits before the next one. */
+  readonly wake?: Wake | undefined
 }
+
+/**
+ * Listens for hints that something may have changed, until its scope closes; they may be too many or too few. What it
+ * answers waits for the next hint, or takes those that came since it was last asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Wake = Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
 
 /**
  * Makes a registry from what is special about its backend: read-only, of limited trust and not authoritative unless it
@@ -244,54 +257,124 @@ export const make = (
 })
 
 /**
+ * The answer of a poll that knows when the next one is due.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Polled {
+  /** The same value as before says that nothing changed, and nothing is compared. */
+  readonly snapshot: Snapshot
+  /** The next poll is no later than this: when the next lease runs out. */
+  readonly goodFor?: Duration.Duration | undefined
+}
+
+/**
  * What `fromPoll` makes a registry of.
  *
  * @category models
  * @since 0.1.0
  */
 export interface PollOptions<R = never>
-  extends Partial<Pick<Registry, "type" | "registrar" | "trust" | "authoritative">>
+  extends Partial<Pick<Registry, "type" | "registrar" | "trust" | "authoritative" | "wake">>
 {
   readonly name: string
-  /** Time between the end of a poll and the next, moved by up to a tenth at random. */
+  /** Time between the end of a poll and the next, moved by up to a tenth at random; a hint of `wake` ends it early. */
   readonly every: Duration.Input
   /** Everything there is now: the instances, or a snapshot where records may be rejected. */
-  readonly poll: Effect.Effect<ReadonlyArray<ServiceInstance> | Snapshot, RegistryError, R>
-  /** Longest a poll may take until its session is begun anew. Default 10 s. */
+  readonly poll: Effect.Effect<ReadonlyArray<ServiceInstance> | Snapshot | Polled, RegistryError, R>
+  /** Longest a reading may take until it has failed. Default 10 s. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * For what can be read while it is written: how long a state must last to count. Hints within this time are one. An
+   * answer counts if the next poll, this much later, answers the very same snapshot; a failure if it is still the same
+   * after four times as long. What changes without pause counts after forty polls. Default 0: each answer counts.
+   */
+  readonly settle?: Duration.Input | undefined
 }
+
+/** How often in a row a poll must say the same, and how many polls a reading takes at most. */
+const answers = 2
+const failures = 5
+const mostPolls = 40
 
 /**
  * Makes a registry of a function that reads everything there is. Core finds out what changed between two polls.
  *
- * **Details**: a session polls at once and then at its interval; a poll that fails ends the session, and core begins
- * another. What the poll needs is taken from where the registry is made.
+ * **Details**: a session polls at once, then at its interval and at each hint. A poll that fails ends the session, and
+ * core begins another. What the poll needs is taken from where the registry is made.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const fromPoll = <R = never>(options: PollOptions<R>): Effect.Effect<Registry, never, R> =>
   Effect.contextWith((context: Context.Context<R>) => {
+    const { name, wake } = options
     const every = Duration.fromInputUnsafe(options.every)
     const timeout = Duration.fromInputUnsafe(options.timeout ?? "10 seconds")
-    const list = options.poll.pipe(
-      Effect.map((found) => isSnapshot(found) ? found : snapshot(found)),
-      Effect.provideContext(context)
-    )
-    const pause = Effect.flatMap(Random.next, (random) => Effect.sleep(Duration.times(every, 0.9 + 0.2 * random)))
+    const settle = Duration.fromInputUnsafe(options.settle ?? 0)
+    const poll = options.poll.pipe(Effect.map(toPolled), Effect.provideContext(context), Effect.result)
+
+    // The last state that counted: it needs not settle again.
+    let settled: Snapshot | undefined
+    const read = Effect.gen(function*() {
+      let found = yield* poll
+      const counts = (times: number) =>
+        Duration.isZero(settle) || times >= (Result.isFailure(found) ? failures : answers) ||
+        Result.isSuccess(found) && found.success.snapshot === settled
+      for (let polls = 1, times = 1; polls < mostPolls && !counts(times); polls++) {
+        yield* Effect.sleep(settle)
+        const next = yield* poll
+        times = isSame(found, next) ? times + 1 : 1
+        found = next
+      }
+      const polled = yield* Effect.fromResult(found)
+      settled = polled.snapshot
+      return polled
+    }).pipe(Effect.timeoutOrElse({
+      duration: timeout,
+      orElse: () => {
+        const reason = `no answer within ${Duration.format(timeout)}`
+        return Effect.fail(new RegistryError({ registry: name, operation: "poll", reason }))
+      }
+    }))
+
+    const session = Effect.gen(function*() {
+      const hint = wake === undefined ? Effect.never : yield* wake
+      const pause = Effect.fnUntraced(function*(limit: Duration.Duration) {
+        const random = yield* Random.next
+        const hinted = yield* Effect.timeoutOption(hint, Duration.min(limit, Duration.times(every, 0.9 + 0.2 * random)))
+        if (Option.isSome(hinted)) yield* Effect.timeoutOption(Effect.forever(hint), settle)
+      })
+      let last: Polled | undefined
+      return Stream.fromEffectRepeat(Effect.gen(function*() {
+        const before = last
+        if (before !== undefined) yield* pause(before.goodFor ?? Duration.infinity)
+        last = yield* read
+        return last.snapshot === before?.snapshot ? alive : last.snapshot
+      }))
+    })
+
     return Effect.succeed(make({
-      name: options.name,
+      name,
       type: options.type ?? "poll",
-      list,
-      watch: Stream.unfold(
-        true,
-        (first) => Effect.map(first ? list : Effect.andThen(pause, list), (found) => [found, false] as const)
-      ),
+      list: Effect.map(read, ({ snapshot }) => snapshot),
+      watch: Stream.unwrap(session),
       registrar: options.registrar ?? Option.none(),
       trust: options.trust ?? "limited",
       authoritative: options.authoritative ?? false,
-      idleTimeout: Option.some(Duration.sum(Duration.times(every, 1.1), timeout))
+      // A second more, so that a reading fails before its session is silent for too long.
+      idleTimeout: Option.some(Duration.sum(Duration.sum(Duration.times(every, 1.1), timeout), Duration.seconds(1))),
+      wake
     }))
   })
 
-const isSnapshot = (found: ReadonlyArray<ServiceInstance> | Snapshot): found is Snapshot => "_tag" in found
+const toPolled = (found: ReadonlyArray<ServiceInstance> | Snapshot | Polled): Polled => {
+  if ("snapshot" in found) return found
+  return { snapshot: "_tag" in found ? found : snapshot(found) }
+}
+
+const isSame = (a: Result.Result<Polled, RegistryError>, b: Result.Result<Polled, RegistryError>): boolean =>
+  Result.isSuccess(a)
+    ? Result.isSuccess(b) && a.success.snapshot === b.success.snapshot
+    : Result.isFailure(b) && a.failure.message === b.failure.message

@@ -5,6 +5,9 @@
  * is, and other keys are left alone. A process that announces itself writes one small file of its own into
  * `<file>.d/`; its modification time is its last heartbeat.
  *
+ * When it is read, how long it must rest to be believed, and what becomes of a lost one is `Registry.fromPoll`'s and
+ * core's; here is only how it is read, and who hints that it changed.
+ *
  * **Details**
  * - What changed is told within about 100 ms where the system tells of changes, and at the next reading (`every`)
  *   elsewhere, as on network file systems.
@@ -18,13 +21,11 @@
  */
 import * as Registries from "@portolan/core/Registries"
 import * as Registry from "@portolan/core/Registry"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Stream from "effect/Stream"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import { codeOf, replace } from "./internal/files.ts"
@@ -52,12 +53,9 @@ export interface FileRegistryOptions {
   readonly every?: Duration.Input | undefined
 }
 
-const everything: ReadonlySet<hints.Hint> = new Set(["file", "leases"])
-
-/** How long a mistake may last until it is told: a write in place goes on at once. */
-const grace = Duration.millis(100)
+/** How long the file must rest to be believed: a write in place may be read in parts. */
+const settle = Duration.millis(25)
 const blindEvery = Duration.seconds(1)
-const readTimeout = Duration.seconds(30)
 
 /**
  * Opens the registry. It needs not be there yet.
@@ -66,87 +64,25 @@ const readTimeout = Duration.seconds(30)
  * @since 0.1.0
  */
 export const make = (options: FileRegistryOptions): Effect.Effect<Registry.Registry> =>
-  Effect.sync(() => {
+  Effect.suspend(() => {
     const file = path.resolve(options.path)
     const directory = `${file}.d`
     const name = options.name ?? options.path
     const every = Duration.fromInputUnsafe(options.every ?? "30 seconds")
-    // How long a session waits for the end of a mistake that is known.
-    const patience = Duration.times(every, 10)
-    const { read } = reader.make(name, file, directory)
-
-    // Why the session before was lost. While that lasts, the next one waits for a change instead of failing again.
-    let known: string | undefined
-
-    const session = Effect.gen(function*() {
-      const changes = yield* hints.make(file, directory)
-      let told = true
-      let last: reader.State | undefined
-
-      // A file system that hangs (a network's) is one that is lost.
-      const look = (what: ReadonlySet<hints.Hint>) =>
-        Effect.gen(function*() {
-          told = yield* changes.follow
-          return yield* read("watch", what)
-        }).pipe(Effect.timeoutOrElse({
-          duration: readTimeout,
-          orElse: () => {
-            const reason = `${file} can't be read within ${Duration.toSeconds(readTimeout)} s`
-            return Effect.fail(new Registry.RegistryError({ registry: name, operation: "watch", reason }))
-          }
-        }))
-      const wait = (limit: Duration.Duration) =>
-        Effect.map(
-          Effect.timeoutOption(changes.wait, Duration.min(limit, told ? every : Duration.min(every, blindEvery))),
-          (hinted) => Option.isSome(hinted) ? changes.take() : everything
-        )
-
-      // A mistake counts if it is still there after the next changes, which may be the rest of the same write. Once it
-      // is told, all that is left is to wait for its end, or for another mistake.
-      const outlast = (error: Registry.RegistryError): Effect.Effect<reader.State, Registry.RegistryError> => {
-        const told = known === error.message
-        let latest = error
-        const again = Effect.andThen(wait(Duration.infinity), look(everything)).pipe(
-          Effect.tapError((error) => Effect.sync(() => void (latest = error)))
-        )
-        return Effect.retry(again, { while: ({ message }) => !told || message === known }).pipe(
-          Effect.timeoutOrElse({ duration: told ? patience : grace, orElse: () => Effect.fail(latest) }),
-          Effect.catch((error) => told && error.message !== known ? outlast(error) : Effect.fail(error))
-        )
-      }
-      const insist = (what: ReadonlySet<hints.Hint>) =>
-        look(what).pipe(
-          Effect.catch(outlast),
-          Effect.tapError((error) => Effect.sync(() => void (known = error.message))),
-          Effect.tap(() => Effect.sync(() => void (known = undefined)))
-        )
-
-      const next: Effect.Effect<ReadonlyArray<Registry.RegistryEvent>, Registry.RegistryError> = Effect.gen(
-        function*() {
-          const now = yield* Clock.currentTimeMillis
-          const expiry = Duration.millis(Math.max((last?.found.nextExpiry ?? Infinity) - now, 0))
-          const what = last === undefined ? everything : yield* wait(expiry)
-          const before = last
-          last = yield* insist(what)
-          if (last === before) return [{ _tag: "Alive" }]
-          const expired = before === undefined || before.found === last.found ? [] : last.found.expired
-          const gone = expired.map((id) => ({ _tag: "Removed", id, how: "expired" }) as const)
-          return gone.length === 0 ? [last.snapshot] : [Registry.delta(gone), last.snapshot]
-        }
-      )
-
-      return Stream.flattenIterable(Stream.forever(Stream.fromEffect(next)))
-    })
-
-    return Registry.make({
+    const read = reader.make(name, file, directory)
+    let told = true
+    return Registry.fromPoll({
       name,
       type: "file",
-      list: Effect.map(read("list", everything), ({ snapshot }) => snapshot),
-      watch: Stream.unwrap(session),
+      every,
+      // A file system that hangs (a network's) is one that is lost.
+      timeout: "30 seconds",
+      settle,
+      wake: hints.make(file, directory, (are) => void (told = are)),
+      poll: Effect.suspend(() => read(Duration.toMillis(told ? every : Duration.min(every, blindEvery)))),
       registrar: Option.some(leases.registrar(name, directory)),
       trust: "full",
-      authoritative: true,
-      idleTimeout: Option.some(Duration.sum(patience, readTimeout))
+      authoritative: true
     })
   })
 

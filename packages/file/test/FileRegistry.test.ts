@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { spawn } from "node:child_process"
+import { statSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Directory from "./directory.ts"
@@ -34,8 +35,13 @@ const until = (what: string, holds: () => boolean): Effect.Effect<number> =>
 
 /** The registry as the catalog shows it, and the number of updates that changed an instance. */
 const open = Effect.fnUntraced(function*(file: string, options?: Partial<FileRegistry.FileRegistryOptions>) {
+  let sessions = 0
+  const made = Effect.map(FileRegistry.make({ path: file, name: "file", ...options }), (registry) => ({
+    ...registry,
+    watch: Stream.suspend(() => (sessions++, registry.watch))
+  }))
   const Live = Discovery.layer({ debounce: "1 millis" }).pipe(
-    Layer.provideMerge(FileRegistry.layer({ path: file, name: "file", ...options })),
+    Layer.provideMerge(Registries.layerOf(made)),
     Layer.provideMerge(Registries.layer)
   )
   const discovery = Context.get(yield* Layer.build(Live), Discovery.Discovery)
@@ -53,7 +59,13 @@ const open = Effect.fnUntraced(function*(file: string, options?: Partial<FileReg
     state: () => source()?.state,
     error: () => source()?.lastError ?? "",
     rejected: () => source()?.rejected ?? [],
-    updates: () => updates
+    heard: () => source()?.lastHeard ?? 0,
+    updates: () => updates,
+    /** Waits until so many sessions were lost that the next one is a second or more away. */
+    backedOff: Effect.suspend(() => {
+      const from = sessions
+      return until("sessions that are lost", () => sessions >= from + 5)
+    })
   }
 })
 
@@ -135,8 +147,8 @@ describe("FileRegistry", () => {
       yield* until("stale", () => view.state() === "stale")
       assert.include(view.error(), "services.json: line 3, column 17: expected \",\" or \"}\"")
       assert.strictEqual(view.ids(), "a")
-      // Long enough for the next session to wait; its end is seen at once all the same.
-      yield* Effect.sleep("600 millis")
+      // The next session waits; the end of the mistake is seen at once all the same.
+      yield* view.backedOff
       yield* run(() => save(file, json([record("a"), record("b")])))
       assert.isBelow(yield* until("b", () => view.ids() === "a,b" && view.state() === "connected"), visible)
       yield* run(() => save(file, "services: [\n"))
@@ -153,7 +165,7 @@ describe("FileRegistry", () => {
       yield* until("stale", () => view.state() === "stale")
       assert.include(view.error(), "services.json isn't there")
       assert.strictEqual(view.ids(), "a")
-      yield* Effect.sleep("600 millis")
+      yield* view.backedOff
       yield* run(() => save(file, json([])))
       assert.isBelow(yield* until("empty", () => view.ids() === "" && view.state() === "connected"), visible)
     }))
@@ -194,14 +206,14 @@ describe("FileRegistry", () => {
       const file = path.join(directory, "services.json")
       const view = yield* open(file)
       yield* until("its absence", () => view.error().includes("isn't there"))
-      yield* Effect.sleep("500 millis")
+      yield* view.backedOff
       const write = (id: string) =>
         run(async () => {
           await fs.mkdir(directory, { recursive: true })
           await save(file, json([record(id)]))
         })
       yield* write("a")
-      yield* until("a", () => view.ids() === "a")
+      assert.isBelow(yield* until("a", () => view.ids() === "a"), 500)
       yield* run(() => fs.rm(path.dirname(directory), { recursive: true }))
       yield* until("stale", () => view.state() === "stale")
       yield* write("b")
@@ -232,10 +244,11 @@ describe("FileRegistry", () => {
       const view = yield* open(file)
       yield* until("both", () => view.ids() === "a,b")
       for (let round = 0; round < 20; round++) {
+        const heard = view.heard()
         yield* run(() => save(file, json([record("a")])))
         assert.deepStrictEqual(yield* registrar.renew([held]), [])
         yield* run(() => fs.writeFile(path.join(directory, "other"), `${round}`))
-        yield* Effect.sleep("5 millis")
+        yield* until("another look", () => view.heard() > heard)
       }
       yield* run(() => save(file, json([record("a"), record("c")])))
       yield* until("c", () => view.ids() === "a,b,c")
@@ -272,10 +285,10 @@ describe("FileRegistry", () => {
       yield* run(() => fs.symlink(path.join(directory, "target", "real.json"), file))
       const view = yield* open(file)
       yield* until("its absence", () => view.error().includes("leads nowhere"))
-      yield* Effect.sleep("500 millis")
+      yield* view.backedOff
       yield* run(() => fs.mkdir(path.join(directory, "target")))
       yield* run(() => fs.writeFile(path.join(directory, "target", "real.json"), json([record("a")])))
-      yield* until("a", () => view.ids() === "a")
+      assert.isBelow(yield* until("a", () => view.ids() === "a"), 500)
     }))
 
   it.live("F12 lets others have their turn while it decodes a big file", () =>
@@ -420,8 +433,12 @@ describe("FileRegistry", () => {
           const child = yield* start("announce", file, "mortal", "900")
           for (const view of views) yield* until("mortal", () => view.ids() === "fixed,mortal")
           // Longer than the lease: it lives on its heartbeats.
-          yield* Effect.sleep("1500 millis")
+          const written = Date.now()
+          const seen = views.map((view) => view.updates())
+          const mark = path.join(`${file}.d`, "mortal.json")
+          yield* until("heartbeats", () => (statSync(mark, { throwIfNoEntry: false })?.mtimeMs ?? 0) > written + 1_000)
           for (const view of views) assert.strictEqual(view.ids(), "fixed,mortal")
+          assert.deepStrictEqual(views.map((view) => view.updates()), seen)
           child.kill("SIGKILL")
           const took = yield* until("its end", () => views[0]?.ids() === "fixed")
           assert.isAbove(took, 500)

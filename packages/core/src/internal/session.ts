@@ -72,7 +72,9 @@ export class Session {
   }
 
   private get sessions(): Effect.Effect<never> {
-    return Effect.gen({ self: this }, function*() {
+    return Effect.scoped(Effect.gen({ self: this }, function*() {
+      const { wake } = this.source.registry
+      const hint = wake === undefined ? Effect.never : yield* wake
       let lost = 0
       while (true) {
         const begun = yield* Clock.currentTimeMillis
@@ -90,9 +92,12 @@ export class Session {
           const cap = this.source.known ? this.settings.retryCap : this.settings.firstRetryCap
           wait = (yield* Random.next) * Math.min(cap, backoffBase * 2 ** Math.min(lost++, 20))
         } else lost = 0
-        yield* Effect.sleep(Math.ceil(Math.max(wait, begun + startSpacing - now, 0)))
+        const spacing = Math.max(begun + startSpacing - now, 0)
+        yield* Effect.sleep(spacing)
+        // What was mended is seen at once.
+        if (wait > spacing) yield* Effect.timeoutOption(hint, Math.ceil(wait - spacing))
       }
-    })
+    }))
   }
 
   private connectedAt: number | undefined

@@ -14,10 +14,16 @@ const ignore = (...codes: ReadonlyArray<string>) => (error: unknown): undefined 
   if (code === undefined || !codes.includes(code)) throw error
 }
 
-/** Text that differs as soon as the file or its content may differ. */
-export const signature = async (file: string): Promise<string> => {
-  const { ctimeNs, dev, ino, mtimeNs, size } = await fs.stat(file, { bigint: true })
-  return [dev, ino, size, mtimeNs, ctimeNs].join(" ")
+/** ms in which a second change may carry the time of the first: the system's clock for files ticks slowly. */
+const tick = 20
+
+/**
+ * Text that differs as soon as the file, or its content, may differ; of a directory, as soon as its entries may. None if
+ * it was touched just now, as one more change may not show.
+ */
+export const signature = async (file: string, now: number): Promise<string | undefined> => {
+  const { ctimeMs, ctimeNs, dev, ino, mtimeNs, size } = await fs.stat(file, { bigint: true })
+  return Math.abs(now - Number(ctimeMs)) < tick ? undefined : [dev, ino, size, mtimeNs, ctimeNs].join(" ")
 }
 
 /** Name of a file that is under way; hidden, and known to those who clean up. */

@@ -1,26 +1,13 @@
 /**
- * Hints that something changed in the directories of a registry file. They may be too many or too few: a hint says no
- * more than that it is worth a look.
+ * Hints that something changed in the directories of a registry file.
  */
+import type * as Registry from "@portolan/core/Registry"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import type * as Scope from "effect/Scope"
 import { type FSWatcher, watch } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import { codeOf } from "./files.ts"
-
-/** What may have changed: the file, or the leases beside it. */
-export type Hint = "file" | "leases"
-
-export interface Hints {
-  /** Follows the directories that are there now. Answers whether changes will be told. */
-  readonly follow: Effect.Effect<boolean>
-  /** Waits until there is a hint. */
-  readonly wait: Effect.Effect<void>
-  /** Takes the hints that are there. */
-  readonly take: () => ReadonlySet<Hint>
-}
 
 /** Where other machines write too, their changes aren't told: NFS, SMB, CIFS, FUSE, 9p (`man 2 statfs`). */
 const remote = new Set([0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x65735546, 0x01021997])
@@ -30,36 +17,33 @@ interface Followed {
   readonly inode: bigint
 }
 
-/** Follows the directories of the file, of what its links lead to, and of its leases, until the scope closes. */
-export const make = (file: string, leases: string): Effect.Effect<Hints, never, Scope.Scope> =>
+/**
+ * Follows the directories of the file, of what its links lead to, and of its leases, as they are whenever it is asked for
+ * a hint. `tell` is told whether the system tells of changes there.
+ */
+export const make = (file: string, leases: string, tell: (told: boolean) => void): Registry.Wake =>
   Effect.gen(function*() {
-    const pending = new Set<Hint>()
     const some = Latch.makeUnsafe(false)
     const followed = new Map<string, Followed>()
 
-    const offer = (hint: Hint) => {
-      pending.add(hint)
-      some.openUnsafe()
-    }
     const drop = (directory: string) => {
       followed.get(directory)?.watcher.close()
       followed.delete(directory)
     }
     const open = (directory: string, inode: bigint) => {
       const watcher = watch(directory, { persistent: false }, (event, name) => {
-        if (directory !== leases) {
-          // Its leases' directory may just have been made.
-          if (name === null || name === path.basename(leases)) offer("leases")
-          offer("file")
-        } else if (event === "rename" && name?.startsWith(".") !== true) offer("leases")
+        // A heartbeat touches a lease, and one that is under way is hidden.
+        if (directory !== leases || event === "rename" && name?.startsWith(".") !== true) some.openUnsafe()
       })
       watcher.on("error", () => {
         drop(directory)
-        offer("file")
+        some.openUnsafe()
       })
       followed.set(directory, { watcher, inode })
+      // Something may have changed there before it was followed.
+      some.openUnsafe()
     }
-    const follow = async (): Promise<boolean> => {
+    const follow = Effect.promise(async () => {
       const wanted = new Set<string>()
       let told = true
       for (const directory of [...await directoriesOf(file), leases]) {
@@ -80,23 +64,16 @@ export const make = (file: string, leases: string): Effect.Effect<Hints, never, 
         const type = await fs.statfs(first).then(({ type }) => type, () => undefined)
         if (type !== undefined && remote.has(type)) told = false
       }
-      return told
-    }
+      tell(told)
+    })
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         for (const directory of followed.keys()) drop(directory)
       })
     )
-    return {
-      follow: Effect.promise(follow),
-      wait: some.await,
-      take: () => {
-        const taken = new Set(pending)
-        pending.clear()
-        some.closeUnsafe()
-        return taken
-      }
-    }
+    yield* follow
+    some.closeUnsafe()
+    return Effect.andThen(follow, some.await).pipe(Effect.andThen(Effect.sync(() => void some.closeUnsafe())))
   })
 
 // The directory, or the nearest above it that is there, so that its making is told.

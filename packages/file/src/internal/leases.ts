@@ -31,8 +31,6 @@ interface Written {
 export interface Found {
   readonly instances: ReadonlyArray<ServiceInstance.ServiceInstance>
   readonly rejected: ReadonlyArray<Registry.Rejected>
-  /** Ids of the records whose time was over; they are gone now. */
-  readonly expired: ReadonlyArray<string>
   /** Epoch ms when the next one is over unless it is renewed; infinite without leases. */
   readonly nextExpiry: number
 }
@@ -61,7 +59,6 @@ const absent = (error: unknown): undefined => {
 export const read = async (directory: string, now: number): Promise<Found> => {
   const instances: Array<ServiceInstance.ServiceInstance> = []
   const rejected: Array<Registry.Rejected> = []
-  const expired: Array<string> = []
   let nextExpiry = Infinity
   const visit = async (name: string): Promise<void> => {
     const file = path.join(directory, name)
@@ -79,13 +76,9 @@ export const read = async (directory: string, now: number): Promise<Found> => {
       const stored = parse(await handle.readFile("utf8"))
       if (Result.isFailure(stored)) return void rejected.push({ id: name, reason: stored.failure })
       const expires = expiryOf((await handle.stat()).mtimeMs, stored.success.ttl)
-      const instance = ServiceInstance.decode(stored.success.instance)
-      if (expires <= now) {
-        const gone = await removeIf(file, (file) => isOver(file, now))
-        if (gone && Result.isSuccess(instance)) expired.push(instance.success.id)
-        return
-      }
+      if (expires <= now) return void await removeIf(file, (file) => isOver(file, now))
       nextExpiry = Math.min(nextExpiry, expires)
+      const instance = ServiceInstance.decode(stored.success.instance)
       if (Result.isSuccess(instance)) instances.push(instance.success)
       else rejected.push({ id: name, reason: instance.failure })
     } finally {
@@ -94,7 +87,7 @@ export const read = async (directory: string, now: number): Promise<Found> => {
   }
   const names = (await fs.readdir(directory).catch(absent) ?? []).sort()
   for (let at = 0; at < names.length; at += concurrency) await Promise.all(names.slice(at, at + concurrency).map(visit))
-  return { instances, rejected, expired, nextExpiry }
+  return { instances, rejected, nextExpiry }
 }
 
 const isOurs = (lease: Registry.Lease) => async (file: string): Promise<boolean> => {

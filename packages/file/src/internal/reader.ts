@@ -11,71 +11,60 @@ import * as Semaphore from "effect/Semaphore"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import { codeOf, signature } from "./files.ts"
-import type { Hint } from "./hints.ts"
 import * as leases from "./leases.ts"
 import * as registryText from "./registryText.ts"
 
-/** What there is. The snapshot is the same value as long as nothing changed. */
-export interface State {
-  readonly snapshot: Registry.Snapshot
-  readonly found: leases.Found
+interface Read<A> {
+  readonly value: A
+  /** Of what was read; none: it may have changed within the same tick. */
+  readonly signature: string | undefined
 }
 
-export interface Reader {
-  /** Reads what may have changed; `operation` is for the error. */
-  readonly read: (operation: string, what: ReadonlySet<Hint>) => Effect.Effect<State, Registry.RegistryError>
-}
-
-interface Content extends registryText.Records {
-  readonly signature: string
-}
-
-/** How long a file that was just written must rest before it is believed: it may be written in place, in parts. */
-const rest = Duration.millis(25)
-/** How often it is given that time; one that is written without pause is read as it is then. */
-const patience = 40
-/** A file that was not touched for this long (ms) is at rest. */
-const atRest = 1_000
-
-export const make = (name: string, file: string, directory: string): Reader => {
-  let content: Content | undefined
-  let state: (State & { readonly content: Content }) | undefined
+/**
+ * Reads what there is: only what changed since, and leases that were read longer than `age` (ms) ago, as not every
+ * change of theirs shows in their directory. The snapshot is the same value as long as nothing changed.
+ */
+export const make = (name: string, file: string, directory: string) => {
+  let content: Read<Result.Result<registryText.Records, string>> | undefined
+  let found: Read<leases.Found> & { readonly at: number } | undefined
+  let state: { readonly from: readonly [unknown, unknown]; readonly snapshot: Registry.Snapshot } | undefined
   const lock = Semaphore.makeUnsafe(1)
 
-  const current = (left: number): Effect.Effect<Content, ReadError> =>
-    Effect.gen(function*() {
-      const before = yield* attempt(() => signature(file))
-      if (before === content?.signature) return content
-      const { mtimeMs } = yield* attempt(() => fs.stat(file))
-      if (Math.abs((yield* Clock.currentTimeMillis) - mtimeMs) < atRest) yield* Effect.sleep(rest)
-      const text = yield* attempt(() => fs.readFile(file, "utf8"))
-      const after = yield* attempt(() => signature(file))
-      if (after !== before && left > 0) return yield* current(left - 1)
-      const parsed = registryText.parse(file, text)
-      if (Result.isFailure(parsed)) return yield* new ReadError({ cause: parsed.failure })
-      const records = yield* registryText.decode(parsed.success.services)
-      return { ...records, signature: before }
-    })
+  return (age: number): Effect.Effect<Registry.Polled, Registry.RegistryError> =>
+    lock.withPermit(Effect.gen(function*() {
+      const at = yield* Clock.currentTimeMillis
 
-  return {
-    read: (operation, what) =>
-      lock.withPermit(Effect.gen(function*() {
-        if (content === undefined || what.has("file")) content = yield* current(patience)
-        const now = yield* Clock.currentTimeMillis
-        const before = state?.found
-        const found = before === undefined || what.has("leases") || before.nextExpiry <= now
-          ? yield* attempt(() => leases.read(directory, now))
-          : before
-        if (state?.content !== content || state.found !== found) {
-          state = { content, found, snapshot: merge(content, found, path.basename(file)) }
-        }
-        return state
-      })).pipe(
-        Effect.mapError(({ cause }) =>
-          new Registry.RegistryError({ registry: name, operation, reason: tell(file, cause) })
-        )
+      const written = yield* attempt(() => signature(file, at))
+      if (content === undefined || written === undefined || content.signature !== written) {
+        const parsed = registryText.parse(file, yield* attempt(() => fs.readFile(file, "utf8")))
+        const value = Result.isFailure(parsed)
+          ? Result.fail(parsed.failure)
+          : Result.succeed(yield* registryText.decode(parsed.success.services))
+        content = { value, signature: written }
+      }
+      if (Result.isFailure(content.value)) return yield* new ReadError({ cause: content.value.failure })
+
+      const listed = yield* attempt(() => signature(directory, at).catch(ifAbsent("no leases")))
+      const isDue = found === undefined || Math.min(found.value.nextExpiry, found.at + age) <= at
+      if (found === undefined || isDue || listed === undefined || found.signature !== listed) {
+        found = { value: yield* attempt(() => leases.read(directory, at)), signature: listed, at }
+      }
+
+      const from = [content.value, found.value] as const
+      if (state?.from[0] !== from[0] || state.from[1] !== from[1]) {
+        state = { from, snapshot: merge(content.value.success, found.value, path.basename(file)) }
+      }
+      return { snapshot: state.snapshot, goodFor: Duration.millis(Math.min(found.value.nextExpiry - at, age)) }
+    })).pipe(
+      Effect.mapError(({ cause }) =>
+        new Registry.RegistryError({ registry: name, operation: "poll", reason: tell(file, cause) })
       )
-  }
+    )
+}
+
+const ifAbsent = <A>(value: A) => (error: unknown): A => {
+  if (codeOf(error) !== "ENOENT") throw error
+  return value
 }
 
 class ReadError extends Data.TaggedError("ReadError")<{ readonly cause: unknown }> {}
@@ -84,7 +73,7 @@ const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, ReadError> =>
   Effect.tryPromise({ try: run, catch: (cause) => new ReadError({ cause }) })
 
 // The file comes first: what the operator wrote isn't taken over by whoever announces the same id.
-const merge = (content: Content, found: leases.Found, name: string): Registry.Snapshot => {
+const merge = (content: registryText.Records, found: leases.Found, name: string): Registry.Snapshot => {
   const ids = new Set(content.instances.map(({ id }) => id))
   const taken = found.instances.filter(({ id }) => ids.has(id))
   return Registry.snapshot(

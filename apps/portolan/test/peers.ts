@@ -22,6 +22,8 @@ export interface Reply {
 export interface Peer {
   readonly name: string
   readonly tools: () => Promise<ReadonlyArray<Tool>>
+  /** The tools page by page, as the gateway gives them. */
+  readonly pages: () => Promise<ReadonlyArray<ReadonlyArray<Tool>>>
   readonly call: (name: string, args: Record<string, unknown>) => Promise<Reply>
   /** When each notice of a changed tool list came, by `performance.now()`. */
   readonly notices: ReadonlyArray<number>
@@ -30,16 +32,35 @@ export interface Peer {
 
 const info = { name: "portolan-test", version: "1.0.0" }
 
+interface Page {
+  readonly tools: ReadonlyArray<Tool>
+  readonly nextCursor?: string | undefined
+}
+
+const pages = async (read: (params: { readonly cursor?: string }) => Promise<Page>) => {
+  const found: Array<ReadonlyArray<Tool>> = []
+  let cursor: string | undefined
+  do {
+    const page = await read(cursor === undefined ? {} : { cursor })
+    found.push(page.tools)
+    cursor = page.nextCursor
+  } while (cursor !== undefined)
+  return found
+}
+
 const classic = (name: string) => async (url: URL): Promise<Peer> => {
   const client = new Classic(info)
   const notices: Array<number> = []
   client.setNotificationHandler(ToolListChangedNotificationSchema, () => void notices.push(performance.now()))
   const transport = new ClassicTransport(url)
   await client.connect(transport)
+  const read = () => pages((params) => client.listTools(params))
   return {
     name,
     notices,
-    tools: async () => (await client.listTools()).tools,
+    // It gives one page; the newer client follows them by itself.
+    tools: async () => (await read()).flat(),
+    pages: read,
     // Its type allows for the results of 2024 too.
     call: async (name, args) => CallToolResultSchema.parse(await client.callTool({ name, arguments: args })),
     close: async () => {
@@ -62,6 +83,7 @@ const modern = (name: string, mode: "legacy" | "auto") => async (url: URL): Prom
     name,
     notices,
     tools: async () => (await client.listTools()).tools,
+    pages: () => pages((params) => client.request({ method: "tools/list", params })),
     call: (name, args) => client.callTool({ name, arguments: args }),
     close: () => client.close()
   }

@@ -191,6 +191,10 @@ export const make = Effect.fnUntraced(function*(
       if (index > 0) {
         query.set("index", String(index))
         query.set("wait", `${wait}ms`)
+      } else {
+        // A leader that replays its log after a restart would answer with states long gone.
+        // https://developer.hashicorp.com/consul/api-docs/features/consistency
+        query.set("consistent", "")
       }
       const { headers, text } = yield* send(HttpClientRequest.get(`${base}/v1/${path}?${query}`))
       if (headers["x-consul-knownleader"] === "false") return yield* new ConsulError({ reason: "Consul has no leader" })

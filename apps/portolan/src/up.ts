@@ -14,7 +14,6 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { setFlagsFromString } from "node:v8"
 import { adapters } from "./adapters.ts"
 import { banner, headline } from "./banner.ts"
 import { defaultFile } from "./defaults.ts"
@@ -99,8 +98,6 @@ const serve = (options: UpOptions) =>
           ? JSON.stringify({ version, mcp: `${gateway.url}/mcp`, rest: `${gateway.url}/api/v1`, ...views.status() })
           : banner(gateway, views, demo)
       )
-      // The counterpart of what the command's first file does.
-      setFlagsFromString("--semi-space-growth-factor=2")
       return yield* Effect.never
     }).pipe(Effect.provideContext(context))
   }).pipe(

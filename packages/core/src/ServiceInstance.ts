@@ -218,7 +218,8 @@ export const make = (input: typeof ServiceInstance.Encoded): ServiceInstance =>
  * @since 0.1.0
  */
 export const equals = (self: unknown, that: unknown): boolean => {
-  if (Object.is(self, that)) return true
+  // As JSON has it: -0 is written as 0.
+  if (self === that || Object.is(self, that)) return true
   if (Array.isArray(self)) {
     return Array.isArray(that) && self.length === that.length &&
       self.every((value, index) => equals(value, that[index]))

@@ -83,6 +83,8 @@ describe("ServiceInstance", () => {
     assert.isFalse(ServiceInstance.equals({ a: undefined }, { b: undefined }))
     assert.isFalse(ServiceInstance.equals([1, 2], [2, 1]))
     assert.isFalse(ServiceInstance.equals([], {}))
+    // JSON writes both as 0, so a record that was stored and read again is the same record.
+    assert.isTrue(ServiceInstance.equals({ a: [-0] }, JSON.parse(JSON.stringify({ a: [-0] }))))
   })
 
   it("two endpoints share a key exactly when a call to the one is a call to the other", () => {

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import { instances } from "./Fleet.ts"
 import { show, summarize, table } from "./Measure.ts"
 
-const strategies: ReadonlyArray<Balancer.StrategyName> = ["round-robin", "random", "least-requests", "p2c", "peak-ewma"]
+const strategies = Balancer.strategyNames
 const sizes = [10, 100, 1_000]
 const rounds = 9
 const picks = 500_000

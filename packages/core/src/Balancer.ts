@@ -12,11 +12,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as ConsistentHash from "./balancing/ConsistentHash.ts"
 import * as LeastRequests from "./balancing/LeastRequests.ts"
 import * as PeakEwma from "./balancing/PeakEwma.ts"
 import * as PowerOfTwo from "./balancing/PowerOfTwo.ts"
 import * as RandomChoice from "./balancing/RandomChoice.ts"
+import * as Ranked from "./balancing/Ranked.ts"
 import * as RoundRobin from "./balancing/RoundRobin.ts"
+import * as WeightedRandom from "./balancing/WeightedRandom.ts"
+import * as WeightedRoundRobin from "./balancing/WeightedRoundRobin.ts"
 import type { InstanceKey } from "./Catalog.ts"
 import { monotonic } from "./internal/monotonic.ts"
 import { xorshift } from "./internal/xorshift.ts"
@@ -61,9 +65,9 @@ export interface Picker {
   readonly update: (nodes: ReadonlyArray<Node>) => void
   /**
    * Picks a node whose cap isn't reached, or `undefined` where there is none. `at` is `Balancer.now()` where the caller
-   * has just read it: reading a clock costs more than picking.
+   * has just read it: reading a clock costs more than picking. `key` is what `consistent-hash` hashes.
    */
-  readonly pick: (at?: number) => Node | undefined
+  readonly pick: (at?: number, key?: string) => Node | undefined
 }
 
 /**
@@ -72,7 +76,33 @@ export interface Picker {
  * @category models
  * @since 0.1.0
  */
-export type StrategyName = "round-robin" | "random" | "least-requests" | "p2c" | "peak-ewma"
+export const strategyNames = [
+  "capability-match",
+  "round-robin",
+  "weighted-round-robin",
+  "random",
+  "weighted-random",
+  "least-requests",
+  "p2c",
+  "peak-ewma",
+  "health-weighted",
+  "lowest-cost",
+  "consistent-hash"
+] as const
+export type StrategyName = (typeof strategyNames)[number]
+
+/**
+ * What the balancer can't know of a node by itself. Plain; may cost more than a pick, so a strategy keeps what it asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Knowledge {
+  /** Health score, 0 to 1. */
+  readonly score: (node: Node) => number
+  /** How well its capabilities meet the ones that were asked for, 0 to 1; 0 where none were. */
+  readonly match: (node: Node) => number
+}
 
 /**
  * Makes a picker. Randomness and clock are handed in, so that a run can be repeated.
@@ -85,6 +115,7 @@ export type Strategy = (environment: {
   readonly random: () => number
   /** Monotonic ms. */
   readonly now: () => number
+  readonly knowledge: Knowledge
 }) => Picker
 
 /**
@@ -96,17 +127,20 @@ export type Strategy = (environment: {
 export class Balancer extends Context.Service<Balancer, {
   /** The clock that the figures of nodes are measured by: monotonic ms with fractions. */
   readonly now: () => number
-  /** The default strategy. */
-  readonly strategy: StrategyName
+  /** The default strategy, now. */
+  readonly strategy: () => StrategyName
   /** The node of an instance, made when first asked for. */
   readonly node: (key: InstanceKey, instance: ServiceInstance) => Node
   /** Forgets nodes of instances that are gone and have nothing in flight. */
   readonly forget: (key: InstanceKey) => void
-  readonly picker: (strategy: StrategyName) => Picker
+  /** Makes a picker; without `knowledge` all scores are 1 and nothing matches better. */
+  readonly picker: (strategy: StrategyName, knowledge?: Knowledge) => Picker
   /** An attempt begins. */
   readonly begin: (node: Node) => void
   /** An attempt ended after `latency` ms; a failure counts as a slow answer, so that failing fast attracts nobody. `at`: as in `pick`. */
   readonly end: (node: Node, latency: number, outcome: "success" | "failure" | "ignored", at?: number) => void
+  /** Replaces the settings; what is known of the nodes stays. */
+  readonly reconfigure: (options: BalancerOptions) => Effect.Effect<void>
 }>()("@portolan/core/Balancer") {}
 
 /**
@@ -121,12 +155,20 @@ export interface BalancerOptions {
 }
 
 const strategies: Readonly<Record<StrategyName, Strategy>> = {
+  "capability-match": Ranked.capabilityMatch,
   "round-robin": RoundRobin.make,
+  "weighted-round-robin": WeightedRoundRobin.make,
   random: RandomChoice.make,
+  "weighted-random": WeightedRandom.make,
   "least-requests": LeastRequests.make,
   p2c: PowerOfTwo.make,
-  "peak-ewma": PeakEwma.make
+  "peak-ewma": PeakEwma.make,
+  "health-weighted": WeightedRandom.healthWeighted,
+  "lowest-cost": Ranked.lowestCost,
+  "consistent-hash": ConsistentHash.make
 }
+
+const ignorance: Knowledge = { score: () => 1, match: () => 0 }
 
 /**
  * Makes a balancer over the clock and the randomness of the fiber.
@@ -139,13 +181,14 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
     const now = monotonic(yield* Clock.Clock)
     const random = xorshift(yield* Random.nextInt)
     const nodes = new Map<InstanceKey, Node>()
+    let settings = options
     // Forgotten while something was in flight: they go with its end.
     const leaving = new Set<InstanceKey>()
     const cap = (instance: ServiceInstance): number => instance.limits?.maxConcurrency ?? Infinity
 
     return Balancer.of({
       now,
-      strategy: options.strategy ?? "peak-ewma",
+      strategy: () => settings.strategy ?? "peak-ewma",
       node: (key, instance) => {
         leaving.delete(key)
         const known = nodes.get(key)
@@ -177,7 +220,7 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         if (node.inFlight === 0) nodes.delete(key)
         else leaving.add(key)
       },
-      picker: (strategy) => strategies[strategy]({ random, now }),
+      picker: (strategy, knowledge = ignorance) => strategies[strategy]({ random, now, knowledge }),
       begin: (node) => {
         node.inFlight++
         node.picks++
@@ -186,7 +229,11 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         node.inFlight--
         PeakEwma.observe(node, latency, outcome, at ?? now())
         if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) nodes.delete(node.key)
-      }
+      },
+      reconfigure: (options) =>
+        Effect.sync(() => {
+          settings = options
+        })
     })
   })
 

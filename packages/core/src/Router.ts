@@ -19,6 +19,7 @@ import { Call, noInstance, pick, type Routes } from "./internal/call.ts"
 import { Candidates } from "./internal/candidates.ts"
 import type { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.ts"
 import type { Query } from "./Query.ts"
+import * as RoutingRule from "./RoutingRule.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
 /**
@@ -49,6 +50,8 @@ export interface Target {
   readonly accepts?: ((entry: CatalogEntry) => boolean) | undefined
   /** Grows when `accepts` would answer otherwise. */
   readonly revision?: (() => number) | undefined
+  /** What routing rules are matched with, beside the service and the capabilities: `weather.get_forecast`. */
+  readonly names?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -73,6 +76,8 @@ export interface RouteRequest {
   /** Attempts at most. Default 3. */
   readonly attempts?: number | undefined
   readonly strategy?: StrategyName | undefined
+  /** What `consistent-hash` hashes: calls with the same key go to the same instance while that has room. Default: the caller. */
+  readonly hashKey?: string | undefined
 }
 
 /**
@@ -146,12 +151,14 @@ export interface Routing {
   /** ms, all attempts together. */
   readonly latency: number
   readonly attempts: number
+  /** Attempts after the first. */
+  readonly failovers: number
   readonly failed: ReadonlyArray<FailedAttempt>
   /** Other routable instances at the time of the pick. */
   readonly alternatives: number
   /** Age in ms of what the instance's registry said. */
   readonly discoveryAge: number
-  /** One line: `peak-ewma of 3`, `the only one`, `panic: none of 3 is healthy`. */
+  /** One line: `peak-ewma of 3`, `the only one`, `rule "weather.*": p2c of 2`, `panic: none of 3 is healthy`. */
   readonly why: string
 }
 
@@ -191,6 +198,8 @@ export class Router extends Context.Service<Router, {
   readonly acquire: (
     request: RouteRequest
   ) => Effect.Effect<{ readonly key: InstanceKey; readonly instance: ServiceInstance }, NoInstance, Scope.Scope>
+  /** Replaces all settings, for calls that begin from now on. */
+  readonly reconfigure: (options: RouterOptions) => Effect.Effect<void>
 }>()("@portolan/core/Router") {}
 
 /**
@@ -206,6 +215,8 @@ export interface RouterOptions {
   readonly maxTimeout?: Duration.Input | undefined
   /** Attempts at most. Default 3. */
   readonly attempts?: number | undefined
+  /** The first rule that matches a target holds for it. Default none. */
+  readonly rules?: ReadonlyArray<RoutingRule.RoutingRule> | undefined
 }
 
 /**
@@ -225,9 +236,7 @@ export const make = (
       balancer: yield* Balancer,
       clock,
       scope: yield* Effect.scope,
-      timeout: Duration.toMillis(options.timeout ?? "60 seconds"),
-      maxTimeout: Duration.toMillis(options.maxTimeout ?? "10 minutes"),
-      attempts: options.attempts ?? 3
+      settings: settingsOf(options)
     }
     const { balancer, discovery, health } = routes
 
@@ -235,7 +244,7 @@ export const make = (
     const cache = new WeakMap<Target, Candidates>()
     const candidates = (target: Target): Candidates => {
       let found = cache.get(target)
-      if (found === undefined) cache.set(target, found = new Candidates(target, discovery, health, balancer))
+      if (found === undefined) cache.set(target, found = new Candidates(target, routes))
       return found
     }
 
@@ -261,7 +270,7 @@ export const make = (
         Effect.acquireRelease(
           Effect.suspend(() => {
             const known = candidates(request.target)
-            const view = known.view(request.strategy ?? balancer.strategy, request.caller?.tenant)
+            const view = known.view(request)
             const picked = pick(view, request, health, [], balancer.now())
             if (picked === undefined) return Effect.fail(noInstance(known, view, request, health))
             balancer.begin(picked.node)
@@ -269,9 +278,20 @@ export const make = (
           }),
           // How long it was held says nothing about how fast it is.
           (node) => Effect.sync(() => balancer.end(node, 0, "ignored"))
-        ).pipe(Effect.map((node) => ({ key: node.key, instance: node.instance })))
+        ).pipe(Effect.map((node) => ({ key: node.key, instance: node.instance }))),
+      reconfigure: (options) =>
+        Effect.sync(() => {
+          routes.settings = settingsOf(options)
+        })
     })
   })
+
+const settingsOf = (options: RouterOptions): Routes["settings"] => ({
+  timeout: Duration.toMillis(options.timeout ?? "60 seconds"),
+  maxTimeout: Duration.toMillis(options.maxTimeout ?? "10 minutes"),
+  attempts: options.attempts ?? 3,
+  rules: (options.rules ?? []).map(RoutingRule.compile)
+})
 
 /**
  * Layer that provides the router.

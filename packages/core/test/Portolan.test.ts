@@ -31,6 +31,6 @@ describe("Portolan.layer", () => {
         const { routing } = yield* router.route(request, () => Effect.void)
         assert.include(routing, { instance: "a", source: "memory", strategy: "round-robin", why: "the only one" })
       }
-      assert.strictEqual((yield* Balancer.Balancer).strategy, "round-robin")
+      assert.strictEqual((yield* Balancer.Balancer).strategy(), "round-robin")
     }).pipe(Effect.provide(Live)))
 })

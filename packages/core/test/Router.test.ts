@@ -76,6 +76,7 @@ describe("route", () => {
         latency: 25,
         attempts: 1,
         failed: [],
+        failovers: 0,
         alternatives: 1,
         discoveryAge: 0,
         why: "peak-ewma of 2"

@@ -6,7 +6,7 @@ import * as Balancer from "../src/Balancer.ts"
 import { xorshift } from "../src/internal/xorshift.ts"
 import { instance, key } from "./fixtures/Fleet.ts"
 
-const names: ReadonlyArray<Balancer.StrategyName> = ["round-robin", "random", "least-requests", "p2c", "peak-ewma"]
+const names = Balancer.strategyNames
 
 const nodes = (balancer: Balancer.Balancer["Service"], count: number, fields: Parameters<typeof instance>[1] = {}) =>
   Array.from({ length: count }, (_, index) => balancer.node(key(`i${index}`), instance(`i${index}`, fields)))

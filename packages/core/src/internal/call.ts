@@ -6,10 +6,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type { Balancer, Node } from "../Balancer.ts"
+import type { Balancer, Node, StrategyName } from "../Balancer.ts"
 import type { Discovery } from "../Discovery.ts"
 import type { Health } from "../Health.ts"
 import type { Attempt, AttemptFailure, FailedAttempt, Phase, Routed, RouteError, RouteRequest } from "../Router.ts"
+import type { CompiledRule } from "../RoutingRule.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
 import { type Candidates, nodeOf, type View } from "./candidates.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
@@ -22,9 +23,21 @@ export interface Routes {
   readonly clock: Clock.Clock
   /** Where attempts end that outlive their deadline. */
   readonly scope: Scope.Scope
+  settings: Settings
+}
+
+/**
+ * Settings of the router, ready for use.
+ *
+ * @internal
+ */
+export interface Settings {
+  /** ms */
   readonly timeout: number
+  /** ms */
   readonly maxTimeout: number
   readonly attempts: number
+  readonly rules: ReadonlyArray<CompiledRule>
 }
 
 /** @internal */
@@ -60,11 +73,14 @@ export const pick = (
   }
   if (affinity?.strict === true) return undefined
   for (const group of view.groups) {
-    const node = tried.length === 0 ? group.picker.pick(at) : another(group, tried)
+    const node = tried.length === 0 ? group.picker.pick(at, hashKeyOf(request)) : another(group, tried)
     if (node !== undefined) return { node, why: group.why }
   }
   return undefined
 }
+
+const hashKeyOf = (request: RouteRequest): string | undefined =>
+  request.hashKey ?? request.caller?.principal ?? request.caller?.tenant
 
 const another = ({ nodes, picker }: View["groups"][number], tried: ReadonlyArray<Node>): Node | undefined => {
   // The strategy's own choice where it soon gives one, else the free one with the least in flight.
@@ -149,6 +165,8 @@ export class Call<A, E, R> {
   readonly #fork: <X, Y>(effect: Effect.Effect<X, Y, R>) => Fiber.Fiber<X, Y>
   readonly #restore: <X, Y, Z>(effect: Effect.Effect<X, Y, Z>) => Effect.Effect<X, Y, Z>
   readonly #started: number
+  readonly #settings: Settings
+  readonly #rule: CompiledRule | undefined
   readonly #timeout: number
   #deadline: number
   #committed = false
@@ -160,6 +178,7 @@ export class Call<A, E, R> {
   #expired = false
   #began: number
   #why = ""
+  #strategy: StrategyName
   #alternatives = 0
 
   constructor(
@@ -177,15 +196,18 @@ export class Call<A, E, R> {
     this.#fork = Effect.runForkWith(context)
     this.#restore = restore
     this.#began = this.#started = routes.balancer.now()
-    this.#timeout = request.timeout ?? routes.timeout
+    this.#settings = routes.settings
+    this.#rule = candidates.rule()
+    this.#timeout = request.timeout ?? this.#rule?.timeout ?? this.#settings.timeout
     this.#deadline = this.#started + this.#timeout
+    this.#strategy = routes.balancer.strategy()
   }
 
   /** Makes attempts until one settles the call or one has to be waited for. Not to be interrupted. */
   run(): Effect.Effect<Routed<A>, RouteError<E>> {
     const { balancer, health } = this.#routes
     for (;;) {
-      const view = this.#candidates.view(this.#request.strategy ?? balancer.strategy, this.#request.caller?.tenant)
+      const view = this.#candidates.view(this.#request)
       const picked = pick(view, this.#request, health, this.#tried, this.#began)
       if (picked === undefined) {
         return this.#failure === undefined
@@ -194,6 +216,7 @@ export class Call<A, E, R> {
       }
       const node = picked.node
       this.#why = picked.why
+      this.#strategy = view.strategy
       this.#alternatives = Math.max(view.routable - 1, 0)
       this.#sent = false
       this.#tried.push(node)
@@ -213,7 +236,7 @@ export class Call<A, E, R> {
       key: node.key,
       deadline: () => clock.currentTimeMillisUnsafe() + this.#deadline - now(),
       extend: () => {
-        const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#routes.maxTimeout, this.#timeout)
+        const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#settings.maxTimeout, this.#timeout)
         this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
       },
       commit: () => {
@@ -272,7 +295,7 @@ export class Call<A, E, R> {
 
   // The call's end, or nothing where it goes on with another attempt.
   #settle(node: Node, exit: Exit.Exit<A, AttemptFailure<E>>): Effect.Effect<Routed<A>, RouteError<E>> | undefined {
-    const { attempts, balancer, health } = this.#routes
+    const { balancer, health } = this.#routes
     const ended = balancer.now()
     const latency = ended - this.#began
     if (Exit.isSuccess(exit)) {
@@ -298,7 +321,7 @@ export class Call<A, E, R> {
     this.#failure = failure
     this.#failed.push({ instance: node.instance.id, phase: failure.phase, reason: failure.reason })
     this.#began = ended
-    const most = this.#request.attempts ?? attempts
+    const most = this.#request.attempts ?? this.#rule?.attempts ?? this.#settings.attempts
     if (failure.blame === "caller") return this.#stop("the request is at fault, not the instance")
     if (this.#committed) return this.#stop("part of the answer has been passed on")
     if (failure.phase !== "notSent" && !this.#request.repeatable) return this.#stop("may have run and isn't repeatable")
@@ -324,7 +347,7 @@ export class Call<A, E, R> {
   }
 
   #routed(node: Node, value: A, ended: number): Routed<A> {
-    const { balancer, clock, discovery } = this.#routes
+    const { clock, discovery } = this.#routes
     const lastHeard = discovery.catalog().sources.get(node.source)?.lastHeard
     return {
       value,
@@ -332,9 +355,10 @@ export class Call<A, E, R> {
         service: node.instance.service,
         instance: node.instance.id,
         source: node.source,
-        strategy: this.#request.strategy ?? balancer.strategy,
+        strategy: this.#strategy,
         latency: ended - this.#started,
         attempts: this.#tried.length,
+        failovers: this.#tried.length - 1,
         failed: this.#failed,
         alternatives: this.#alternatives,
         discoveryAge: lastHeard === undefined ? 0 : Math.max(clock.currentTimeMillisUnsafe() - lastHeard, 0),

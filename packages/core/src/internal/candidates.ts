@@ -1,13 +1,15 @@
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Balancer, Node, Picker, StrategyName } from "../Balancer.ts"
+import type { Balancer, Knowledge, Node, Picker, StrategyName } from "../Balancer.ts"
 import { type Catalog, type CatalogEntry, type InstanceKey, staleSince } from "../Catalog.ts"
 import type { Discovery } from "../Discovery.ts"
 import type { Health, HealthStatus } from "../Health.ts"
 import * as Query from "../Query.ts"
-import type { Target } from "../Router.ts"
+import type { RouteRequest, Target } from "../Router.ts"
+import type { CompiledRule } from "../RoutingRule.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
+import type { Routes } from "./call.ts"
 import { pattern } from "./queryPredicates.ts"
 
 /**
@@ -84,6 +86,7 @@ export const nodeOf = (view: View, key: InstanceKey): Node | undefined => {
  */
 export class Candidates {
   readonly #target: Target
+  readonly #routes: Routes
   readonly #discovery: Discovery["Service"]
   readonly #health: Health["Service"]
   readonly #balancer: Balancer["Service"]
@@ -104,17 +107,15 @@ export class Candidates {
   #shared = false
   #version = 0
   #last: View | undefined
+  #rules: ReadonlyArray<CompiledRule> | undefined
+  #rule: CompiledRule | undefined
 
-  constructor(
-    target: Target,
-    discovery: Discovery["Service"],
-    health: Health["Service"],
-    balancer: Balancer["Service"]
-  ) {
+  constructor(target: Target, routes: Routes) {
     this.#target = target
-    this.#discovery = discovery
-    this.#health = health
-    this.#balancer = balancer
+    this.#routes = routes
+    this.#discovery = routes.discovery
+    this.#health = routes.health
+    this.#balancer = routes.balancer
     this.#patterns = (target.capabilities ?? []).map(pattern)
     if (target.query !== undefined) {
       const compiled = Query.compile(target.query)
@@ -123,9 +124,26 @@ export class Candidates {
     }
   }
 
-  view(strategy: StrategyName, tenant: string | undefined): View {
+  /** The routing rule that holds for the target. */
+  rule(): CompiledRule | undefined {
+    const { rules } = this.#routes.settings
+    if (rules !== this.#rules) {
+      this.#rules = rules
+      const rule = rules.find((rule) => rule.matches(this.#target))
+      if (rule !== this.#rule) {
+        this.#rule = rule
+        this.#catalogRevision = -1
+        this.#catalog = undefined
+      }
+    }
+    return this.#rule
+  }
+
+  view(request: RouteRequest): View {
+    const rule = this.rule()
     this.#refresh()
-    const scope = this.#restricted ? tenant : undefined
+    const strategy = request.strategy ?? rule?.strategy ?? this.#balancer.strategy()
+    const scope = this.#restricted ? request.caller?.tenant : undefined
     let view = this.#last
     if (view === undefined || view.strategy !== strategy || view.tenant !== scope) {
       view = this.#named(strategy, scope)
@@ -162,12 +180,13 @@ export class Candidates {
   #refresh(): void {
     const catalog = this.#discovery.catalog()
     const targetRevision = this.#target.revision === undefined ? 0 : this.#target.revision()
-    const asksAgain = this.#query !== undefined && this.#balancer.now() - this.#asked >= queryHolds
+    const timed = this.#query !== undefined || this.#rule?.timed === true
+    const asksAgain = timed && this.#balancer.now() - this.#asked >= queryHolds
     if (catalog !== this.#catalog || targetRevision !== this.#targetRevision || asksAgain) {
       const revision = this.#revisionOf(catalog)
       if (revision !== this.#catalogRevision || targetRevision !== this.#targetRevision || asksAgain) {
-        this.#match(catalog)
-        if (this.#query !== undefined) this.#asked = this.#balancer.now()
+        this.#select(catalog)
+        if (timed) this.#asked = this.#balancer.now()
         this.#catalogRevision = revision
         this.#targetRevision = targetRevision
         this.#healthRevisions = this.#services.map(this.#health.revision)
@@ -193,7 +212,7 @@ export class Candidates {
     return Option.isSome(entries) ? entries.value.revision : 0
   }
 
-  #match(catalog: Catalog): void {
+  #select(catalog: Catalog): void {
     const { accepts, service } = this.#target
     const found = service === undefined ? undefined : HashMap.get(catalog.services, service)
     const entries = service === undefined
@@ -225,9 +244,11 @@ export class Candidates {
   #offers(entry: CatalogEntry, catalog: Catalog): boolean {
     if (this.problem !== undefined) return false
     if (!this.#patterns.every((pattern) => entry.instance.capabilities.some(pattern))) return false
-    if (this.#query === undefined) return true
+    const required = this.#rule?.required
+    if (this.#query === undefined && required === undefined) return true
     const { score, status } = this.#health.get(entry.key)
-    return this.#query({ entry, health: status, score, stale: Option.isSome(staleSince(catalog, entry)) })
+    const subject = { entry, health: status, score, stale: Option.isSome(staleSince(catalog, entry)) }
+    return (this.#query === undefined || this.#query(subject)) && (required === undefined || required(subject))
   }
 
   #group(view: View): void {
@@ -236,33 +257,36 @@ export class Candidates {
         tenants.includes(everybody) || (view.tenant !== undefined && tenants.includes(view.tenant))
       )
       : this.#matches
-    const groups: Array<{ readonly tier: number; readonly priority: number; readonly nodes: Array<Node> }> = []
+    const rule = this.#rule
+    const groups: Array<{ tier: number; rank: number; priority: number; nodes: Array<Node> }> = []
     for (const { node } of this.#shared ? this.#oncePerEndpoint(visible) : visible) {
       const tier = this.#tier(node)
       if (tier === undefined) continue
       const priority = node.instance.priority
-      const group = groups.find((group) => group.tier === tier && group.priority === priority)
-      if (group === undefined) groups.push({ tier, priority, nodes: [node] })
+      const rank = rule === undefined ? 0 : rule.rank(node.instance, this.#score(node))
+      const group = groups.find((group) => group.tier === tier && group.rank === rank && group.priority === priority)
+      if (group === undefined) groups.push({ tier, rank, priority, nodes: [node] })
       else group.nodes.push(node)
     }
-    groups.sort((left, right) => left.tier - right.tier || left.priority - right.priority)
+    groups.sort((left, right) => left.tier - right.tier || left.rank - right.rank || left.priority - right.priority)
     const panic = groups.length > 0 && groups[0]!.tier === 2
     const used = panic ? groups : groups.filter((group) => group.tier < 2)
     const pickers = new Map<string, Picker>()
     const count = used.reduce((sum, group) => sum + group.nodes.length, 0)
     view.groups = used.map((group): Group => {
-      const name = `${group.tier} ${group.priority}`
-      const picker = view.pickers.get(name) ?? this.#balancer.picker(view.strategy)
+      const name = `${group.tier} ${group.rank} ${group.priority}`
+      const picker = view.pickers.get(name) ?? this.#balancer.picker(view.strategy, this.#knowledge)
       picker.update(group.nodes)
       pickers.set(name, picker)
       const of = group.nodes.length
-      const why = panic
+      const reason = panic
         ? `panic: none of ${count} is healthy`
         : count === 1
         ? "the only one"
         : of === 1
         ? `the best of ${count}`
         : `${view.strategy} of ${of}`
+      const why = rule === undefined ? reason : `rule ${JSON.stringify(rule.name)}: ${reason}`
       return { nodes: group.nodes, picker, why }
     })
     view.pickers = pickers
@@ -271,6 +295,17 @@ export class Candidates {
     view.byKey = undefined
     view.version = this.#version
   }
+
+  readonly #score = (node: Node): number => this.#health.get(node.key).score
+
+  // Of its capabilities, the share that was asked for.
+  readonly #match = (node: Node): number => {
+    const { capabilities } = node.instance
+    if (capabilities.length === 0 || this.#patterns.length === 0) return 0
+    return capabilities.filter((text) => this.#patterns.some((pattern) => pattern(text))).length / capabilities.length
+  }
+
+  readonly #knowledge: Knowledge = { score: this.#score, match: this.#match }
 
   #tier(node: Node): 0 | 1 | 2 | undefined {
     return node.weight > 0 ? tiers[this.#health.status(node.key)] : undefined

@@ -91,7 +91,13 @@ export const make = (naming: Naming.NamingOptions): Offers => {
     const made: Standing = {
       keys: item.keys,
       revision: 0,
-      target: { service: item.service, accepts: (entry) => made.keys.has(entry.key), revision: () => made.revision }
+      target: {
+        service: item.service,
+        accepts: (entry) => made.keys.has(entry.key),
+        revision: () => made.revision,
+        // Of a tool, the separator of public names may be configured: rules are written with a dot.
+        names: [`${item.service}.${item.name}`, item.name]
+      }
     }
     standings.set(id, made)
     return made

@@ -1,0 +1,67 @@
+/**
+ * One after the other, the heavier ones more often.
+ *
+ * @since 0.1.0
+ */
+import type { Node, Strategy } from "../Balancer.ts"
+import { firstFree, isFree, withTraffic } from "./Nodes.ts"
+
+/**
+ * Strategy `weighted-round-robin`: earliest deadline first. A node's turn comes every 1 ÷ weight of virtual time, so the
+ * turns of each are spread evenly over a round.
+ *
+ * **Details**: a new node begins at a random point of its first interval, and one that stays keeps its turn when the list
+ * changes; else the heavy ones would go first after every change and the light ones never (Envoy's first-pick problem).
+ * A node that is full at its turn misses it.
+ *
+ * @category strategies
+ * @since 0.1.0
+ */
+export const make: Strategy = ({ random }) => {
+  // A binary heap by the virtual time of the next turn.
+  let heap: Array<Node> = []
+  let turns: Array<number> = []
+  let time = 0
+
+  const sink = (from: number) => {
+    const node = heap[from]!
+    const turn = turns[from]!
+    const count = heap.length
+    let at = from
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= count) break
+      if (child + 1 < count && turns[child + 1]! < turns[child]!) child++
+      if (turns[child]! >= turn) break
+      heap[at] = heap[child]!
+      turns[at] = turns[child]!
+      at = child
+    }
+    heap[at] = node
+    turns[at] = turn
+  }
+
+  return {
+    update: (list) => {
+      const kept = new Map<Node, number>()
+      for (let index = 0; index < heap.length; index++) kept.set(heap[index]!, turns[index]!)
+      heap = Array.from(withTraffic(list))
+      turns = heap.map((node) => {
+        const interval = 1 / node.weight
+        // No later than a lighter weight of before would have had it.
+        return Math.min(kept.get(node) ?? time + random() * interval, time + interval)
+      })
+      for (let index = (heap.length >>> 1) - 1; index >= 0; index--) sink(index)
+    },
+    pick: () => {
+      for (let step = 0; step < heap.length; step++) {
+        const node = heap[0]!
+        time = turns[0]!
+        turns[0] = time + 1 / node.weight
+        sink(0)
+        if (isFree(node)) return node
+      }
+      return firstFree(heap, 0)
+    }
+  }
+}

@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
@@ -289,3 +290,34 @@ export const announce = (
   options?: AnnouncementOptions
 ): Effect.Effect<Announcement, RegistryError, Scope.Scope> =>
   Effect.flatMap(announcer(registry, options), (announcer) => announcer.announce(instance))
+
+/**
+ * Layer that announces one instance for as long as it lives: all that a server needs.
+ *
+ * **Details**: the registry is what an adapter's `make` answers, or `Registries.named` of one that the program has
+ * already. Give the instance as an effect where its address is known only later, as that of a server on a free port.
+ *
+ * **Example** (Announcing a server)
+ *
+ * ```ts
+ * const Announced = Announcement.layer(
+ *   ConsulRegistry.make({ url: "http://127.0.0.1:8500" }),
+ *   ServiceInstance.make({
+ *     id: "weather-1",
+ *     service: "weather",
+ *     endpoint: { transport: "streamable-http", url: "http://10.0.0.7:8080/mcp" }
+ *   })
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <E, R, E2 = never, R2 = never>(
+  registry: Effect.Effect<Registry, E, R>,
+  instance: ServiceInstance | Effect.Effect<ServiceInstance, E2, R2>,
+  options?: AnnouncementOptions
+): Layer.Layer<never, E | E2 | RegistryError, Exclude<R | R2, Scope.Scope>> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    yield* announce(yield* registry, Effect.isEffect(instance) ? yield* instance : instance, options)
+  }))

@@ -21,6 +21,7 @@ import * as Ranked from "./balancing/Ranked.ts"
 import * as RoundRobin from "./balancing/RoundRobin.ts"
 import * as WeightedRandom from "./balancing/WeightedRandom.ts"
 import * as WeightedRoundRobin from "./balancing/WeightedRoundRobin.ts"
+import { CallFigures } from "./CallFigures.ts"
 import type { InstanceKey } from "./Catalog.ts"
 import { monotonic } from "./internal/monotonic.ts"
 import { xorshift } from "./internal/xorshift.ts"
@@ -52,6 +53,11 @@ export interface Node {
   pickedAt: number
   /** Attempts begun so far. */
   picks: number
+  /** Attempts that ended in a success or in a failure of the instance, and those of them that failed. */
+  calls: number
+  failures: number
+  /** The counters of its service. */
+  total: CallFigures
 }
 
 /**
@@ -89,6 +95,12 @@ export const strategyNames = [
   "lowest-cost",
   "consistent-hash"
 ] as const
+/**
+ * Name of a strategy.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type StrategyName = (typeof strategyNames)[number]
 
 /**
@@ -131,6 +143,10 @@ export class Balancer extends Context.Service<Balancer, {
   readonly strategy: () => StrategyName
   /** The node of an instance, made when first asked for. */
   readonly node: (key: InstanceKey, instance: ServiceInstance) => Node
+  /** The nodes that there are: of instances that were candidates once. Plain. */
+  readonly nodes: () => Iterable<Node>
+  /** Counters by service, as long as it has nodes. Plain. */
+  readonly figures: () => ReadonlyMap<string, CallFigures>
   /** Forgets nodes of instances that are gone and have nothing in flight. */
   readonly forget: (key: InstanceKey) => void
   /** Makes a picker; without `knowledge` all scores are 1 and nothing matches better. */
@@ -181,10 +197,28 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
     const now = monotonic(yield* Clock.Clock)
     const random = xorshift(yield* Random.nextInt)
     const nodes = new Map<InstanceKey, Node>()
+    const figures = new Map<string, CallFigures>()
+    const members = new Map<CallFigures, number>()
     let settings = options
     // Forgotten while something was in flight: they go with its end.
     const leaving = new Set<InstanceKey>()
     const cap = (instance: ServiceInstance): number => instance.limits?.maxConcurrency ?? Infinity
+
+    const join = (service: string): CallFigures => {
+      let total = figures.get(service)
+      if (total === undefined) figures.set(service, total = new CallFigures())
+      members.set(total, (members.get(total) ?? 0) + 1)
+      return total
+    }
+    const leave = (service: string, total: CallFigures) => {
+      const left = (members.get(total) ?? 1) - 1
+      if (left > 0) return void members.set(total, left)
+      members.delete(total)
+      if (figures.get(service) === total) figures.delete(service)
+    }
+    const drop = (node: Node) => {
+      if (nodes.delete(node.key)) leave(node.instance.service, node.total)
+    }
 
     return Balancer.of({
       now,
@@ -193,6 +227,12 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         leaving.delete(key)
         const known = nodes.get(key)
         if (known !== undefined) {
+          if (known.instance.service !== instance.service) {
+            known.total.inFlight -= known.inFlight
+            leave(known.instance.service, known.total)
+            known.total = join(instance.service)
+            known.total.inFlight += known.inFlight
+          }
           known.instance = instance
           known.weight = instance.weight
           known.maxConcurrency = cap(instance)
@@ -206,6 +246,9 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           latencyAt: 0,
           pickedAt: Math.round(now()),
           picks: 0,
+          calls: 0,
+          failures: 0,
+          total: join(instance.service),
           maxConcurrency: cap(instance),
           key,
           source: key.slice(0, key.indexOf("\u0000")),
@@ -214,21 +257,30 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         nodes.set(key, node)
         return node
       },
+      nodes: () => nodes.values(),
+      figures: () => figures,
       forget: (key) => {
         const node = nodes.get(key)
         if (node === undefined) return
-        if (node.inFlight === 0) nodes.delete(key)
+        if (node.inFlight === 0) drop(node)
         else leaving.add(key)
       },
       picker: (strategy, knowledge = ignorance) => strategies[strategy]({ random, now, knowledge }),
       begin: (node) => {
         node.inFlight++
         node.picks++
+        node.total.inFlight++
       },
       end: (node, latency, outcome, at) => {
         node.inFlight--
+        node.total.inFlight--
+        if (outcome !== "ignored") {
+          node.calls++
+          if (outcome === "failure") node.failures++
+          node.total.record(latency, outcome === "failure")
+        }
         PeakEwma.observe(node, latency, outcome, at ?? now())
-        if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) nodes.delete(node.key)
+        if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) drop(node)
       },
       reconfigure: (options) =>
         Effect.sync(() => {

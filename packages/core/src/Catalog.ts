@@ -133,6 +133,14 @@ const branded = Brand.nominal<InstanceKey>()
 export const key = (registry: string, id: string): InstanceKey => branded(`${registry}\u0000${id}`)
 
 /**
+ * The registry that a key names.
+ *
+ * @category identity
+ * @since 0.1.0
+ */
+export const sourceOf = (key: InstanceKey): string => key.slice(0, key.indexOf("\u0000"))
+
+/**
  * Since when the entry's source is stale (epoch ms), if it is.
  *
  * @category getters

@@ -144,7 +144,10 @@ const make = Effect.fnUntraced(function*(options: DiscoveryOptions) {
     const before = sessions
     const after = new Map<Registry, Session>()
     for (const { registry } of members) {
-      const source = () => new Source(registry, limits, clock.currentTimeMillisUnsafe())
+      const source = () => {
+        const replaced = Array.from(before.values()).find(({ source }) => source.registry.name === registry.name)
+        return new Source(registry, limits, clock.currentTimeMillisUnsafe(), replaced?.source)
+      }
       after.set(registry, before.get(registry) ?? new Session(source(), settings, changed))
     }
     sessions = after

@@ -159,6 +159,8 @@ export class Health extends Context.Service<Health, {
   readonly check: (key: InstanceKey) => Effect.Effect<InstanceHealth>
   /** Changes of status as they come; a slow reader loses the oldest. */
   readonly changes: Stream.Stream<HealthChange>
+  /** Takes other settings from now on; what an option doesn't say is its default. What is known of instances stays. */
+  readonly reconfigure: (options: HealthOptions) => Effect.Effect<void>
 }>()("@portolan/core/Health") {}
 
 const skip: CheckResult = { _tag: "Skip" }
@@ -169,6 +171,17 @@ const worse = (left: CheckResult, right: CheckResult): CheckResult =>
     (left._tag === "Fail" && right._tag === "Fail" && right.fatal && !left.fatal)
     ? right
     : left
+
+const settingsOf = (options: HealthOptions) => ({
+  timeout: Duration.fromInputUnsafe(options.timeout ?? "10 seconds"),
+  concurrency: options.concurrency ?? 32,
+  interval: Math.max(Duration.toMillis(options.interval ?? "30 seconds"), 1),
+  unhealthyInterval: Math.max(Duration.toMillis(options.unhealthyInterval ?? "1 second"), 1),
+  jitter: options.jitter ?? 0.2,
+  rise: options.rise ?? 1,
+  fall: options.fall ?? 3,
+  weights: options.weights ?? { success: 0.7, latency: 0.3 }
+})
 
 // A reader of `changes` that is slower than this many changes loses the oldest.
 const changesKept = 1024
@@ -189,8 +202,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
     const scope = yield* Effect.scope
     const random = xorshift(yield* Random.nextInt)
     const now = monotonic(clock)
-    const timeout = Duration.fromInputUnsafe(options.timeout ?? "10 seconds")
-    const concurrency = options.concurrency ?? 32
+    let { concurrency, timeout, ...settings } = settingsOf(options)
     const checks = new Set<HealthCheck>()
     const readers = new Set<Queue.Queue<HealthChange, Cause.Done>>()
     const running = new Map<Tracked, Fiber.Fiber<void>>()
@@ -199,14 +211,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
     const wakes = yield* Queue.dropping<void>(1)
     const wake = () => void Queue.offerUnsafe(wakes, undefined)
 
-    const table = new HealthTable({
-      interval: Math.max(Duration.toMillis(options.interval ?? "30 seconds"), 1),
-      unhealthyInterval: Math.max(Duration.toMillis(options.unhealthyInterval ?? "1 second"), 1),
-      jitter: options.jitter ?? 0.2,
-      rise: options.rise ?? 1,
-      fall: options.fall ?? 3,
-      weights: options.weights ?? { success: 0.7, latency: 0.3 }
-    }, {
+    const table = new HealthTable(settings, {
       now,
       wall: () => clock.currentTimeMillisUnsafe(),
       random,
@@ -359,7 +364,13 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
         Effect.acquireRelease(
           Effect.sync(() => readers.add(queue)),
           () => Effect.sync(() => readers.delete(queue))
-        ), { bufferSize: changesKept, strategy: "sliding" })
+        ), { bufferSize: changesKept, strategy: "sliding" }),
+      reconfigure: (options) =>
+        Effect.sync(() => {
+          ;({ concurrency, timeout, ...settings } = settingsOf(options))
+          table.reconfigure(settings)
+          wake()
+        })
     })
   })
 

@@ -274,6 +274,14 @@ export const decode = (input: unknown): Result.Result<Query, QueryError> => {
   })
 }
 
+/**
+ * Makes the predicate of a pattern: a text in which `*` stands for any text.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const pattern: (text: string) => (value: string) => boolean = queryPredicates.pattern
+
 type Predicate = (subject: QuerySubject) => boolean
 
 const own = (value: unknown, key: string): unknown =>

@@ -34,11 +34,16 @@ export interface Member {
  * @since 0.1.0
  */
 export class Registries extends Context.Service<Registries, {
-  /** Adds a registry until the scope closes. A name that is taken is an error. */
+  /**
+   * Adds a registry until the scope closes. A name that is taken is an error, unless it is to `replace` the registry that
+   * has it: that one goes in the same step, and what it announced stays until the new one has given its first snapshot.
+   */
   readonly add: (
     registry: Registry,
-    options?: { readonly precedence?: number | undefined }
+    options?: { readonly precedence?: number | undefined; readonly replace?: boolean | undefined }
   ) => Effect.Effect<void, RegistryError, Scope.Scope>
+  /** Gives members of these names other precedences, in one step. Nothing is opened or closed. */
+  readonly reorder: (precedences: ReadonlyMap<string, number>) => Effect.Effect<void>
   /** The members now, in order of precedence. Plain data. */
   readonly members: () => ReadonlyArray<Member>
   /** The members, first as they are now and then after every change. */
@@ -57,29 +62,44 @@ export const layer: Layer.Layer<Registries> = Layer.effect(
     const members = new Latest<ReadonlyArray<Member>>([])
     yield* Effect.addFinalizer(() => Effect.sync(() => members.close()))
 
-    const add = (member: Member) => {
-      const at = members.value.findIndex((other) => other.precedence > member.precedence)
-      members.set(members.value.toSpliced(at === -1 ? members.value.length : at, 0, member))
+    const put = (member: Member, others: ReadonlyArray<Member>) => {
+      const at = others.findIndex((other) => other.precedence > member.precedence)
+      members.set(others.toSpliced(at === -1 ? others.length : at, 0, member))
     }
 
     return Registries.of({
       add: (registry, options) =>
         Effect.acquireRelease(
           Effect.suspend(() => {
-            const reason = refusal(registry.name, members.value)
+            const replaced = options?.replace === true
+              ? members.value.find((member) => member.registry.name === registry.name)
+              : undefined
+            const others = members.value.filter((member) => member !== replaced)
+            const reason = refusal(registry.name, others)
             if (reason !== undefined) {
               return Effect.fail(new RegistryError({ registry: registry.name, operation: "open", reason }))
             }
-            const last = members.value.at(-1)
-            const member = {
-              registry,
-              precedence: options?.precedence ?? (last === undefined ? 0 : last.precedence + 1)
-            }
-            add(member)
-            return Effect.succeed(member)
+            const last = others.at(-1)
+            const precedence = options?.precedence ?? replaced?.precedence ??
+              (last === undefined ? 0 : last.precedence + 1)
+            put({ registry, precedence }, others)
+            return Effect.void
           }),
-          (member) => Effect.sync(() => members.set(members.value.filter((other) => other !== member)))
-        ).pipe(Effect.asVoid),
+          () =>
+            Effect.sync(() => {
+              const others = members.value.filter((member) => member.registry !== registry)
+              if (others.length < members.value.length) members.set(others)
+            })
+        ),
+      reorder: (precedences) =>
+        Effect.sync(() => {
+          const moved = members.value.map((member) => ({
+            ...member,
+            precedence: precedences.get(member.registry.name) ?? member.precedence
+          }))
+          if (moved.every(({ precedence }, index) => precedence === members.value[index]?.precedence)) return
+          members.set(moved.sort((left, right) => left.precedence - right.precedence))
+        }),
       members: () => members.value,
       changes: members.changes
     })
@@ -94,6 +114,22 @@ const refusal = (name: string, members: ReadonlyArray<Member>): string | undefin
   }
   return undefined
 }
+
+/**
+ * The member of this name. Fails where there is none.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const named = (name: string): Effect.Effect<Registry, RegistryError, Registries> =>
+  Effect.gen(function*() {
+    const members = (yield* Registries).members()
+    const member = members.find(({ registry }) => registry.name === name)
+    if (member !== undefined) return member.registry
+    const names = members.map(({ registry }) => `"${registry.name}"`).join(", ")
+    const reason = `there is no registry of this name; there is ${names === "" ? "none" : names}`
+    return yield* new RegistryError({ registry: name, operation: "open", reason })
+  })
 
 /**
  * Makes the layer that every adapter exports: the registry is opened, and is one of `Registries` until the layer closes.

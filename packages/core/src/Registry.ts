@@ -25,6 +25,8 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
+export { refusal } from "./internal/trust.ts"
+
 /**
  * Error raised when a backend can't be read or written: which registry, which operation, what happened.
  *
@@ -123,16 +125,40 @@ export interface Alive {
   readonly _tag: "Alive"
 }
 
+/**
+ * What a watching session says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type RegistryEvent = Snapshot | Delta | Groups | Alive
 
+/**
+ * Says everything there is, or all of one group.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const snapshot = (
   instances: ReadonlyArray<ServiceInstance>,
   rejected: ReadonlyArray<Rejected> = [],
   group?: string
 ): Snapshot => ({ _tag: "Snapshot", group, instances, rejected })
 
+/**
+ * Says what changed, in one step.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const delta = (changes: ReadonlyArray<Change>): Delta => ({ _tag: "Delta", changes })
 
+/**
+ * Says that the backend was heard.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const alive: Alive = { _tag: "Alive" }
 
 /**

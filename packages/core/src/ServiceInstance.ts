@@ -48,15 +48,82 @@ const WebSocketUrl = url(["ws:", "wss:", "http:", "https:"], "a ws(s) URL")
 
 const Headers = Schema.Record(Schema.String, SecretValue)
 
-const http = <const Transport extends string>(transport: Transport) =>
+// A text is a path: keys and certificates are never written into a record.
+const PemFile = Schema.Union([Schema.NonEmptyString, SecretReference]).annotate({
+  expected: "the path of a PEM file, or a reference to one"
+})
+
+const Pair = Schema.makeFilter(
+  (tls: { readonly cert?: unknown; readonly key?: unknown }) =>
+    (tls.cert === undefined) === (tls.key === undefined) ? undefined : "`cert` and `key` belong together",
+  { expected: "`cert` and `key` together" }
+)
+
+/**
+ * How TLS towards an endpoint differs from the usual: an authority of its own, a certificate that names us.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Tls = Schema.StructWithRest(
+  Schema.Struct({
+    /** Certificates that the server's must come from, in place of the well-known authorities. */
+    ca: Schema.optionalKey(PemFile),
+    /** Our certificate, for servers that ask for one; with `key`. */
+    cert: Schema.optionalKey(PemFile),
+    key: Schema.optionalKey(PemFile),
+    /** Of the key. */
+    passphrase: Schema.optionalKey(SecretValue),
+    /** Name that the server's certificate must hold, where that isn't the host of the URL. */
+    serverName: Schema.optionalKey(Schema.NonEmptyString)
+  }),
+  [Rest]
+).pipe(Schema.check(Pair))
+export type Tls = typeof Tls.Type
+
+/**
+ * How we are authorised towards an endpoint with OAuth 2: as ourselves, or for a person who agreed once.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Auth = Schema.Union([
   Schema.StructWithRest(
     Schema.Struct({
-      transport: Schema.Literal(transport),
-      url: HttpUrl,
-      headers: Schema.optionalKey(Headers)
+      type: Schema.Literal("client-credentials"),
+      clientId: Schema.NonEmptyString,
+      clientSecret: SecretValue,
+      /** What to ask for; what the server names, by default. */
+      scope: Schema.optionalKey(Schema.String),
+      /** Where tokens are got; found by the server's metadata, by default. */
+      tokenUrl: Schema.optionalKey(HttpUrl)
+    }),
+    [Rest]
+  ),
+  Schema.StructWithRest(
+    Schema.Struct({
+      type: Schema.Literal("authorization-code"),
+      /** Registered beforehand; without one we register ourselves. */
+      clientId: Schema.optionalKey(Schema.NonEmptyString),
+      clientSecret: Schema.optionalKey(SecretValue),
+      scope: Schema.optionalKey(Schema.String),
+      /** File that holds the token. */
+      store: Schema.optionalKey(Schema.NonEmptyString)
     }),
     [Rest]
   )
+]).annotate({ expected: "type client-credentials (with clientId and clientSecret) or authorization-code" })
+export type Auth = typeof Auth.Type
+
+/** What endpoints that are reached over a network have in common. */
+const remote = {
+  headers: Schema.optionalKey(Headers),
+  tls: Schema.optionalKey(Tls),
+  auth: Schema.optionalKey(Auth)
+}
+
+const http = <const Transport extends string>(transport: Transport) =>
+  Schema.StructWithRest(Schema.Struct({ transport: Schema.Literal(transport), url: HttpUrl, ...remote }), [Rest])
 
 /**
  * Where an instance is reached, by transport.
@@ -68,11 +135,7 @@ export const Endpoint = Schema.Union([
   http("streamable-http"),
   http("sse"),
   Schema.StructWithRest(
-    Schema.Struct({
-      transport: Schema.Literal("websocket"),
-      url: WebSocketUrl,
-      headers: Schema.optionalKey(Headers)
-    }),
+    Schema.Struct({ transport: Schema.Literal("websocket"), url: WebSocketUrl, ...remote }),
     [Rest]
   ),
   Schema.StructWithRest(

@@ -386,7 +386,13 @@ describe("records", () => {
     instance("file", {
       endpoint: { transport: "sse", url: "http://evil.test", headers: { a: { file: "/etc/passwd" } } }
     }),
-    { ...instance("nul"), id: "nul\u0000" }
+    { ...instance("nul"), id: "nul\u0000" },
+    instance("key", {
+      endpoint: { transport: "websocket", url: "wss://evil.test", tls: { cert: "/etc/c.pem", key: "/etc/k.pem" } }
+    }),
+    instance("token", {
+      endpoint: { transport: "sse", url: "http://evil.test", auth: { type: "authorization-code", store: "/etc/x" } }
+    })
   ]
 
   it.effect("what could start a process or give away a secret is taken from a trusted registry only", () =>
@@ -397,13 +403,15 @@ describe("records", () => {
       const discovery = yield* adding(limited, full)
       assert.deepStrictEqual(
         ids(discovery.catalog()),
-        ["full/file", "full/fine", "full/header", "full/process", "limited/good"]
+        ["full/file", "full/fine", "full/header", "full/key", "full/process", "full/token", "limited/good"]
       )
       const reasons = state(discovery, "limited").rejected.map(({ reason }) => reason)
-      assert.lengthOf(reasons, 4)
+      assert.lengthOf(reasons, 6)
       assert.match(reasons[0] ?? "", /endpoint\.transport: stdio.*trust: full/)
       assert.match(reasons[1] ?? "", /endpoint\.headers\.authorization.*trust: full/)
       assert.match(reasons[2] ?? "", /endpoint\.headers\.a:/)
+      assert.match(reasons[4] ?? "", /endpoint\.tls\.cert: .*trust: full/)
+      assert.match(reasons[5] ?? "", /endpoint\.auth: .*trust: full/)
       assert.lengthOf(state(discovery, "full").rejected, 1)
     }).pipe(Effect.provide(live())))
 

@@ -621,6 +621,58 @@ describe("changes", () => {
     }).pipe(Effect.provide(live())))
 })
 
+describe("other settings", () => {
+  it.effect("hold at once, and what is known stays", () =>
+    Effect.gen(function*() {
+      const health = yield* Health.Health
+      const script = yield* scripted()
+      yield* health.override(key("a"), "draining", "by hand")
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(script.checks, 1)
+      yield* health.reconfigure({ interval: "5 seconds", jitter: 0 })
+      // Half a minute was agreed on, but five seconds is what is wanted now.
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(script.checks, 2)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(script.checks, 6)
+      assert.strictEqual(yield* status(), "draining")
+      yield* health.override(key("a"), undefined, "")
+      assert.strictEqual(yield* status(), "healthy")
+    }).pipe(Effect.provide(live({ jitter: 0 }))))
+
+  it.effect("a check that is near isn't put off, however often they change", () =>
+    Effect.gen(function*() {
+      const health = yield* Health.Health
+      const script = yield* scripted()
+      for (let second = 0; second < 60; second++) {
+        yield* health.reconfigure({ interval: 20_000 + second, jitter: 0 })
+        yield* TestClock.adjust("1 second")
+      }
+      assert.strictEqual(script.checks, 3)
+    }).pipe(Effect.provide(live({ interval: "20 seconds", jitter: 0 }))))
+
+  it.effect("thresholds and time-outs too; what isn't said is its default", () =>
+    Effect.gen(function*() {
+      const health = yield* Health.Health
+      const script = yield* scripted()
+      yield* health.reconfigure({ fall: 1 })
+      script.result = fail
+      yield* health.check(key("a"))
+      assert.strictEqual(yield* status(), "unhealthy")
+      script.result = pass
+      yield* health.check(key("a"))
+      yield* health.reconfigure({})
+      script.result = fail
+      yield* health.check(key("a"))
+      assert.strictEqual(yield* status(), "healthy", "three in a row by default")
+      yield* health.reconfigure({ fall: 1, timeout: "1 second" })
+      yield* health.addCheck(() => Effect.never)
+      script.result = pass
+      yield* TestClock.adjust("1 second")
+      assert.include(health.get(key("a")).reason, "no answer within 1s")
+    }).pipe(Effect.provide(live({ fall: 5, jitter: 0 }))))
+})
+
 describe("durations of records", () => {
   it("are read in ms", () => {
     assert.deepStrictEqual(["250ms", "30s", "1.5m", "2h", "1d"].map(durationMillis), [

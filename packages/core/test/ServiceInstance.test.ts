@@ -57,6 +57,29 @@ describe("ServiceInstance", () => {
     for (const endpoint of endpoints) assert.strictEqual(reason({ ...minimal, endpoint }), "accepted")
   })
 
+  it("TLS and authorisation are kept as they stand, and checked", () => {
+    const tls = { ca: "ca.pem", cert: { file: "c.pem" }, key: { env: "KEY" }, serverName: "x", "x-mine": 1 }
+    const auths = [
+      { type: "client-credentials", clientId: "me", clientSecret: { env: "S" }, scope: "a b", "x-mine": 1 },
+      { type: "authorization-code", store: "token.json" }
+    ] as const
+    for (const transport of ["streamable-http", "sse", "websocket"] as const) {
+      for (const auth of auths) {
+        const endpoint = { transport, url, tls, auth }
+        const decoded = Result.getOrThrow(ServiceInstance.decode({ ...minimal, endpoint }))
+        assert.isTrue(ServiceInstance.equals(decoded.endpoint, endpoint))
+      }
+    }
+    const wrong = (more: object) => reason({ ...minimal, endpoint: { transport: "sse", url, ...more } })
+    assert.match(wrong({ tls: { cert: "c.pem" } }), /^endpoint\.tls: .*`cert` and `key`/)
+    assert.match(wrong({ tls: { ca: 3 } }), /^endpoint\.tls\.ca: expected the path of a PEM file/)
+    assert.match(wrong({ auth: { type: "basic" } }), /^endpoint\.auth: expected type client-credentials/)
+    assert.match(
+      wrong({ auth: { type: "client-credentials", clientId: "me" } }),
+      /^endpoint\.auth\.clientSecret: missing/
+    )
+  })
+
   it("fields that Portolan does not know survive, at every level", () => {
     const json = fc.dictionary(fc.stringMatching(/^x[a-z]{1,6}$/), fc.jsonValue(), { maxKeys: 4 })
     fc.assert(fc.property(json, json, json, (top, endpoint, health) => {

@@ -95,8 +95,26 @@ const line = <S extends Schema.Constraint>(result: S) =>
 const WatchLine = line(WatchAnswer)
 const LeaseLine = line(LeaseAnswer)
 
+/**
+ * Answer to a reading.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type RangeAnswer = typeof RangeAnswer.Type
+/**
+ * One answer of a watch.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type WatchAnswer = typeof WatchAnswer.Type
+/**
+ * A key and its value, both in base64.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type KeyValue = typeof KeyValue.Type
 
 /** Writes a key or value as the wire wants it. */

@@ -28,8 +28,8 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
+import * as FileHints from "./FileHints.ts"
 import { codeOf, replace } from "./internal/files.ts"
-import * as hints from "./internal/hints.ts"
 import * as leases from "./internal/leases.ts"
 import { withLock } from "./internal/lockFile.ts"
 import * as reader from "./internal/reader.ts"
@@ -78,7 +78,13 @@ export const make = (options: FileRegistryOptions): Effect.Effect<Registry.Regis
       // A file system that hangs (a network's) is one that is lost.
       timeout: "30 seconds",
       settle,
-      wake: hints.make(file, directory, (are) => void (told = are)),
+      wake: FileHints.make({
+        files: () => [file],
+        directories: [directory],
+        // A heartbeat touches a lease, and one that is under way is hidden.
+        counts: (at, event, name) => at !== directory || event === "rename" && name?.startsWith(".") !== true,
+        tell: (are) => void (told = are)
+      }),
       poll: Effect.suspend(() => read(Duration.toMillis(told ? every : Duration.min(every, blindEvery)))),
       registrar: Option.some(leases.registrar(name, directory)),
       trust: "full",

@@ -1,1 +1,2 @@
+export * as FileHints from "./FileHints.ts"
 export * as FileRegistry from "./FileRegistry.ts"

@@ -90,7 +90,7 @@ export interface Tracked {
  */
 export class HealthTable {
   readonly queue = new DueHeap<Tracked>()
-  readonly #settings: Settings
+  #settings: Settings
   readonly #environment: Environment
   readonly #tracked = new Map<InstanceKey, Tracked>()
   readonly #services = new Map<string, Service>()
@@ -103,6 +103,15 @@ export class HealthTable {
   constructor(settings: Settings, environment: Environment) {
     this.#settings = settings
     this.#environment = environment
+  }
+
+  /** Takes other settings. What is known stays; checks that are further away than the new interval come sooner. */
+  reconfigure(settings: Settings): void {
+    this.#settings = settings
+    const now = this.#environment.now()
+    for (const tracked of this.#tracked.values()) {
+      if (tracked.place >= 0 && tracked.due > now + this.#pause(tracked)) this.schedule(tracked)
+    }
   }
 
   find(key: InstanceKey): Tracked | undefined {
@@ -276,15 +285,13 @@ export class HealthTable {
   /** Puts the next check where it belongs: an interval from now, moved at random. */
   schedule(tracked: Tracked): void {
     if (tracked.gone || tracked.checking) return
-    const { jitter, unhealthyInterval } = this.#settings
+    const { jitter } = this.#settings
     const now = this.#environment.now()
     const spread = 1 + jitter * (2 * this.#environment.random() - 1)
     const rest = tracked.rest
     const due = rest !== undefined && tracked.verdict === undefined
       ? Math.max(rest.until, now + 1)
-      : now +
-        (rest !== undefined || tracked.verdict?.status === "unhealthy" ? unhealthyInterval : this.#interval(tracked)) *
-          spread
+      : now + this.#pause(tracked) * spread
     this.queue.set(tracked, due)
     this.#environment.wake()
   }
@@ -294,6 +301,13 @@ export class HealthTable {
     if (tracked.gone || tracked.checking) return
     this.queue.set(tracked, this.#environment.now())
     this.#environment.wake()
+  }
+
+  /** Time from one check of it to the next. */
+  #pause(tracked: Tracked): number {
+    return tracked.rest !== undefined || tracked.verdict?.status === "unhealthy"
+      ? this.#settings.unhealthyInterval
+      : this.#interval(tracked)
   }
 
   #interval(tracked: Tracked): number {

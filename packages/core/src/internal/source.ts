@@ -65,11 +65,19 @@ export class Source {
   private readonly heard = new Set<string>()
   /** Records that the session under way has not confirmed, until it is complete. */
   private readonly unconfirmed = new Set<string>()
+  /** Whether the records are those of a registry that this one replaced. */
+  private inherited = false
 
-  constructor(registry: Registry, limits: Limits, now: number) {
+  /** With `before`, the source of a registry that this one replaces: its records stay until this one has said all. */
+  constructor(registry: Registry, limits: Limits, now: number, before?: Source) {
     this.registry = registry
     this.limits = limits
     this.since = now
+    for (const [id, record] of before?.records ?? []) {
+      if (refusal(registry, record.instance) !== undefined) continue
+      this.inherited = true
+      this.records.set(id, record.missingSince === undefined ? record : { ...record, missingSince: undefined })
+    }
   }
 
   get summary(): SourceState {
@@ -107,7 +115,7 @@ export class Source {
   failed(reason: string, now: number): void {
     this.begin()
     this.lastError = reason
-    if (this.state === "connected") this.move("stale", now)
+    if (this.state === "connected" || this.inherited) this.move("stale", now)
   }
 
   /**
@@ -225,7 +233,11 @@ export class Source {
     this.lastError = undefined
     if (this.state === "stale") this.reconnects++
     this.move("connected", now)
-    this.removeUnwitnessed(Array.from(this.unconfirmed), now)
+    const missing = Array.from(this.unconfirmed)
+    // That another registry knew them says nothing about this one.
+    if (this.inherited) this.remove(missing, now)
+    else this.removeUnwitnessed(missing, now)
+    this.inherited = false
     this.unconfirmed.clear()
     this.release(now)
   }

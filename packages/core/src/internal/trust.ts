@@ -8,7 +8,12 @@ import * as Predicate from "effect/Predicate"
 import type { Registry } from "../Registry.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
 
-/** Why the record can't be taken from this registry, in a line that says what to do; none: it can. */
+/**
+ * Why a record can't be taken from this registry, in a line that says what to do; none: it can.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const refusal = (registry: Registry, instance: ServiceInstance): string | undefined => {
   // The key of a catalog entry joins registry and id with a NUL.
   if (instance.id.includes("\u0000")) return "id: it can't hold a NUL character"
@@ -18,11 +23,20 @@ export const refusal = (registry: Registry, instance: ServiceInstance): string |
     return `endpoint.transport: stdio starts a process, which registry "${registry.name}" isn't trusted to do; ` +
       "announce it in a local file, or set `trust: full` on this registry"
   }
-  const where = secretOf(endpoint, "headers") ?? secretOf(endpoint, "env")
+  const where = secretOf(endpoint, "headers") ?? secretOf(endpoint, "env") ?? keyOf(endpoint)
   return where === undefined
     ? undefined
-    : `${where}: registry "${registry.name}" isn't trusted to name secrets; write the value itself, ` +
+    : `${where}: registry "${registry.name}" isn't trusted to name secrets; ` +
+      `${/^endpoint\.(headers|env)/.test(where) ? "write the value itself, " : ""}` +
       "announce it in a local file, or set `trust: full` on this registry"
+}
+
+/** Files of this machine that TLS takes, and any authorisation: its tokens are kept here. */
+const keyOf = (endpoint: object): string | undefined => {
+  if (Predicate.hasProperty(endpoint, "auth")) return "endpoint.auth"
+  if (!Predicate.hasProperty(endpoint, "tls") || !Predicate.isObject(endpoint.tls)) return undefined
+  const name = ["ca", "cert", "key", "passphrase"].find((name) => Predicate.hasProperty(endpoint.tls, name))
+  return name === undefined ? undefined : `endpoint.tls.${name}`
 }
 
 const secretOf = (endpoint: object, field: string): string | undefined => {

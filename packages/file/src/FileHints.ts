@@ -1,5 +1,7 @@
 /**
- * Hints that something changed in the directories of a registry file.
+ * Hints that files may have changed: written in place, renamed over, or exchanged through any link on the way to them.
+ *
+ * @since 0.1.0
  */
 import type * as Registry from "@portolan/core/Registry"
 import * as Effect from "effect/Effect"
@@ -7,7 +9,7 @@ import * as Latch from "effect/Latch"
 import { type FSWatcher, watch } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
-import { codeOf } from "./files.ts"
+import { codeOf } from "./internal/files.ts"
 
 /** Where other machines write too, their changes aren't told: NFS, SMB, CIFS, FUSE, 9p (`man 2 statfs`). */
 const remote = new Set([0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x65735546, 0x01021997])
@@ -18,10 +20,29 @@ interface Followed {
 }
 
 /**
- * Follows the directories of the file, of what its links lead to, and of its leases, as they are whenever it is asked for
- * a hint. `tell` is told whether the system tells of changes there.
+ * What is followed.
+ *
+ * @category models
+ * @since 0.1.0
  */
-export const make = (file: string, leases: string, tell: (told: boolean) => void): Registry.Wake =>
+export interface FileHintsOptions {
+  /** The files; asked anew before each hint. */
+  readonly files: () => ReadonlyArray<string>
+  /** Directories whose own entries matter too. Default none. */
+  readonly directories?: ReadonlyArray<string> | undefined
+  /** Whether an event in a directory is a hint. Default: each is. */
+  readonly counts?: ((directory: string, event: "rename" | "change", name: string | undefined) => boolean) | undefined
+  /** Told whether the system tells of changes there. */
+  readonly tell?: ((told: boolean) => void) | undefined
+}
+
+/**
+ * Follows the directories of the files and of what their links lead to, as they are whenever it is asked for a hint.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: FileHintsOptions): Registry.Wake =>
   Effect.gen(function*() {
     const some = Latch.makeUnsafe(false)
     const followed = new Map<string, Followed>()
@@ -32,8 +53,7 @@ export const make = (file: string, leases: string, tell: (told: boolean) => void
     }
     const open = (directory: string, inode: bigint) => {
       const watcher = watch(directory, { persistent: false }, (event, name) => {
-        // A heartbeat touches a lease, and one that is under way is hidden.
-        if (directory !== leases || event === "rename" && name?.startsWith(".") !== true) some.openUnsafe()
+        if (options.counts?.(directory, event, name ?? undefined) !== false) some.openUnsafe()
       })
       watcher.on("error", () => {
         drop(directory)
@@ -46,7 +66,8 @@ export const make = (file: string, leases: string, tell: (told: boolean) => void
     const follow = Effect.promise(async () => {
       const wanted = new Set<string>()
       let told = true
-      for (const directory of [...await directoriesOf(file), leases]) {
+      const directories = await Promise.all(options.files().map((file) => directoriesOf(path.resolve(file))))
+      for (const directory of [...directories.flat(), ...options.directories ?? []]) {
         const found = await nearest(directory)
         if (found === undefined) continue
         wanted.add(found.directory)
@@ -64,7 +85,7 @@ export const make = (file: string, leases: string, tell: (told: boolean) => void
         const type = await fs.statfs(first).then(({ type }) => type, () => undefined)
         if (type !== undefined && remote.has(type)) told = false
       }
-      tell(told)
+      options.tell?.(told)
     })
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {

@@ -148,3 +148,30 @@ export const oneLine = (text: string): string => {
   const line = text.replace(/\s+/g, " ").trim()
   return line.length > 300 ? `${line.slice(0, 299)}…` : line
 }
+
+/** The id of a reply that was too long to be kept, by both ends of its text, if it stands there. */
+export const idOfLong = (head: string, tail: string): number | undefined => {
+  const id = /^\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d+)\s*,/.exec(head)?.[1]
+    ?? /"id"\s*:\s*(\d+)\s*\}\s*$/.exec(tail)?.[1]
+  return id === undefined ? undefined : Number(id)
+}
+
+/**
+ * A connection that never was: it tells so at once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const dead = (failure: Failure, listener: Listener): Connection => {
+  queueMicrotask(() => listener.onLost(failure))
+  return {
+    send: (_, exchange) => {
+      exchange.onFailure(failure)
+      return () => {}
+    },
+    post: (_, done) => done?.(failure),
+    negotiated: () => {},
+    cancelsByClosing: false,
+    close: () => Promise.resolve()
+  }
+}

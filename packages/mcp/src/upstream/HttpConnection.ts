@@ -5,7 +5,6 @@
  * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http
  * @since 0.1.0
  */
-import type { Dispatcher } from "undici"
 import * as HeaderValue from "../HeaderValue.ts"
 import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcRequest } from "../JsonRpc.ts"
@@ -20,6 +19,7 @@ import {
   type StreamEnd
 } from "./Connection.ts"
 import * as HttpExchange from "./HttpExchange.ts"
+import * as Lingering from "./Lingering.ts"
 import * as ServerSentEvents from "./ServerSentEvents.ts"
 
 /**
@@ -30,7 +30,7 @@ import * as ServerSentEvents from "./ServerSentEvents.ts"
  */
 export interface Options {
   /** Of one origin; it outlives the connection. */
-  readonly dispatcher: Dispatcher
+  readonly dispatcher: HttpExchange.Sender
   readonly url: URL
   /** The record's own headers. */
   readonly headers: Readonly<Record<string, string>>
@@ -45,8 +45,6 @@ export interface Options {
 const MaxResumptions = 3
 /** ms before a broken stream is taken up again where the server names no time. */
 const ResumeDelay = 250
-/** ms that a stream may stay open after its reply, before it is closed. */
-const ReplyLinger = 1_000
 /** ms that the farewell to a session may take. */
 const FarewellTime = 1_000
 
@@ -69,17 +67,8 @@ export const open = (options: Options, listener: Listener): Connection => {
   /** How to end what is in flight. */
   const running = new InFlight<() => void>()
   const target = { dispatcher: options.dispatcher, url: options.url, running }
-  /** Streams that had their reply and that the server should end now; one timer for all of them. */
-  const lingering = new InFlight<() => void>()
-  let sweeping: NodeJS.Timeout | undefined
-  const linger = (stop: () => void): () => void => {
-    sweeping ??= setTimeout(() => {
-      sweeping = undefined
-      for (const stop of lingering.all()) stop()
-      lingering.clear()
-    }, ReplyLinger)
-    return lingering.add(stop)
-  }
+  /** Streams that had their reply and that the server should end now. */
+  const lingering = Lingering.make()
 
   const withSession = (headers: HttpExchange.Headers): HttpExchange.Headers => {
     if (version !== undefined) headers["mcp-protocol-version"] = version
@@ -140,7 +129,7 @@ export const open = (options: Options, listener: Listener): Connection => {
               const inbound = inboundOf(message)
               if (inbound !== undefined) exchange.onMessage(inbound)
             } else if (message["id"] === request.id) {
-              ended = linger(stop)
+              ended = lingering.add(stop)
               settle(() => exchange.onReply(reply))
             }
           })
@@ -298,7 +287,7 @@ export const open = (options: Options, listener: Listener): Connection => {
       if (closed) return Promise.resolve()
       closed = true
       for (const end of running.all()) end()
-      clearTimeout(sweeping)
+      lingering.clear()
       if (session === undefined) return Promise.resolve()
       return new Promise((resolve) => {
         const headers = withSession({ ...options.headers })

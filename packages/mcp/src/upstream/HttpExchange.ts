@@ -10,9 +10,31 @@ import type { Dispatcher } from "undici"
 import type { InFlight } from "../internal/InFlight.ts"
 import { isFields, type JsonRpcRequest } from "../JsonRpc.ts"
 import { type Exchange, type Failure, inboundOf, oneLine, replyOf } from "./Connection.ts"
+import * as NetworkErrors from "./NetworkErrors.ts"
 
 /** Headers to send. */
 export type Headers = Record<string, string>
+
+/**
+ * What takes requests: undici's dispatcher, or one that authorises them first.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sender {
+  readonly dispatch: (
+    options: {
+      readonly path: string
+      readonly origin: string
+      readonly method: "POST" | "GET" | "DELETE"
+      readonly headers: Headers
+      readonly body: string | null
+      /** It couldn't even be tried. */
+      readonly onRejected: (error: Error) => void
+    },
+    handler: Dispatcher.DispatchHandler
+  ) => boolean
+}
 
 /** Headers as they came. */
 export type ResponseHeaders = Readonly<Record<string, string | Array<string> | undefined>>
@@ -22,30 +44,6 @@ const MaxErrorBody = 16_384
 /** The first value of a header. */
 export const first = (value: string | ReadonlyArray<string> | undefined): string | undefined =>
   typeof value === "string" ? value : value?.[0]
-
-const codeOf = (error: Error): string | undefined =>
-  "code" in error && typeof error.code === "string" ? error.code : undefined
-
-const networkReason = (error: Error): string => {
-  const code = codeOf(error)
-  switch (code) {
-    case "ECONNREFUSED":
-      return "connection refused"
-    case "ENOTFOUND":
-      return "host not found"
-    case "EAI_AGAIN":
-      return "host not found (the name server doesn't answer)"
-    case "ECONNRESET":
-    case "EPIPE":
-    case "UND_ERR_SOCKET":
-      return "connection closed by the server"
-    case "UND_ERR_CONNECT_TIMEOUT":
-    case "ETIMEDOUT":
-      return "no connection in time"
-    default:
-      return oneLine(code === undefined ? error.message : `${error.message} (${code})`)
-  }
-}
 
 const retryAfterOf = (value: string | undefined, now: () => number): number | undefined => {
   if (value === undefined) return undefined
@@ -94,6 +92,20 @@ export interface Body {
   readonly onEnd: () => void
 }
 
+/**
+ * The request was not sent, or refused, for want of a token.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Unauthorized extends Error {
+  readonly failure: Failure
+  constructor(failure: Failure) {
+    super(failure.reason)
+    this.failure = failure
+  }
+}
+
 /** A body, or a message in it, was longer than allowed. */
 export const tooLong = new Error("message too long")
 
@@ -104,7 +116,7 @@ export const tooLong = new Error("message too long")
  * @since 0.1.0
  */
 export const run = (
-  target: { readonly dispatcher: Dispatcher; readonly url: URL; readonly running: InFlight<() => void> },
+  target: { readonly dispatcher: Sender; readonly url: URL; readonly running: InFlight<() => void> },
   method: "POST" | "GET" | "DELETE",
   headers: Headers,
   body: string | null,
@@ -131,10 +143,19 @@ export const run = (
   const land = target.running.add(abort)
 
   try {
-    target.dispatcher.dispatch({ path: `${url.pathname}${url.search}`, origin: url.origin, method, headers, body }, {
+    target.dispatcher.dispatch({
+      path: `${url.pathname}${url.search}`,
+      origin: url.origin,
+      method,
+      headers,
+      body,
+      onRejected: fail
+    }, {
       onRequestStart: (started) => {
         controller = started
         if (over) return started.abort(new Error("given up"))
+        // The second time for one that was refused for its token.
+        if (sent) return
         sent = true
         reader.onStart?.()
       },
@@ -169,14 +190,16 @@ export const run = (
  * @since 0.1.0
  */
 export const networkFailure = (error: Error, sent: boolean, limit: number): Failure =>
-  error === tooLong
+  error instanceof Unauthorized
+    ? error.failure
+    : error === tooLong
     ? { phase: "answered", reason: `the reply is longer than ${limit} bytes` }
     : {
       phase: sent ? "mayHaveRun" : "notSent",
-      reason: networkReason(error),
+      reason: NetworkErrors.reason(error),
       // A header that HTTP can't hold says nothing of the server.
-      connectionLost: codeOf(error) === "UND_ERR_INVALID_ARG" ? undefined : true,
-      timedOut: codeOf(error) === "UND_ERR_CONNECT_TIMEOUT" ? true : undefined,
+      connectionLost: NetworkErrors.codeOf(error) === "UND_ERR_INVALID_ARG" ? undefined : true,
+      timedOut: NetworkErrors.codeOf(error) === "UND_ERR_CONNECT_TIMEOUT" ? true : undefined,
       cause: error
     }
 

@@ -26,8 +26,10 @@ export const statelessMeta = (protocolVersion: string): Fields => ({
  * @since 0.1.0
  */
 export interface Transport {
-  readonly kind: "http" | "stdio"
+  readonly kind: "http" | "sse" | "websocket" | "stdio" | "in-process"
   readonly open: (era: Era, listener: Listener) => Connection
+  /** What to try where the server knows no requests of this kind. */
+  readonly fallback?: Transport | undefined
 }
 
 /**

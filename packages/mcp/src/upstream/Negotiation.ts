@@ -2,8 +2,9 @@
  * Finds out which era a server speaks, and agrees on a version with it.
  *
  * **Details**: `server/discover` first. A modern answer means stateless. An authentication error, a 5xx, a lost connection
- * or, over HTTP, silence says nothing of the era and is an error. Anything else means handshake. A child process that is
- * silent, or ends, is taken for one of the handshake era too: some end at any message before `initialize`.
+ * or, over HTTP, silence says nothing of the era and is an error. Anything else means handshake. A child process or WebSocket that
+ * is silent, or ends, is taken for one of the handshake era too: some end at any message before `initialize`. HTTP+SSE is of
+ * that era anyway.
  *
  * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning#backward-compatibility-with-initialization-based-versions
  * @since 0.1.0
@@ -143,7 +144,11 @@ export const negotiate = Effect.fnUntraced(function*(
     link.attach(profile)
     return profile
   }
-  if (options.era === "handshake") return attached(yield* initialize(link.open("handshake"), options))
+  // One channel for everything: silence on it holds up nothing else, and a second try goes over the same one.
+  const channel = options.transport === "stdio" || options.transport === "websocket"
+  if (options.era === "handshake" || options.transport === "sse") {
+    return attached(yield* initialize(link.open("handshake"), options))
+  }
 
   const connection = link.open("stateless")
   connection.negotiated(modern)
@@ -151,7 +156,7 @@ export const negotiate = Effect.fnUntraced(function*(
     Effect.forkChild({ startImmediately: true })
   )
   // Over HTTP the caller's time-out bounds the wait: there silence is an outage.
-  const answered = yield* options.transport === "stdio"
+  const answered = yield* channel
     ? Fiber.await(probe).pipe(Effect.timeoutOption(options.probeTimeout), Effect.map(Option.getOrUndefined))
     : Fiber.await(probe)
 
@@ -165,14 +170,14 @@ export const negotiate = Effect.fnUntraced(function*(
     } else {
       const failure = Option.getOrUndefined(Cause.findErrorOption(answered.cause))
       if (failure === undefined) return yield* Effect.interrupt
-      const ended = options.transport === "stdio" && failure.phase === "mayHaveRun"
+      const ended = channel && failure.phase === "mayHaveRun"
       if (options.era === "stateless" || (!ended && saysNothing(failure))) return yield* Effect.fail(failure)
       if (ended) return yield* Effect.fail<Failure>({ ...failure, endedAtProbe: true })
     }
   }
 
-  // A child keeps its pipe; over HTTP the other era has other headers.
-  const second = options.transport === "stdio" ? connection : link.open("handshake")
+  // A channel is kept; over HTTP the other era has other headers.
+  const second = channel ? connection : link.open("handshake")
   return attached(
     yield* initialize(second, options).pipe(
       Effect.catch((failure) => {

@@ -15,16 +15,20 @@ import { StringDecoder } from "node:string_decoder"
 export interface Options {
   /** Characters that one event may have at most. */
   readonly limit: number
-  /** Data of one event; not called for events without data. */
-  readonly onData: (data: string) => void
+  /** Data of one event, and its type where it names one; not called for events without data. */
+  readonly onData: (data: string, type: string) => void
+  /** An event was longer and is thrown away; both ends of its data. Without this, the stream ends there. */
+  readonly onTooLong?: ((head: string, tail: string) => void) | undefined
   readonly onId?: ((id: string) => void) | undefined
   /** ms */
   readonly onRetry?: ((delay: number) => void) | undefined
 }
 
+const Ends = 128
+
 /**
- * Makes a parser: a function that takes the next chunk and answers `false` when an event is longer than the limit, after
- * which it must not be used.
+ * Makes a parser: a function that takes the next chunk and answers `false` when an event is longer than the limit and
+ * nobody hears of that, after which it must not be used.
  *
  * @category constructors
  * @since 0.1.0
@@ -34,15 +38,30 @@ export const make = (options: Options): (chunk: Buffer) => boolean => {
   /** Of a line whose end hasn't come. */
   let rest = ""
   let data: string | undefined
+  let type = ""
   let started = false
+  /** The beginning of an event that is thrown away, and the last of it. */
+  let head: string | undefined
+  let tail = ""
   /** The last chunk ended with a CR: a LF that comes now belongs to it. */
   let afterReturn = false
 
   const line = (text: string) => {
+    if (head !== undefined) {
+      if (text !== "") tail = (tail + text).slice(-Ends)
+      else {
+        const beginning = head
+        head = undefined
+        options.onTooLong?.(beginning, tail)
+      }
+      return
+    }
     if (text === "") {
       const complete = data
+      const named = type
       data = undefined
-      if (complete !== undefined && complete !== "") options.onData(complete)
+      type = ""
+      if (complete !== undefined && complete !== "") options.onData(complete, named)
       return
     }
     const colon = text.indexOf(":")
@@ -50,6 +69,7 @@ export const make = (options: Options): (chunk: Buffer) => boolean => {
     const field = colon === -1 ? text : text.slice(0, colon)
     const value = colon === -1 ? "" : text.slice(text.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1)
     if (field === "data") data = data === undefined ? value : `${data}\n${value}`
+    else if (field === "event") type = value
     else if (field === "id" && !value.includes("\0")) options.onId?.(value)
     else if (field === "retry" && /^\d{1,9}$/.test(value)) options.onRetry?.(Number(value))
   }
@@ -76,6 +96,16 @@ export const make = (options: Options): (chunk: Buffer) => boolean => {
       start = index + 1
     }
     rest += text.slice(start)
-    return rest.length + (data?.length ?? 0) <= options.limit
+    if (head === undefined) {
+      if (rest.length + (data?.length ?? 0) + type.length <= options.limit) return true
+      if (options.onTooLong === undefined) return false
+      head = (data ?? rest.replace(/^data: ?/, "")).slice(0, Ends)
+      tail = ""
+      data = undefined
+      type = ""
+    }
+    // What isn't empty stays so: only an empty line ends the event.
+    rest = rest.slice(-Ends)
+    return true
   }
 }

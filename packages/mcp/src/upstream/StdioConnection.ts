@@ -9,8 +9,10 @@ import { InFlight } from "../internal/InFlight.ts"
 import { isFields, type JsonRpcRequest } from "../JsonRpc.ts"
 import {
   type Connection,
+  dead,
   type Exchange,
   type Failure,
+  idOfLong,
   inboundOf,
   type Listener,
   oneLine,
@@ -111,18 +113,10 @@ export const open = (options: Options, listener: Listener): Connection => {
     })
   } catch (cause) {
     // A NUL in an argument and the like.
-    const failure: Failure = { phase: "notSent", reason: `can't start ${options.command}`, connectionLost: true, cause }
-    queueMicrotask(() => listener.onLost(failure))
-    return {
-      send: (_, exchange) => {
-        exchange.onFailure(failure)
-        return () => {}
-      },
-      post: (_, done) => done?.(failure),
-      negotiated: () => {},
-      cancelsByClosing: false,
-      close: () => Promise.resolve()
-    }
+    return dead(
+      { phase: "notSent", reason: `can't start ${options.command}`, connectionLost: true, cause },
+      listener
+    )
   }
   const group = child.pid
   if (group !== undefined) options.watchdog.add(group)
@@ -214,9 +208,8 @@ export const open = (options: Options, listener: Listener): Connection => {
     onLine: take,
     onTooLong: (head, tail) => {
       garbage++
-      const id = /^\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d+)\s*,/.exec(head)?.[1]
-        ?? /"id"\s*:\s*(\d+)\s*\}\s*$/.exec(tail)?.[1]
-      const exchange = id === undefined ? undefined : landed(Number(id))
+      const id = idOfLong(head, tail)
+      const exchange = id === undefined ? undefined : landed(id)
       exchange?.onFailure({ phase: "answered", reason: `the reply is longer than ${options.maxMessageSize} bytes` })
     }
   })

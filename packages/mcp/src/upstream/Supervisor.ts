@@ -18,11 +18,19 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type * as Semaphore from "effect/Semaphore"
 import type { Era } from "../Era.ts"
+import type { Reply } from "../JsonRpc.ts"
+import type { Send } from "../telemetry/Sending.ts"
 import { type Failure, oneLine } from "./Connection.ts"
 import * as Link from "./Link.ts"
 import * as Negotiation from "./Negotiation.ts"
 import * as ServerStream from "./ServerStream.ts"
-import { type ServerProfile, type Upstream, UpstreamError, type UpstreamState } from "./Upstream.ts"
+import {
+  type ServerProfile,
+  type Upstream,
+  UpstreamError,
+  type UpstreamRequest,
+  type UpstreamState
+} from "./Upstream.ts"
 import type { UpstreamEvent } from "./Upstreams.ts"
 
 /**
@@ -38,6 +46,10 @@ export interface Options {
   /** Resolves what the transport takes, secrets among it: anew for each attempt. */
   readonly transport: Effect.Effect<Link.Transport, Failure>
   readonly emit: (event: UpstreamEvent) => void
+  /** Measures and traces requests. */
+  readonly send?: Send | undefined
+  /** A connection ended that lasted for so many ms. Plain. */
+  readonly sessionEnded?: ((profile: ServerProfile, lasted: number) => void) | undefined
   /** Attempts of all upstreams that may begin at the same time. */
   readonly gate: Semaphore.Semaphore
   readonly connectTimeout: Duration.Duration
@@ -63,7 +75,7 @@ const FirstPause = 250
 /** ms; the longest pause before a process is started again. */
 const LongestPause = 30_000
 /** ms; the longest pause before a server is tried again that may be back at any moment. */
-const LongestHttpPause = 1_000
+const LongestRemotePause = 1_000
 /** ms that a link must have lived for the pauses to begin anew. */
 const Healthy = 5_000
 /** ms that an attempt holds its place in the gate at most: one that hangs must not hold up the others. */
@@ -73,6 +85,10 @@ type Waiter = { readonly connected: (link: Link.Link) => void; readonly failed: 
 
 /** Whether the server answers and wants none of us: asking again each second would only annoy it. */
 const refuses = ({ status }: Failure): boolean => status === 401 || status === 403 || status === 407 || status === 429
+
+/** Whether the server has nothing that takes such requests. */
+const unknown = ({ phase, status }: Failure): boolean =>
+  phase === "answered" && (status === 400 || status === 404 || status === 405)
 
 const eraOf = (entry: CatalogEntry): Era | undefined => {
   const { endpoint, metadata } = entry.instance
@@ -89,7 +105,7 @@ const eraOf = (entry: CatalogEntry): Era | undefined => {
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Supervised, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
-  const http = options.kind === "http"
+  const remote = options.kind !== "stdio" && options.kind !== "in-process"
 
   const { entry } = options
   let link: Link.Link | undefined
@@ -136,12 +152,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   /**
-   * Why a caller doesn't wait for the next attempt, if so. An HTTP server that was gone may be back, and asking costs next
-   * to nothing; a process that ends at its start, a refusal, and a server that hangs are left to the pauses.
+   * Why a caller doesn't wait for the next attempt, if so. A server that was gone may be back, and asking costs next to
+   * nothing; a process that ends at its start, a refusal, and a server that hangs are left to the pauses.
    */
   const hopeless = (): Failure | undefined => {
     if (lastFailure === undefined || lastFailure.timedOut === true) return lastFailure
-    if (http && !refuses(lastFailure)) return undefined
+    if (remote && !refuses(lastFailure)) return undefined
     return pause === undefined ? undefined : lastFailure
   }
 
@@ -170,6 +186,21 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       ...(failure.cause === undefined ? undefined : { cause: failure.cause })
     })
 
+  const send = (request: UpstreamRequest): Effect.Effect<Reply, UpstreamError> =>
+    Effect.callback((resume) => {
+      let cancel: () => void = () => {}
+      const fail = (failure: Failure) => resume(Effect.fail(toError(failure)))
+      const go = (again: boolean) => (current: Link.Link) => {
+        cancel = current.request(request, (reply) => resume(Effect.succeed(reply)), (failure) => {
+          // It has not run: once more, over the session that is opened now.
+          if (failure.sessionLost === true && again) cancel = acquire(go(false), fail) ?? cancel
+          else fail(failure)
+        })
+      }
+      cancel = acquire(go(true), fail) ?? cancel
+      return Effect.sync(() => cancel())
+    })
+
   const upstream: Upstream = {
     key: entry().key,
     instance: () => entry().instance,
@@ -181,20 +212,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       )
       return cancel === undefined ? undefined : Effect.sync(cancel)
     }),
-    request: (request) =>
-      Effect.callback((resume) => {
-        let cancel: () => void = () => {}
-        const fail = (failure: Failure) => resume(Effect.fail(toError(failure)))
-        const go = (again: boolean) => (current: Link.Link) => {
-          cancel = current.request(request, (reply) => resume(Effect.succeed(reply)), (failure) => {
-            // It has not run: once more, over the session that is opened now.
-            if (failure.sessionLost === true && again) cancel = acquire(go(false), fail) ?? cancel
-            else fail(failure)
-          })
-        }
-        cancel = acquire(go(true), fail) ?? cancel
-        return Effect.sync(() => cancel())
-      }),
+    request: (request) => options.send === undefined ? send(request) : options.send(request, profile, send),
     notify: (method, params) =>
       Effect.callback((resume) => {
         const fail = (failure: Failure) => resume(Effect.fail(toError(failure)))
@@ -211,8 +229,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   /** One attempt: a link that is negotiated, with the promise of its loss. */
-  const open = Effect.gen(function*() {
-    const transport = yield* options.transport
+  const attempt = Effect.fnUntraced(function*(transport: Link.Transport) {
     const lost = Deferred.makeUnsafe<Failure>()
     const next = Link.make({
       transport,
@@ -224,7 +241,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         if (link === next) {
           link = undefined
           // What is under way on an HTTP connection has sockets of its own and goes on.
-          if (http && next.inFlight() > 0) {
+          if (transport.kind === "http" && next.inFlight() > 0) {
             replaced.add(next)
             next.whenIdle(() => end(next, "closed"))
           } else end(next, failure.reason)
@@ -253,6 +270,15 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return { link: next, lost, profile: negotiated }
   })
 
+  const open = Effect.flatMap(options.transport, (transport) => {
+    const { fallback } = transport
+    return fallback === undefined ? attempt(transport) : attempt(transport).pipe(
+      Effect.catch((failure) =>
+        unknown(failure) ? Effect.mapError(attempt(fallback), () => failure) : Effect.fail(failure)
+      )
+    )
+  })
+
   // A place in the gate is held for a moment only.
   const gated = Effect.gen(function*() {
     yield* options.gate.take(1)
@@ -277,8 +303,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let failures = 0
   const wait = (failure: Failure) =>
     Effect.gen(function*() {
-      const patient = !http || refuses(failure)
-      const longest = Math.min(patient ? LongestPause : LongestHttpPause, FirstPause * 2 ** failures++)
+      const patient = !remote || refuses(failure)
+      const longest = Math.min(patient ? LongestPause : LongestRemotePause, FirstPause * 2 ** failures++)
       const time = Math.max(yield* Random.nextIntBetween(0, longest), Math.min(failure.retryAfter ?? 0, LongestPause))
       const woken = Deferred.makeUnsafe<void>()
       pause = woken
@@ -312,10 +338,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const failure = yield* Effect.raceFirst(
       Deferred.await(current.lost),
       ServerStream.follow(current.link, current.profile, announce)
-    )
+    ).pipe(Effect.ensuring(Effect.sync(() => options.sessionEnded?.(current.profile, now() - since))))
     if (now() - since >= Healthy) failures = 0
-    // A process that ended is news; an HTTP server may be there again, or have been there all along.
-    if (!http) {
+    // A process that ended is news; a server may be there again, or have been there all along.
+    if (!remote) {
       failed(failure)
       yield* wait(failure)
     } else if (failures > 0) yield* wait({ ...failure, status: undefined, retryAfter: undefined })

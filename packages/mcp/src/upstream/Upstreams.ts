@@ -5,6 +5,7 @@
  */
 import type { CatalogEntry, InstanceKey } from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
+import { Registries } from "@portolan/core/Registries"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -17,7 +18,9 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
+import * as Sending from "../telemetry/Sending.ts"
 import * as EventHub from "./EventHub.ts"
+import * as InProcessConnection from "./InProcessConnection.ts"
 import * as Supervisor from "./Supervisor.ts"
 import * as Transports from "./Transports.ts"
 import { type ServerProfile, type Upstream, UpstreamError } from "./Upstream.ts"
@@ -85,9 +88,14 @@ interface Kept {
   readonly close: Effect.Effect<void>
 }
 
-/** Whether the entry speaks MCP. */
-const isMcp = ({ instance }: CatalogEntry): boolean =>
-  (instance.kind === "mcp-server" || instance.kind === "tool-provider") && instance.endpoint.transport !== "in-process"
+/**
+ * Whether an entry speaks MCP, so that there is an upstream for it.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isMcp = ({ instance }: CatalogEntry): boolean =>
+  instance.kind === "mcp-server" || instance.kind === "tool-provider"
 
 /** Whether a connection of the one record serves the other. */
 const sameConnection = (one: CatalogEntry, other: CatalogEntry): boolean =>
@@ -121,14 +129,16 @@ const unsupported = (entry: CatalogEntry, reason: string, now: number, close: Ef
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, never, Discovery> =>
+export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, never, Discovery | Registries> =>
   Layer.effect(
     Upstreams,
     Effect.gen(function*() {
       const discovery = yield* Discovery
+      const registries = yield* Registries
       const clock = yield* Clock.Clock
       const scope = yield* Effect.scope
       const watchdog = yield* Watchdog.make
+      const sending = yield* Sending.make
       const gate = yield* Semaphore.make(options.concurrency ?? 8)
       const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "10 seconds")
       const probeTimeout = Duration.fromInputUnsafe(options.probeTimeout ?? "3 seconds")
@@ -156,7 +166,8 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           watchdog,
           connectTimeout,
           maxMessageSize: options.maxMessageSize ?? 16 * 1024 * 1024,
-          maxConnections: options.maxConnections ?? 256
+          maxConnections: options.maxConnections ?? 256,
+          host: () => InProcessConnection.find(registries, entry.source)
         }).pipe(Scope.provide(own))
         if (transport === undefined) {
           const reason = Transports.unsupported(entry.instance)
@@ -164,7 +175,10 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           announce(one)
           return hub.publish({ _tag: "Failed", upstream: one.upstream, reason })
         }
+        const { send, sessionEnded } = yield* Scope.provide(sending.upstream(() => newest.instance), own)
         const { retire, run, upstream } = yield* Supervisor.make({
+          send,
+          sessionEnded,
           entry: () => newest,
           kind: transport.kind,
           transport: transport.resolve,

@@ -10,6 +10,7 @@ import {
   key
 } from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
+import * as Registries from "@portolan/core/Registries"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
@@ -74,14 +75,17 @@ export const discovery = (inputs: ReadonlyArray<Input>) =>
         catalog = next
         return SubscriptionRef.set(state, { catalog: next, changes })
       })
-    const layer = Layer.succeed(
-      Discovery,
-      Discovery.of({
-        catalog: () => catalog,
-        updates: SubscriptionRef.changes(state),
-        ready: Effect.void,
-        refresh: () => Effect.void
-      })
+    const layer = Layer.merge(
+      Registries.layer,
+      Layer.succeed(
+        Discovery,
+        Discovery.of({
+          catalog: () => catalog,
+          updates: SubscriptionRef.changes(state),
+          ready: Effect.void,
+          refresh: () => Effect.void
+        })
+      )
     )
     return { layer, set }
   })

@@ -276,11 +276,11 @@ describe("the end", () => {
     Harness.withUpstreams([{
       id: "old",
       service: "old",
-      endpoint: { transport: "sse", url: "http://127.0.0.1:1/sse" }
+      endpoint: { transport: "a2a", card: "http://127.0.0.1:1/card" }
     }], ({ get, until }) =>
       Effect.gen(function*() {
         const failed = yield* until("failed", (event) => event._tag === "Failed")
-        assert.strictEqual(failed._tag === "Failed" && failed.reason, "transport sse is not supported yet")
+        assert.strictEqual(failed._tag === "Failed" && failed.reason, "transport a2a is not supported yet")
         assert.strictEqual((yield* get("old")).state()._tag, "failed")
       })))
 })

@@ -1,0 +1,51 @@
+/**
+ * Puts a token into each request, and has a refused one replaced, once a request.
+ *
+ * @since 0.1.0
+ */
+import type { ResponseHeaders, Sender } from "./HttpExchange.ts"
+import type { TokenSource } from "./TokenSource.ts"
+
+/** Bytes of a refusal that are read so that the socket stays usable. */
+const MaxRefusal = 65_536
+
+/**
+ * Makes a sender that authorises what goes over another one. A request that is refused for its token has not run: it is
+ * sent again with a new one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (inner: Sender, tokens: TokenSource): Sender => ({
+  dispatch: (options, handler) => {
+    const attempt = (header: string, last: boolean) => {
+      let challenge: ResponseHeaders | undefined
+      let size = 0
+      return inner.dispatch({ ...options, headers: { ...options.headers, authorization: header } }, {
+        onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
+        onResponseStart: (controller, status, headers, message) => {
+          if (status === 401 && !last) challenge = headers
+          else handler.onResponseStart?.(controller, status, headers, message)
+        },
+        onResponseData: (controller, chunk) => {
+          if (challenge === undefined) return handler.onResponseData?.(controller, chunk)
+          size += chunk.length
+          if (size > MaxRefusal) controller.abort(new Error("the refusal is too long"))
+        },
+        onResponseEnd: (controller, trailers) => {
+          if (challenge === undefined) return handler.onResponseEnd?.(controller, trailers)
+          tokens.obtain({ header, challenge }).then((renewed) => attempt(renewed, true)).catch((cause: unknown) =>
+            handler.onResponseError?.(controller, cause instanceof Error ? cause : new Error(String(cause)))
+          )
+        },
+        onResponseError: (controller, error) => handler.onResponseError?.(controller, error)
+      })
+    }
+    const header = tokens.current()
+    if (header !== undefined) return attempt(header, false)
+    tokens.obtain(undefined).then((obtained) => attempt(obtained, false)).catch((cause: unknown) =>
+      options.onRejected(cause instanceof Error ? cause : new Error(String(cause)))
+    )
+    return true
+  }
+})

@@ -12,8 +12,10 @@ export type Fields = Readonly<Record<string, unknown>>
 export const isFields = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
+/** What ties an answer to its request. */
 export type RequestId = string | number
 
+/** A message that wants an answer. */
 export interface JsonRpcRequest {
   readonly jsonrpc: "2.0"
   readonly id: RequestId
@@ -21,12 +23,14 @@ export interface JsonRpcRequest {
   readonly params?: Fields | undefined
 }
 
+/** A message that wants none. */
 export interface JsonRpcNotification {
   readonly jsonrpc: "2.0"
   readonly method: string
   readonly params?: Fields | undefined
 }
 
+/** Why a request failed. */
 export interface JsonRpcErrorObject {
   readonly code: number
   readonly message: string
@@ -49,6 +53,8 @@ export const Code = {
   unavailable: -31000,
   /** The call may have run and can't be repeated (ours). */
   interrupted: -31001,
+  /** A handler in this process failed to answer (ours). */
+  handlerFailed: -31002,
   headerMismatch: -32020,
   missingClientCapability: -32021,
   unsupportedProtocolVersion: -32022

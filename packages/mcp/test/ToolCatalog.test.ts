@@ -3,7 +3,7 @@ import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { Registries } from "@portolan/core/Registries"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
-import { Effect, Fiber, HashMap, Layer, PubSub, Stream } from "effect"
+import { Clock, Effect, Fiber, HashMap, Layer, PubSub, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import * as Listing from "../src/catalog/Listing.ts"
@@ -74,19 +74,26 @@ const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCatalogOpt
     ]))
   )
   const publish = (event: UpstreamEvent) => Effect.andThen(PubSub.publish(events, event), TestClock.adjust("1 second"))
+  const entryOf = (upstream: Upstream): Catalog.CatalogEntry => ({
+    key: upstream.key,
+    instance: upstream.instance(),
+    source: "scripted",
+    alsoIn: [],
+    firstSeen: 0,
+    changedAt: 0,
+    missingSince: undefined
+  })
   return {
+    /** Announced and connected, at this moment. */
+    emit: (upstream: Upstream) => {
+      open.set(upstream.key, upstream)
+      entries = HashMap.set(entries, upstream.key, entryOf(upstream))
+      return PubSub.publishAll(events, [{ _tag: "Opened", upstream }, { _tag: "Connected", upstream, profile }])
+    },
     catalog: yield* Effect.provide(ToolCatalog.ToolCatalog, context),
     open: (upstream: Upstream) => {
       open.set(upstream.key, upstream)
-      entries = HashMap.set(entries, upstream.key, {
-        key: upstream.key,
-        instance: upstream.instance(),
-        source: "scripted",
-        alsoIn: [],
-        firstSeen: 0,
-        changedAt: 0,
-        missingSince: undefined
-      })
+      entries = HashMap.set(entries, upstream.key, entryOf(upstream))
       return Effect.andThen(publish({ _tag: "Opened", upstream }), publish({ _tag: "Connected", upstream, profile }))
     },
     announce: (upstream: Upstream) => {
@@ -106,6 +113,69 @@ const names = (catalog: ToolCatalog.ToolCatalog["Service"], kind: ToolCatalog.Of
   catalog.list(kind).map((offer) => offer.publicName)
 
 describe("ToolCatalog", () => {
+  it.effect("named otherwise, lists one change, and still finds the names of before", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      yield* open(scripted(instance("w1", "weather"), toolsOnly(() => ["now"])).upstream)
+      const before = catalog.find("tools", "weather__now")
+      const revision = catalog.revision("tools")
+      const rename = (separator: string) => catalog.reconfigure({ naming: { separator } })
+      yield* rename("-")
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(names(catalog), ["weather-now"])
+      assert.strictEqual(catalog.revision("tools"), revision + 1)
+      assert.strictEqual(catalog.find("tools", "weather__now")?.target, before?.target)
+      // At no moment is a name of now or just before unknown.
+      yield* rename("__")
+      for (let ms = 0; ms < 50; ms++) {
+        assert.isDefined(catalog.find("tools", "weather__now"), `${ms} ms`)
+        assert.isDefined(catalog.find("tools", "weather-now"), `${ms} ms`)
+        yield* TestClock.adjust(1)
+      }
+      assert.deepStrictEqual(names(catalog), ["weather__now"])
+      yield* catalog.reconfigure({ naming: { separator: "__" } })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(catalog.revision("tools"), revision + 2)
+    }))
+
+  it.effect("keeps what an instance offers that moves from one registry to another", () =>
+    Effect.gen(function*() {
+      const { catalog, close, emit, open } = yield* harness()
+      const record = instance("w1", "weather")
+      const old = scripted(record, toolsOnly(() => ["now"])).upstream
+      yield* open(old)
+      const offer = catalog.find("tools", "weather__now")
+      const revision = catalog.revision("tools")
+      const moved = (id: string, url: string): Upstream => {
+        const made = scripted(
+          ServiceInstance.make({ ...record, id, endpoint: { transport: "streamable-http", url } }),
+          () => Effect.never
+        )
+        return { ...made.upstream, key: Catalog.key("other", id) }
+      }
+      const same = moved("w1", "http://w1/mcp")
+      const accepts = (upstream: Upstream) =>
+        offer?.target.accepts?.({
+          key: upstream.key,
+          instance: upstream.instance(),
+          source: "other",
+          alsoIn: [],
+          firstSeen: 0,
+          changedAt: 0,
+          missingSince: undefined
+        })
+      // Routable at once, though nobody has asked it anything; another address is another server.
+      assert.isTrue(accepts(same))
+      assert.isFalse(accepts(moved("w1", "http://elsewhere/mcp")))
+      assert.isFalse(accepts(moved("w2", "http://w1/mcp")))
+      yield* emit(same)
+      yield* close(old)
+      assert.deepStrictEqual(names(catalog), ["weather__now"])
+      assert.strictEqual(catalog.revision("tools"), revision)
+      assert.strictEqual(catalog.find("tools", "weather__now"), offer)
+      assert.deepStrictEqual(offer?.instances(), [same.key])
+    }))
+
   it.effect("merges replicas, and routes to exactly those that list a tool", () =>
     Effect.gen(function*() {
       const { catalog, close, open } = yield* harness()
@@ -156,6 +226,85 @@ describe("ToolCatalog", () => {
       yield* publish({ _tag: "Notified", upstream: one.upstream, notification: listChanged })
       assert.deepStrictEqual(told, [["tools"], ["tools"]])
       assert.deepStrictEqual(names(catalog), ["weather__a", "weather__b"])
+    }))
+
+  it.effect("tells once of servers that come together and answer at different times", () =>
+    Effect.gen(function*() {
+      const { catalog, emit } = yield* harness()
+      const told: Array<number> = []
+      yield* catalog.changes.pipe(
+        Stream.runForEach(() => Effect.map(Clock.currentTimeMillis, (now) => void told.push(now))),
+        Effect.forkScoped
+      )
+      yield* TestClock.adjust("1 second")
+      const answering = (id: string, ms: number) =>
+        scripted(instance(id, id), (request) =>
+          Effect.delay(toolsOnly(() => [id])(request), request.method === "tools/list" ? ms : 0)).upstream
+      // Within 100 ms of the change, whoever is slower.
+      for (const [id, ms] of [["a", 1], ["b", 30], ["c", 60], ["slow", 300]] as const) {
+        yield* emit(answering(id, ms))
+      }
+      for (let at = 0; at < 100; at += 5) {
+        yield* TestClock.adjust(5)
+      }
+      assert.deepStrictEqual(names(catalog), ["a__a", "b__b", "c__c"])
+      assert.strictEqual(told.length, 1)
+      assert.isBelow((told[0] ?? 0) - 1_000, 100)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(names(catalog), ["a__a", "b__b", "c__c", "slow__slow"])
+      assert.strictEqual(told.length, 2)
+      // Of one that is there already nobody waits for anything.
+      yield* emit(answering("d", 1))
+      for (let at = 0; at < 40; at += 5) {
+        yield* TestClock.adjust(5)
+      }
+      assert.strictEqual(told.length, 3)
+    }))
+
+  it.effect("joins the services of a group, each by its own highest line", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness({ groups: { weather: ["met-office", "weather-eu"] } })
+      const eu =
+        scripted(instance("e1", "weather-eu", "3.0.0"), toolsOnly(() => ["get_forecast", "get_alerts"])).upstream
+      const met = scripted(instance("m1", "met-office", "1.0.0"), toolsOnly(() => ["get_forecast"])).upstream
+      const old = scripted(instance("m0", "met-office", "0.9.0"), toolsOnly(() => ["get_forecast"])).upstream
+      const other = scripted(instance("o1", "other"), toolsOnly(() => ["get_forecast"])).upstream
+      for (const upstream of [eu, met, old, other]) yield* open(upstream)
+      assert.deepStrictEqual(names(catalog), ["other__get_forecast", "weather__get_alerts", "weather__get_forecast"])
+      const forecast = catalog.find("tools", "weather__get_forecast")
+      assert.deepStrictEqual(forecast?.instances().toSorted(), [eu.key, met.key])
+      // The router looks at all services for it.
+      assert.isUndefined(forecast?.target.service)
+      assert.deepStrictEqual(forecast?.target.names, ["weather.get_forecast", "get_forecast"])
+      assert.deepStrictEqual(catalog.named("tools", "get_forecast").map(({ service }) => service), ["other", "weather"])
+    }))
+
+  it.effect("groups and aliases change under way", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness({ groups: { weather: ["a"] } })
+      const upstream = scripted(instance("a1", "a"), toolsOnly(() => ["get_forecast"])).upstream
+      yield* open(upstream)
+      yield* open(scripted(instance("w1", "weather"), toolsOnly(() => ["get_forecast"])).upstream)
+      assert.deepStrictEqual(names(catalog), ["weather__get_forecast"])
+      assert.strictEqual(catalog.find("tools", "weather__get_forecast")?.instances().length, 2)
+      assert.deepStrictEqual(catalog.offering("weather.forecast"), [])
+      yield* catalog.reconfigure({ aliases: { "weather.forecast": ["get_forecast"] } })
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(names(catalog), ["a__get_forecast", "weather__get_forecast"])
+      const weather = catalog.find("tools", "weather__get_forecast")
+      assert.strictEqual(weather?.target.service, "weather")
+      assert.strictEqual(weather?.instances().length, 1)
+      assert.deepStrictEqual(catalog.offering("weather.forecast").map(({ service }) => service), ["a", "weather"])
+      // The name before is still understood.
+      yield* catalog.reconfigure({ groups: { sky: ["a"] } })
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(names(catalog), ["sky__get_forecast", "weather__get_forecast"])
+      assert.strictEqual(catalog.find("tools", "a__get_forecast")?.publicName, "sky__get_forecast")
+      assert.deepStrictEqual(catalog.offering("weather.forecast"), [])
+      yield* catalog.reconfigure({ aliases: { "weather.forecast": ["get_forecast"] } })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(catalog.offering("weather.*").length, 2)
+      assert.strictEqual(catalog.offering("get_forecast").length, 2)
     }))
 
   it.effect("asks a server only when it is connected or says that something changed", () =>

@@ -46,6 +46,7 @@ export interface ListingLimits {
   readonly timeout: Duration.Input
 }
 
+/** What a list may cost where nothing else is said. */
 export const defaultLimits: ListingLimits = { pages: 500, items: 10_000, timeout: "10 seconds" }
 
 /**

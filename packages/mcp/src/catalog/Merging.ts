@@ -3,7 +3,7 @@
  *
  * **Mental model**: the instances of a service are grouped in lines by major version (by minor below 1.0), and only the
  * highest line is offered. Within it the list is the union; a definition comes from the highest version that has it; an
- * offer names the instances that list it.
+ * offer names the instances that list it. A group joins services of other names, each by its own highest line.
  *
  * @since 0.1.0
  */
@@ -40,13 +40,24 @@ export interface ListedInstance {
  * @since 0.1.0
  */
 export interface Merged {
+  /** The service, or the group that it is in. */
   readonly service: string
+  readonly grouped: boolean
   readonly name: string
   /** The best precedence among the instances that list it. */
   readonly precedence: number
   readonly definition: Fields
   readonly keys: ReadonlySet<InstanceKey>
 }
+
+/**
+ * Services that are one to clients: name of the group to names of its members. Of two members with one tool, the first
+ * defines it. A service is in the first group that names it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Groups = Readonly<Record<string, ReadonlyArray<string>>>
 
 /** The numbers of a version; what isn't a number counts as 0. A pre-release comes before its release. */
 const parse = (version: string): readonly [number, number, number, number] => {
@@ -84,7 +95,42 @@ const sameLine = (a: string, b: string): boolean => {
  * @category merging
  * @since 0.1.0
  */
-export const merge = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind): ReadonlyArray<Merged> => {
+export const merge = (
+  instances: ReadonlyArray<ListedInstance>,
+  kind: OfferKind,
+  groups: Groups = {}
+): ReadonlyArray<Merged> => join(mergeServices(instances, kind), groups)
+
+/** One item for what the members of a group offer under one name. */
+const join = (merged: ReadonlyArray<Merged>, groups: Groups): ReadonlyArray<Merged> => {
+  const members = new Map<string, { readonly group: string; readonly place: number }>()
+  for (const [group, services] of Object.entries(groups)) {
+    for (const service of services) {
+      if (!members.has(service)) members.set(service, { group, place: members.size })
+    }
+  }
+  if (members.size === 0) return merged
+  const joined = new Map<string, Merged>()
+  const place = ({ service }: Merged) => members.get(service)?.place ?? -1
+  for (const item of merged.toSorted((a, b) => place(a) - place(b))) {
+    // A service that has the name of a group is in it.
+    const service = members.get(item.service)?.group ?? item.service
+    const grouped = Object.hasOwn(groups, service)
+    const id = `${service}\u0000${item.name}`
+    const first = joined.get(id)
+    joined.set(
+      id,
+      first === undefined ? { ...item, service, grouped } : {
+        ...first,
+        precedence: Math.min(first.precedence, item.precedence),
+        keys: first.keys.union(item.keys)
+      }
+    )
+  }
+  return Array.from(joined.values())
+}
+
+const mergeServices = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind): ReadonlyArray<Merged> => {
   const services = new Map<string, Array<ListedInstance>>()
   for (const listed of instances) {
     const members = services.get(listed.instance.service)
@@ -112,7 +158,7 @@ export const merge = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind)
         }
       }
     }
-    for (const [name, offer] of offers) merged.push({ service, name, ...offer })
+    for (const [name, offer] of offers) merged.push({ service, grouped: false, name, ...offer })
   }
   return merged
 }

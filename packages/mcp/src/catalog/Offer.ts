@@ -29,6 +29,7 @@ export interface Offer {
   readonly instances: () => ReadonlyArray<InstanceKey>
 }
 
+/** What servers offer, by the list that holds it. */
 export type OfferKind = "tools" | "resources" | "resourceTemplates" | "prompts"
 
 /** List of which a `list_changed` notification speaks. */

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import type { InstanceKey } from "@portolan/core/Catalog"
+import type { CatalogEntry, InstanceKey } from "@portolan/core/Catalog"
 import type { Target } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import type { Fields } from "../JsonRpc.ts"
@@ -58,9 +58,19 @@ export interface Offers {
   readonly find: (kind: OfferKind, publicName: string) => Offer | undefined
   readonly revision: (kind: ListKind) => number
   readonly hidden: () => ReadonlyArray<HiddenOffer>
+  /** By the name that servers give it, also where another has its public name. */
+  readonly named: (kind: OfferKind, name: string) => ReadonlyArray<Offer>
+  /** Grows with each `rebuild`. */
+  readonly version: () => number
   /** Makes the offers anew from what the servers list. */
   readonly rebuild: (listed: ReadonlyArray<Merging.ListedInstance>) => void
+  /** Names offers otherwise, from the next `rebuild` on. The names before the last such change are still found. */
+  readonly rename: (naming: Naming.NamingOptions) => void
+  /** Joins services in groups, from the next `rebuild` on. */
+  readonly group: (groups: Merging.Groups) => void
 }
+
+const none: ReadonlyArray<Offer> = []
 
 /**
  * Makes an empty table.
@@ -68,20 +78,40 @@ export interface Offers {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (naming: Naming.NamingOptions): Offers => {
+export const make = (initial: Naming.NamingOptions): Offers => {
+  let naming = initial
+  let renamed = false
+  let groups: Merging.Groups = {}
+  let version = 0
   const standings = new Map<string, Standing>()
   const lists = new Map<OfferKind, ReadonlyArray<Offer>>()
   const tables = new Map<OfferKind, ReadonlyMap<string, Offer>>()
   const revisions = new Map<ListKind, number>()
+  let latest: ReadonlyArray<Merging.ListedInstance> = []
+  let byId: ReadonlyMap<string, ReadonlyArray<Merging.ListedInstance>> | undefined
+  let former: ReadonlyMap<OfferKind, ReadonlyMap<string, Offer>> = new Map()
+  const byName = new Map<OfferKind, ReadonlyMap<string, ReadonlyArray<Offer>>>()
   let hidden: ReadonlyArray<HiddenOffer> = []
   let templates: ReadonlyArray<{ readonly matches: (uri: string) => boolean; readonly offer: Offer }> = []
 
-  const idOf = (kind: OfferKind, item: Merging.Merged): string => `${kind}\u0000${item.service}\u0000${item.name}`
+  const idOf = (kind: OfferKind, item: { readonly service: string; readonly name: string }): string =>
+    `${kind}\u0000${item.service}\u0000${item.name}`
+
+  /** Whether one of the keys is the same instance, announced by another registry: which one speaks for it changes at once. */
+  const isMoved = ({ instance }: CatalogEntry, keys: ReadonlySet<InstanceKey>): boolean => {
+    byId ??= Map.groupBy(latest, (listed) => listed.instance.id)
+    const known = byId.get(instance.id)?.filter(({ key }) => keys.has(key)) ?? []
+    return known.some((listed) =>
+      ServiceInstance.endpointKey(listed.instance) === ServiceInstance.endpointKey(instance)
+    )
+  }
 
   const standing = (kind: OfferKind, item: Merging.Merged): Standing => {
     const id = idOf(kind, item)
     const existing = standings.get(id)
-    if (existing !== undefined) {
+    // What a group offers is of several services, so its target can't name one.
+    const service = item.grouped ? undefined : item.service
+    if (existing !== undefined && existing.target.service === service) {
       if (!sameKeys(existing.keys, item.keys)) {
         existing.keys = item.keys
         existing.revision++
@@ -92,8 +122,8 @@ export const make = (naming: Naming.NamingOptions): Offers => {
       keys: item.keys,
       revision: 0,
       target: {
-        service: item.service,
-        accepts: (entry) => made.keys.has(entry.key),
+        service,
+        accepts: (entry) => made.keys.has(entry.key) || isMoved(entry, made.keys),
         revision: () => made.revision,
         // Of a tool, the separator of public names may be configured: rules are written with a dot.
         names: [`${item.service}.${item.name}`, item.name]
@@ -106,9 +136,9 @@ export const make = (naming: Naming.NamingOptions): Offers => {
   /** The offer under its public name: the one that was there where it says the same. */
   const offer = (kind: OfferKind, item: Merging.Merged, publicName: string): Offer => {
     const lasting = standing(kind, item)
-    const before = tables.get(kind)?.get(publicName)
+    const before = byName.get(kind)?.get(item.name)?.find((offer) => offer.target === lasting.target)
     const definition = { ...item.definition, [nameField[kind]]: publicName }
-    if (before?.target === lasting.target && ServiceInstance.equals(before.definition, definition)) return before
+    if (before?.publicName === publicName && ServiceInstance.equals(before.definition, definition)) return before
     return {
       publicName,
       name: item.name,
@@ -137,44 +167,72 @@ export const make = (naming: Naming.NamingOptions): Offers => {
   }
 
   const rebuild = (listed: ReadonlyArray<Merging.ListedInstance>): void => {
+    latest = listed
+    byId = undefined
+    if (renamed) former = new Map(tables)
+    renamed = false
     const changed = new Set<OfferKind>()
     const left: Array<HiddenOffer> = []
     const used = new Set<string>()
     for (const kind of offerKinds) {
-      const merged = Merging.merge(listed, kind)
+      const merged = Merging.merge(listed, kind, groups)
       const named = kind === "tools" || kind === "prompts" ? Naming.assign(merged, naming) : Naming.unchanged(merged)
       const list: Array<Offer> = []
+      const names = new Map<string, Array<Offer>>()
       for (const { item, publicName, winner } of named) {
-        const reason = winner !== undefined
-          ? `${winner.service} has the name`
-          : needsTask(item.definition)
-          ? "it runs as a task only"
-          : undefined
-        if (reason !== undefined) {
+        const task = needsTask(item.definition)
+        if (winner !== undefined || task) {
+          const reason = winner === undefined ? "it runs as a task only" : `${winner.service} has the name`
           left.push({ kind, publicName, service: item.service, reason })
-          continue
         }
+        if (task) continue
         used.add(idOf(kind, item))
-        list.push(offer(kind, item, publicName))
+        const made = offer(kind, item, publicName)
+        const known = names.get(item.name)
+        if (known === undefined) names.set(item.name, [made])
+        else known.push(made)
+        if (winner === undefined) list.push(made)
       }
+      byName.set(kind, names)
       if (replace(kind, list)) changed.add(kind)
     }
     for (const id of standings.keys()) {
       if (!used.has(id)) standings.delete(id)
     }
     hidden = left
+    version++
     for (const kind of listKinds) {
       if (Listing.kinds[kind].some((part) => changed.has(part))) revisions.set(kind, (revisions.get(kind) ?? 0) + 1)
     }
+  }
+
+  /** What had the name before the names were made otherwise, for who read the lists just before, if it is still there. */
+  const formerly = (kind: OfferKind, publicName: string): Offer | undefined => {
+    const offer = former.get(kind)?.get(publicName)
+    if (offer === undefined) return undefined
+    if (standings.get(idOf(kind, offer))?.target === offer.target) return offer
+    // Its service came into a group, or out of one.
+    const keys = new Set(offer.instances())
+    return byName.get(kind)?.get(offer.name)?.find((other) => other.instances().some((key) => keys.has(key)))
   }
 
   return {
     list: (kind) => lists.get(kind) ?? [],
     find: (kind, publicName) =>
       tables.get(kind)?.get(publicName) ??
+        formerly(kind, publicName) ??
         (kind === "resources" ? templates.find(({ matches }) => matches(publicName))?.offer : undefined),
     revision: (kind) => revisions.get(kind) ?? 0,
     hidden: () => hidden,
-    rebuild
+    named: (kind, name) => byName.get(kind)?.get(name) ?? none,
+    version: () => version,
+    rebuild,
+    rename: (next) => {
+      naming = next
+      renamed = true
+    },
+    group: (next) => {
+      groups = next
+    }
   }
 }

@@ -13,8 +13,8 @@ import type { ServerResponse } from "node:http"
  * @since 0.1.0
  */
 export interface EventStream {
-  /** Writes a JSON text as one event. A stream that already holds too much unread is cut instead. */
-  readonly send: (json: string) => void
+  /** Writes one line as an event, `message` by default. A stream that already holds too much unread is cut instead. */
+  readonly send: (line: string, event?: string) => void
   /** A comment, which keeps intermediaries from closing the stream. */
   readonly keepAlive: () => void
   readonly end: () => void
@@ -48,7 +48,7 @@ export const open = (
     response.write(chunk)
   }
   return {
-    send: (json) => write(`event: message\ndata: ${json}\n\n`),
+    send: (line, event = "message") => write(`event: ${event}\ndata: ${line}\n\n`),
     keepAlive: () => write(": keep-alive\n\n"),
     end: () => {
       if (!response.writableEnded) response.end()

@@ -4,19 +4,25 @@
  *
  * @since 0.1.0
  */
-import { type Attempt, type AttemptFailure, Router, type Routing } from "@portolan/core/Router"
+import type { InstanceKey } from "@portolan/core/Catalog"
+import { type Attempt, type AttemptFailure, type Routed, Router, type Routing } from "@portolan/core/Router"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Offer } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
+import * as CallFigures from "../telemetry/CallFigures.ts"
+import type { Hop } from "../telemetry/Serving.ts"
+import * as Spans from "../telemetry/Spans.ts"
+import * as TraceContext from "../telemetry/TraceContext.ts"
 import { UpstreamError } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
 import * as Failures from "./Failures.ts"
 import * as Logging from "./Logging.ts"
-import { type LogLevel, passes } from "./LogLevel.ts"
+import type { LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
 import type * as Notices from "./Notices.ts"
 import * as Translation from "./Translation.ts"
@@ -33,6 +39,8 @@ export interface Client {
   readonly info: Fields | undefined
   readonly capabilities: Fields
   readonly principal: string | undefined
+  /** In the words of OpenTelemetry; `pipe` for standard input and output. Default `tcp`. */
+  readonly transport?: "tcp" | "pipe" | undefined
 }
 
 /**
@@ -49,6 +57,8 @@ export interface Exchange {
   readonly notify: (notification: JsonRpcNotification) => void
   /** Lowest level of log messages wanted. None: in the handshake era what servers send by themselves, else nothing. */
   readonly logLevel: LogLevel | undefined
+  /** What the request came by. Default: HTTP without trace context. */
+  readonly hop?: Hop | undefined
   /** What the client knows of the lists, where that is kept. */
   readonly known?: Notices.Known | undefined
 }
@@ -66,8 +76,11 @@ export interface ForwardingOptions {
   /** Whole time of a call, and the most that progress may extend it to, ms. Those of the router where not given. */
   readonly timeout: number | undefined
   readonly maxTimeout: number | undefined
-  /** A log message of a server that belongs to no call, for every session that wants it. Plain. */
-  readonly broadcast: (notification: JsonRpcNotification) => void
+  /** A log message of a server that belongs to no call, for every session whose level it passes. Plain. */
+  readonly broadcast: (
+    notification: JsonRpcNotification,
+    passes: (wanted: LogLevel | undefined) => boolean
+  ) => void
 }
 
 /**
@@ -94,6 +107,15 @@ const gone = (instance: string): AttemptFailure<Failures.Failure> =>
   Failures.unanswered(new UpstreamError({ instance, phase: "notSent", reason: "no longer announced" }))
 
 /**
+ * Whether it is opened within a moment. The catalog is read at once, and whoever follows it comes after: an instance that
+ * moves from one registry to another is known before its upstream is.
+ */
+const opened = (upstreams: Upstreams["Service"], key: InstanceKey): Effect.Effect<boolean> =>
+  Effect.sync(() => upstreams.get(key) !== undefined).pipe(
+    Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("5 millis"), times: 20 })
+  )
+
+/**
  * Makes it.
  *
  * @category constructors
@@ -106,9 +128,8 @@ export const make = (
     const router = yield* Router
     const upstreams = yield* Upstreams
     const logging = yield* Logging.make(upstreams)
-    let inFlight = 0
-    let total = 0
-    let failed = 0
+    const figures = yield* CallFigures.make
+    const tracing = yield* Spans.wanted
 
     yield* upstreams.events.pipe(
       Stream.runForEach((event) =>
@@ -116,17 +137,27 @@ export const make = (
           if (event._tag === "Connected") return logging.connected(event.upstream)
           if (event._tag === "Closed") return logging.closed(event.key)
           if (event._tag !== "Notified" || event.notification.method !== "notifications/message") return
-          options.broadcast(event.notification)
+          const { notification, upstream: { key } } = event
+          const level = notification.params?.["level"]
+          options.broadcast(notification, (wanted) => logging.passes(key, level, wanted))
         })
       ),
       Effect.forkScoped
     )
 
+    const annotate = ({ routing }: Routed<unknown>) =>
+      Effect.annotateCurrentSpan({
+        "portolan.service": routing.service,
+        "portolan.instance": routing.instance,
+        "portolan.strategy": routing.strategy,
+        "portolan.failovers": routing.failovers
+      })
+
     /** Turns a server's result into the client's. */
     const answer = (method: string, result: Fields, routing: Routing, era: Era): Reply => {
       const type = result["resultType"]
       if (type !== undefined && type !== "complete") {
-        failed++
+        figures.failed++
         const message = `${routing.service} answered with a result of type ${
           String(type)
         }, which this gateway does not relay`
@@ -138,8 +169,18 @@ export const make = (
       return { result: Translation.result(era, method, result, meta) }
     }
 
-    const forward: Forwarding["forward"] = (method, offer, params, meta, exchange, headers) => {
+    const forward: Forwarding["forward"] = (method, offer, given, meta, exchange, ownHeaders) => {
       const { client, logLevel } = exchange
+      let params = given
+      let headers = ownHeaders
+      // Both ways lead to the server in both ways, also where nobody here listens. With a span of ours that stands there.
+      const inMessage = TraceContext.read(meta)
+      const inHeaders = exchange.hop?.trace
+      const trace = TraceContext.orElse(inMessage, inHeaders)
+      if (trace !== undefined) {
+        params = { ...given, _meta: TraceContext.write(trace, Meta.of(given)) }
+        headers = TraceContext.write(TraceContext.orElse(inHeaders, inMessage) ?? trace, ownHeaders)
+      }
       const token = meta?.[Meta.Key.progressToken]
       const progress = typeof token === "string" || typeof token === "number"
       /** Number of the attempt whose notifications count; 0 for none. */
@@ -151,7 +192,12 @@ export const make = (
         current: Attempt
       ): Effect.Effect<Fields, AttemptFailure<Failures.Failure>> => {
         const upstream = upstreams.get(current.key)
-        if (upstream === undefined) return Effect.fail(gone(instance.id))
+        if (upstream === undefined) {
+          return Effect.flatMap(
+            opened(upstreams, current.key),
+            (is) => is ? attempt(instance, current) : Effect.fail(gone(instance.id))
+          )
+        }
         const deliver = (notification: JsonRpcNotification): void => {
           if (heard !== current.number) return
           const given = notification.params ?? {}
@@ -167,7 +213,8 @@ export const make = (
             highest = value
             carried["progressToken"] = token
           } else if (notification.method === "notifications/message") {
-            if (logLevel === undefined ? client.era === "stateless" : !passes(given["level"], logLevel)) return
+            if (logLevel === undefined && client.era === "stateless") return
+            if (!logging.passes(current.key, given["level"], logLevel)) return
           } else return
           if (exchange.streams) current.commit()
           exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
@@ -193,9 +240,9 @@ export const make = (
       }
 
       return Effect.suspend(() => {
-        total++
-        inFlight++
-        return router.route(
+        figures.calls++
+        figures.inFlight++
+        const routed = router.route(
           {
             target: offer.target,
             name: offer.publicName,
@@ -206,11 +253,15 @@ export const make = (
           },
           attempt
         )
+        return tracing ? Effect.tap(routed, annotate) : routed
       }).pipe(
         Effect.match({
-          onSuccess: ({ routing, value }) => answer(method, value, routing, client.era),
+          onSuccess: ({ routing, value }) => {
+            figures.routed(routing)
+            return answer(method, value, routing, client.era)
+          },
           onFailure: (error): Reply => {
-            failed++
+            figures.notRouted(error)
             const { publicName: name, repeatable } = offer
             return { error: Failures.toClient(error, { name, repeatable, era: client.era }) }
           }
@@ -218,7 +269,7 @@ export const make = (
         Effect.onExit(() => {
           // Nothing may follow the reply.
           heard = 0
-          inFlight--
+          figures.inFlight--
           return Effect.void
         })
       )
@@ -227,6 +278,6 @@ export const make = (
     return {
       forward,
       logging,
-      figures: () => ({ inFlight, calls: total, failedCalls: failed })
+      figures: () => ({ inFlight: figures.inFlight, calls: figures.calls, failedCalls: figures.failed })
     }
   })

@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Code, type JsonRpcErrorObject, type RequestId } from "../JsonRpc.ts"
-import * as Responder from "./Responder.ts"
+import type { JsonRpcErrorObject, RequestId } from "../JsonRpc.ts"
+import { invalidRequest } from "./Refusals.ts"
 import type { HeaderOf } from "./StatelessRequest.ts"
 
 /**
@@ -46,6 +46,38 @@ export const acceptedBy = (request: IncomingMessage): Accepted => {
   }
 }
 
+/**
+ * Sends a JSON text.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sendJson = (
+  response: ServerResponse,
+  status: number,
+  json: string,
+  headers?: Readonly<Record<string, string>>
+): void => {
+  if (response.writableEnded || response.destroyed) return
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": String(Buffer.byteLength(json)),
+    ...headers
+  })
+  response.end(json)
+}
+
+/**
+ * Says that a message was taken, which has no reply here.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const accept = (response: ServerResponse): void => {
+  response.writeHead(202)
+  response.end()
+}
+
 /** Seconds after which a refused client may come again. */
 const retryAfter = { "retry-after": "1" }
 
@@ -62,7 +94,7 @@ export const refuse = (
   id: RequestId | null = null,
   headers?: Readonly<Record<string, string>>
 ): void =>
-  Responder.sendJson(
+  sendJson(
     response,
     status,
     JSON.stringify({ jsonrpc: "2.0", id, error }),
@@ -77,54 +109,3 @@ export const refuse = (
  */
 export const notAllowed = (response: ServerResponse, allow: string): void =>
   refuse(response, 405, invalidRequest("Method not allowed"), null, { allow })
-
-/**
- * Makes the error for a request that breaks the rules.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const invalidRequest = (message: string): JsonRpcErrorObject => ({ code: Code.invalidRequest, message })
-
-/**
- * Makes the error for a header that differs from the body.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const headerMismatch = (reason: string): JsonRpcErrorObject => ({
-  code: Code.headerMismatch,
-  message: `Header mismatch: ${reason}`
-})
-
-/**
- * Makes the error for what there is no room for.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const overloaded = (message: string): JsonRpcErrorObject => ({
-  code: Code.unavailable,
-  message,
-  data: { reason: "overloaded" }
-})
-
-/**
- * The error for what comes after the end was announced.
- *
- * @category constants
- * @since 0.1.0
- */
-export const draining: JsonRpcErrorObject = {
-  code: Code.unavailable,
-  message: "The gateway is shutting down",
-  data: { reason: "draining" }
-}
-
-/**
- * The error that says no more than that something here is wrong.
- *
- * @category constants
- * @since 0.1.0
- */
-export const defect: JsonRpcErrorObject = { code: Code.internalError, message: "Internal error of the gateway" }

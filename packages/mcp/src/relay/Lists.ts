@@ -50,12 +50,12 @@ const decodeCursor = (
  * Makes the function that gives a page; `undefined` for a cursor that isn't ours.
  *
  * **Details**: a cursor names the last item of its page, so that a list which changes between two pages repeats and
- * skips as little as can be. Definitions are translated once per list and era.
+ * skips as little as can be. The settings are read for each page. Definitions are translated once per list and era.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (catalog: ToolCatalog["Service"], pageSize: number) => {
+export const make = (catalog: ToolCatalog["Service"], settings: { readonly pageSize: number }) => {
   const translated = {
     handshake: new WeakMap<ReadonlyArray<Offer>, ReadonlyArray<Fields>>(),
     stateless: new WeakMap<ReadonlyArray<Offer>, ReadonlyArray<Fields>>()
@@ -68,6 +68,7 @@ export const make = (catalog: ToolCatalog["Service"], pageSize: number) => {
     return made
   }
   return (era: Era, kind: OfferKind, cursor: unknown): Record<string, unknown> | undefined => {
+    const { pageSize } = settings
     const offers = catalog.list(kind)
     const all = definitions(era, kind, offers)
     let start = 0

@@ -12,6 +12,12 @@
  * @since 0.1.0
  */
 export const levels = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"] as const
+/**
+ * Level of a log message, after RFC 5424.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type LogLevel = (typeof levels)[number]
 
 /**

@@ -11,7 +11,7 @@ import * as FiberMap from "effect/FiberMap"
 import type * as Scope from "effect/Scope"
 import type { Upstream } from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
-import { type LogLevel, lower } from "./LogLevel.ts"
+import { type LogLevel, lower, passes } from "./LogLevel.ts"
 
 /**
  * What the relay asks of it.
@@ -27,6 +27,11 @@ export interface Logging {
    * that are told once stay at the level.
    */
   readonly prepare: (upstream: Upstream, level: LogLevel) => Effect.Effect<void> | undefined
+  /**
+   * Whether a message of a server is for a client. One that wants no level gets what the server sends by itself; once
+   * somebody chose the server's level, that can't be known, and is taken to be `info`.
+   */
+  readonly passes: (server: InstanceKey, level: unknown, wanted: LogLevel | undefined) => boolean
   /** The server was connected (again): it knows no level. */
   readonly connected: (upstream: Upstream) => void
   readonly closed: (key: InstanceKey) => void
@@ -92,6 +97,8 @@ export const make = (upstreams: Upstreams["Service"]): Effect.Effect<Logging, ne
         told.set(upstream.key, level)
         return set(upstream, level)
       },
+      passes: (server, level, wanted) =>
+        wanted === undefined ? !told.has(server) || passes(level, "info") : passes(level, wanted),
       connected: (upstream) => {
         told.delete(upstream.key)
         tell(upstream)

@@ -1,5 +1,5 @@
 /**
- * `/mcp`: streamable HTTP for clients of both eras.
+ * What clients of both eras talk to: streamable HTTP at `/mcp`, HTTP+SSE, and any channel of messages.
  *
  * @since 0.1.0
  */
@@ -8,6 +8,7 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
@@ -15,11 +16,16 @@ import * as Schedule from "effect/Schedule"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { InFlight } from "../internal/InFlight.ts"
-import type { JsonRpcNotification } from "../JsonRpc.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
+import * as Downstream from "./Downstream.ts"
+import type { ForwardingOptions } from "./Forwarding.ts"
+import * as Handshake from "./Handshake.ts"
+import * as HttpTraffic from "./HttpTraffic.ts"
 import * as Relay from "./Relay.ts"
+import type { BodyLimits } from "./RequestBody.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SessionSeal from "./SessionSeal.ts"
+import * as SseHttp from "./SseHttp.ts"
 import * as StreamableHttp from "./StreamableHttp.ts"
 import * as Traffic from "./Traffic.ts"
 
@@ -38,9 +44,9 @@ export interface EndpointFigures {
 }
 
 /**
- * Service that answers `/mcp`.
+ * Service that answers clients.
  *
- * **Gotchas**: the handler reads the body itself. Host and Origin are checked by the listener that calls it.
+ * **Gotchas**: the handlers read the body themselves. Host and Origin are checked by the listener that calls them.
  *
  * @category services
  * @since 0.1.0
@@ -48,6 +54,18 @@ export interface EndpointFigures {
 export class McpEndpoint extends Context.Service<McpEndpoint, {
   /** Node's request handler; plain, and answers every request in the end. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void
+  /** Handlers of the transport of 2024-11-05. */
+  readonly sse: SseHttp.SseHttp
+  /** Serves a client on a channel of its own, until it is closed. */
+  readonly connect: (channel: Downstream.Channel, client: Downstream.DownstreamClient) => Downstream.Downstream
+  readonly limits: BodyLimits
+  /**
+   * Takes other settings, which hold from the next request on; what an option doesn't say is its default. Sessions stay:
+   * those that an earlier key sealed are still opened.
+   */
+  readonly reconfigure: (
+    options: Pick<McpEndpointOptions, "sessionKey" | "pageSize" | "maxBody">
+  ) => Effect.Effect<void>
   readonly figures: () => EndpointFigures
   /** Refuses new calls, waits for the ones in flight, ends the streams gracefully. */
   readonly drain: Effect.Effect<void>
@@ -122,24 +140,36 @@ export const layer = (
         return fiber
       }
 
-      let broadcast: (notification: JsonRpcNotification) => void = () => {}
-      const relay = yield* Relay.make({
+      let broadcast: ForwardingOptions["broadcast"] = () => {}
+      const pageSizeOf = ({ pageSize }: Pick<McpEndpointOptions, "pageSize">) => Math.max(1, pageSize ?? 1_000)
+      const maxBytesOf = ({ maxBody }: Pick<McpEndpointOptions, "maxBody">) => maxBody ?? 4 * 1_048_576
+      const relaySettings = {
         serverInfo: options.serverInfo ?? { name: "portolan", version: "0.1.0" },
         instructions: options.instructions,
         showRouting: options.showRouting ?? true,
-        pageSize: Math.max(1, options.pageSize ?? 1_000),
+        pageSize: pageSizeOf(options),
         listTtl: options.listTtl ?? 0,
         timeout: options.timeout,
         maxTimeout: options.maxTimeout,
-        broadcast: (notification) => broadcast(notification)
-      })
+        broadcast: (...args: Parameters<ForwardingOptions["broadcast"]>) => broadcast(...args)
+      }
+      const relay = yield* Relay.make(relaySettings)
+      let sessionKey = options.sessionKey
+      const seal = SessionSeal.makeRotating(sessionKey)
       const sessions = Sessions.make({
-        seal: SessionSeal.make(options.sessionKey),
+        seal,
         now: () => clock.currentTimeMillisUnsafe(),
         maxSessions: options.maxSessions ?? 10_000,
         idleTimeout: options.sessionIdleTimeout ?? 30 * 60_000,
         lifetime: options.sessionLifetime ?? 24 * 3_600_000,
-        onDrop: (session) => relay.logging.want(session, undefined)
+        onDrop: (session) => {
+          relay.logging.want(session, undefined)
+          relay.serving.sessionEnded(
+            session.client.protocolVersion,
+            session.client.transport ?? "tcp",
+            clock.currentTimeMillisUnsafe() - session.began
+          )
+        }
       })
       const onDefect = (what: string, cause: Cause.Cause<unknown>): void => {
         runFork(Effect.logError(`${what} failed inside the gateway`, cause))
@@ -147,21 +177,16 @@ export const layer = (
       const traffic = Traffic.make({
         runFork,
         onDefect,
-        maxBuffered: options.maxBuffered ?? 1_048_576,
         maxRequests: options.maxRequests ?? 10_000,
+        maxRequestsPerClient: options.maxInFlightPerSession ?? 256,
         maxStreams: options.maxStreams ?? 10_000
       })
-      const http = StreamableHttp.make({
-        relay,
-        traffic,
-        sessions,
-        onDefect,
-        principal: options.principal ?? (() => undefined),
-        limits: { maxBytes: options.maxBody ?? 4 * 1_048_576, maxDepth: options.maxDepth ?? 128 },
-        maxInFlightPerSession: options.maxInFlightPerSession ?? 256
-      })
-      broadcast = http.broadcast
-
+      const http = HttpTraffic.make(traffic, options.maxBuffered ?? 1_048_576)
+      const handshake = Handshake.make({ relay, traffic, sessions })
+      broadcast = handshake.broadcast
+      const principal = options.principal ?? (() => undefined)
+      const limits = { maxBytes: maxBytesOf(options), maxDepth: options.maxDepth ?? 128 }
+      const connect = Downstream.make({ relay, traffic, sessions, handshake, onDefect })
       yield* Effect.sync(() => {
         traffic.keepAlive()
         sessions.sweep()
@@ -193,7 +218,18 @@ export const layer = (
       })
 
       return McpEndpoint.of({
-        handle: http.handle,
+        handle: StreamableHttp.make({ relay, traffic, sessions, handshake, http, onDefect, principal, limits }),
+        sse: SseHttp.make({ connect, http, limits, principal, onDefect }),
+        connect,
+        limits,
+        reconfigure: (next) =>
+          Effect.sync(() => {
+            relaySettings.pageSize = pageSizeOf(next)
+            limits.maxBytes = maxBytesOf(next)
+            if (Equal.equals(sessionKey, next.sessionKey)) return
+            sessionKey = next.sessionKey
+            seal.rotate(sessionKey)
+          }),
         figures: () => {
           const { calls, failedCalls, inFlight } = relay.figures()
           return { sessions: sessions.size(), streams: traffic.streams(), callsInFlight: inFlight, calls, failedCalls }

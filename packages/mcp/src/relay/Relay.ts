@@ -6,18 +6,19 @@
  *
  * @since 0.1.0
  */
+import * as NearestName from "@portolan/core/NearestName"
 import type { Router } from "@portolan/core/Router"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Offer, type OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { type Era, statelessVersions } from "../Era.ts"
 import { Code, type Fields, isFields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
+import * as Serving from "../telemetry/Serving.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import * as Forwarding from "./Forwarding.ts"
 import * as Lists from "./Lists.ts"
 import type * as Logging from "./Logging.ts"
 import * as Meta from "./Meta.ts"
-import { nearestName } from "./NearestName.ts"
 import * as Notices from "./Notices.ts"
 import * as ParamHeaders from "./ParamHeaders.ts"
 import * as Translation from "./Translation.ts"
@@ -30,6 +31,7 @@ import * as Translation from "./Translation.ts"
  */
 export interface RelayOptions extends Forwarding.ForwardingOptions {
   readonly instructions: string | undefined
+  /** Read for each page, so that whoever holds the options may change it. */
   readonly pageSize: number
   /** `ttlMs` of lists and `server/discover`. */
   readonly listTtl: number
@@ -56,6 +58,8 @@ export interface Relay {
   ) => string | undefined
   readonly notices: Notices.Notices
   readonly logging: Logging.Logging
+  /** What is measured and traced. */
+  readonly serving: Serving.Serving
   readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
   /** Ends the subscriptions gracefully. Plain. */
   readonly close: () => void
@@ -93,9 +97,12 @@ export const make = (
   Effect.gen(function*() {
     const catalog = yield* ToolCatalog
     const notices = yield* Notices.make(catalog)
+    const serving = yield* Serving.make((method, name) =>
+      catalog.find(method === "prompts/get" ? "prompts" : "tools", name) !== undefined
+    )
     const forwarding = yield* Forwarding.make(options)
     const { forward } = forwarding
-    const page = Lists.make(catalog, options.pageSize)
+    const page = Lists.make(catalog, options)
 
     const listening = new Set<() => void>()
 
@@ -143,7 +150,7 @@ export const make = (
 
     const unknown = (kind: OfferKind, what: string, name: string, era: Era): Reply => {
       if (kind === "resources") return { error: Translation.unknownResource(era, name) }
-      const nearest = nearestName(name, catalog.list(kind).map((offer) => offer.publicName))
+      const nearest = NearestName.nearest(name, catalog.list(kind).map((offer) => offer.publicName))
       return failure(
         Code.invalidParams,
         `Unknown ${what}: ${name}${nearest === undefined ? "" : `. Did you mean ${nearest}?`}`
@@ -219,7 +226,7 @@ export const make = (
       })
     }
 
-    const request = (message: JsonRpcRequest, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
+    const answer = (message: JsonRpcRequest, exchange: Forwarding.Exchange): Effect.Effect<Reply> => {
       const { method } = message
       const params = message.params ?? {}
       const { era } = exchange.client
@@ -258,7 +265,8 @@ export const make = (
     }
 
     return {
-      request,
+      request: (message, exchange) =>
+        serving.request(message, exchange.client.protocolVersion, exchange.hop, () => answer(message, exchange)),
       knows: (era, method) => known[era].has(method),
       initialized: (protocolVersion) =>
         Effect.map(settled, () => ({
@@ -273,6 +281,7 @@ export const make = (
       },
       notices,
       logging: forwarding.logging,
+      serving,
       figures: forwarding.figures,
       close: () => {
         for (const end of Array.from(listening)) end()

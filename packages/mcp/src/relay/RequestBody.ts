@@ -1,9 +1,11 @@
 /**
- * Reads and parses the body of a POST within limits.
+ * Parses a message within limits; reads it from the body of a POST.
  *
  * @since 0.1.0
  */
-import type { IncomingMessage } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { refuse } from "./HttpReplies.ts"
+import { invalidRequest, notJson, tooLarge } from "./Refusals.ts"
 
 /**
  * What a body came to: its JSON, or the reason why it was refused.
@@ -50,7 +52,13 @@ const isDeeper = (bytes: Buffer, max: number): boolean => {
   return false
 }
 
-const parse = (bytes: Buffer, limits: BodyLimits): RequestBody => {
+/**
+ * Parses a JSON text of which the size is known to be allowed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const parse = (bytes: Buffer, limits: BodyLimits): Exclude<RequestBody, { readonly _tag: "TooLarge" }> => {
   if (isDeeper(bytes, limits.maxDepth)) {
     return { _tag: "NotJson", reason: `more than ${limits.maxDepth} levels deep` }
   }
@@ -61,13 +69,47 @@ const parse = (bytes: Buffer, limits: BodyLimits): RequestBody => {
   }
 }
 
+const refuseUnread = (request: IncomingMessage, response: ServerResponse, reason: string): void => {
+  request.resume()
+  refuse(response, 415, invalidRequest(reason))
+}
+
 /**
- * Reads a body. `done` is called once, and never where the client goes away before the end.
+ * Receives the JSON of a POST; refuses what is none, or too large. `next` is called once, and never where the client goes
+ * away before the end.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const read = (request: IncomingMessage, limits: BodyLimits, done: (body: RequestBody) => void): void => {
+export const receive = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  limits: BodyLimits,
+  next: (value: unknown) => void
+): void => {
+  if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) {
+    return refuseUnread(request, response, "Content-Type must be application/json")
+  }
+  const encoding = request.headers["content-encoding"]
+  if (encoding !== undefined && encoding !== "identity") {
+    return refuseUnread(request, response, "The body must not be compressed")
+  }
+  read(request, limits, (body) => {
+    // Its client went meanwhile: its `close`, which ends what is begun here, has been.
+    if (response.destroyed) return
+    switch (body._tag) {
+      case "Json":
+        return next(body.value)
+      case "NotJson":
+        return refuse(response, 400, notJson(body.reason))
+      case "TooLarge":
+        return refuse(response, 413, tooLarge(limits.maxBytes), null, { connection: "close" })
+    }
+  })
+}
+
+/** `done` is called once, and never where the client goes away before the end. */
+const read = (request: IncomingMessage, limits: BodyLimits, done: (body: RequestBody) => void): void => {
   if (Number(request.headers["content-length"] ?? 0) > limits.maxBytes) {
     discard(request, limits.maxBytes)
     return done({ _tag: "TooLarge" })

@@ -87,6 +87,47 @@ export const make = (sessionKey: Redacted.Redacted<string> | undefined): Session
   }
 }
 
+/**
+ * A seal whose key may change: what the keys before it sealed is still opened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RotatingSeal extends SessionSeal {
+  /** Seals with another key from now on. Plain. */
+  readonly rotate: (sessionKey: Redacted.Redacted<string> | undefined) => void
+}
+
+/** Keys that still open. Sessions live for a day, and keys change more rarely than that. */
+const KeysKept = 8
+
+/**
+ * Makes a seal whose key may change.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeRotating = (sessionKey: Redacted.Redacted<string> | undefined): RotatingSeal => {
+  let current = make(sessionKey)
+  let earlier: ReadonlyArray<SessionSeal> = []
+  return {
+    seal: (session) => current.seal(session),
+    open: (id) => {
+      const session = current.open(id)
+      if (session !== undefined) return session
+      for (const seal of earlier) {
+        const found = seal.open(id)
+        if (found !== undefined) return found
+      }
+      return undefined
+    },
+    rotate: (next) => {
+      earlier = [current, ...earlier].slice(0, KeysKept - 1)
+      current = make(next)
+    }
+  }
+}
+
 const decode = (value: unknown): SealedSession | undefined => {
   if (!Array.isArray(value) || value[0] !== Format) return undefined
   const [, protocolVersion, info, capabilities, principal, expires, affinity]: ReadonlyArray<unknown> = value

@@ -8,14 +8,15 @@
  */
 import { randomBytes } from "node:crypto"
 import { InFlight } from "../internal/InFlight.ts"
-import type { JsonRpcNotification, RequestId } from "../JsonRpc.ts"
+import type { JsonRpcNotification } from "../JsonRpc.ts"
 import type { Client } from "./Forwarding.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import { type Known, makeKnown } from "./Notices.ts"
 import type * as SessionSeal from "./SessionSeal.ts"
+import type { Requests } from "./Traffic.ts"
 
 /**
- * A stream to the client that belongs to no request.
+ * A way to the client for messages that belong to no request.
  *
  * @category models
  * @since 0.1.0
@@ -35,14 +36,15 @@ export interface Session {
   readonly id: string
   readonly client: Client
   /** Epoch ms. */
+  readonly began: number
+  /** Epoch ms. */
   readonly expires: number
   /** The same for the life of the session, on every replica. */
   readonly affinity: string
   readonly known: Known
   logLevel: LogLevel | undefined
-  /** Requests in flight, and what cancels them. */
-  readonly inFlight: InFlight<{ readonly id: RequestId; readonly cancel: () => void }>
-  /** Open streams; messages go to the newest alone. */
+  readonly requests: Requests
+  /** What is open; messages go to the newest alone. */
   readonly outlets: Array<Outlet>
   /** Epoch ms. */
   lastSeen: number
@@ -77,6 +79,11 @@ export interface Sessions {
   /** `undefined` where all that are allowed are busy. */
   readonly open: (client: Client) => Session | undefined
   readonly find: (id: string, principal: string | undefined) => Session | undefined
+  /**
+   * Begins a session that lives and ends with its client's connection: nobody finds it by an id. `undefined` where all that
+   * are allowed are busy.
+   */
+  readonly attach: (client: Client, requests: Requests) => Session | undefined
   /** The client ended it: its id is worth nothing any more. */
   readonly end: (session: Session) => void
   /** Drops those that are idle or expired. */
@@ -96,17 +103,19 @@ export const make = (options: SessionsOptions): Sessions => {
   // In the order of use: the first is the one that was idle longest.
   const live = new Map<string, Session>()
   const ended = new Set<string>()
+  const attached = new Set<Session>()
 
   const drop = (session: Session) => {
     live.delete(session.id)
+    attached.delete(session)
     for (const outlet of session.outlets.splice(0)) outlet.end()
     options.onDrop(session)
   }
 
-  const busy = (session: Session) => session.inFlight.size > 0 || session.outlets.length > 0
+  const busy = (session: Session) => session.requests.size > 0 || session.outlets.length > 0
 
   const room = (): boolean => {
-    if (live.size < options.maxSessions) return true
+    if (live.size + attached.size < options.maxSessions) return true
     for (const session of live.values()) {
       if (busy(session)) continue
       drop(session)
@@ -115,27 +124,33 @@ export const make = (options: SessionsOptions): Sessions => {
     return false
   }
 
+  const make = (id: string, client: Client, expires: number, affinity: string, requests: Requests): Session => ({
+    id,
+    client,
+    // One that is gone on with here began on another replica.
+    began: Math.min(now(), expires - options.lifetime),
+    expires,
+    affinity,
+    known: makeKnown(),
+    logLevel: undefined,
+    requests,
+    outlets: [],
+    lastSeen: now()
+  })
+
   const keep = (id: string, client: Client, expires: number, affinity: string): Session => {
-    const session: Session = {
-      id,
-      client,
-      expires,
-      affinity,
-      known: makeKnown(),
-      logLevel: undefined,
-      inFlight: new InFlight(),
-      outlets: [],
-      lastSeen: now()
-    }
+    const session = make(id, client, expires, affinity, new InFlight())
     live.set(id, session)
     return session
   }
+
+  const makeAffinity = () => randomBytes(9).toString("base64url")
 
   return {
     open: (client) => {
       if (!room()) return undefined
       const expires = now() + options.lifetime
-      const affinity = randomBytes(9).toString("base64url")
+      const affinity = makeAffinity()
       const { info, protocolVersion } = client
       const id = seal.seal({
         protocolVersion,
@@ -162,14 +177,21 @@ export const make = (options: SessionsOptions): Sessions => {
       const { affinity, capabilities, expires, info, protocolVersion } = sealed
       return keep(id, { era: "handshake", protocolVersion, info, capabilities, principal }, expires, affinity)
     },
+    attach: (client, requests) => {
+      if (!room()) return undefined
+      const session = make("", client, Infinity, makeAffinity(), requests)
+      attached.add(session)
+      return session
+    },
     end: (session) => {
+      for (const { cancel } of session.requests.all()) cancel()
+      if (attached.has(session)) return drop(session)
       // The oldest is forgotten first; it expires by itself.
       if (ended.size >= options.maxSessions) {
         const oldest = ended.values().next()
         if (oldest.done !== true) ended.delete(oldest.value)
       }
       ended.add(session.id)
-      for (const { cancel } of session.inFlight.all()) cancel()
       drop(session)
     },
     sweep: () => {
@@ -180,7 +202,7 @@ export const make = (options: SessionsOptions): Sessions => {
         }
       }
     },
-    all: () => live.values(),
-    size: () => live.size
+    all: () => attached.size === 0 ? live.values() : [...live.values(), ...attached],
+    size: () => live.size + attached.size
   }
 }

@@ -6,7 +6,9 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Code, type JsonRpcRequest } from "../JsonRpc.ts"
-import { type Accepted, headerMismatch, headerOf, invalidRequest, refuse } from "./HttpReplies.ts"
+import { type Accepted, headerOf, refuse } from "./HttpReplies.ts"
+import type { HttpTraffic } from "./HttpTraffic.ts"
+import { headerMismatch, invalidRequest } from "./Refusals.ts"
 import type { Relay } from "./Relay.ts"
 import * as StatelessRequest from "./StatelessRequest.ts"
 import type { Traffic } from "./Traffic.ts"
@@ -20,6 +22,7 @@ import type { Traffic } from "./Traffic.ts"
 export interface StatelessHttpOptions {
   readonly relay: Relay
   readonly traffic: Traffic
+  readonly http: HttpTraffic
   readonly principal: (request: IncomingMessage) => string | undefined
 }
 
@@ -29,7 +32,7 @@ export interface StatelessHttpOptions {
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ principal, relay, traffic }: StatelessHttpOptions) =>
+export const make = ({ http, principal, relay, traffic }: StatelessHttpOptions) =>
 (
   request: IncomingMessage,
   response: ServerResponse,
@@ -52,12 +55,13 @@ export const make = ({ principal, relay, traffic }: StatelessHttpOptions) =>
   if (subscribes && !accepted.events) {
     return refuse(response, 406, invalidRequest("Accept must list text/event-stream"), id)
   }
-  if (!(subscribes ? traffic.admitStream(response, id) : traffic.admit(response, id))) return
-  const responder = traffic.responder(response, accepted)
+  if (!(subscribes ? http.admitStream(response, id) : http.admit(response, id))) return
+  const responder = http.responder(response, accepted)
   const effect = relay.request(message, {
     client: envelope.client,
     logLevel: envelope.logLevel,
     streams: responder.streams,
+    hop: responder.hop,
     notify: responder.notify
   })
   const fiber = traffic.answer(message, effect, responder, subscribes)

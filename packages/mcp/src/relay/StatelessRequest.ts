@@ -1,5 +1,5 @@
 /**
- * What a request of the stateless era must carry, in the body and repeated in the headers.
+ * What a request of the stateless era must carry, in the body and, over HTTP, repeated in the headers.
  *
  * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#server-validation
  * @since 0.1.0
@@ -8,9 +8,9 @@ import { handshakeVersions, statelessVersions } from "../Era.ts"
 import * as HeaderValue from "../HeaderValue.ts"
 import { Code, isFields, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
 import type { Client } from "./Forwarding.ts"
-import { headerMismatch } from "./HttpReplies.ts"
 import { isLogLevel, type LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
+import { headerMismatch } from "./Refusals.ts"
 
 /**
  * Reads a header; `undefined` where it isn't there.
@@ -62,6 +62,7 @@ export const unsupported = (requested: unknown): JsonRpcErrorObject => ({
 })
 
 const invalid = (message: string): Envelope => ({ error: { code: Code.invalidParams, message } })
+
 /** Compares the standard headers with the body. */
 const headersOf = (request: JsonRpcRequest, version: string, header: HeaderOf): JsonRpcErrorObject | undefined => {
   const versionHeader = header("mcp-protocol-version")
@@ -82,12 +83,16 @@ const headersOf = (request: JsonRpcRequest, version: string, header: HeaderOf): 
 }
 
 /**
- * Checks a request.
+ * Checks a request. A transport without headers gives none: there is nothing to compare then.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const check = (request: JsonRpcRequest, header: HeaderOf, principal: string | undefined): Envelope => {
+export const check = (
+  request: JsonRpcRequest,
+  header: HeaderOf | undefined,
+  principal: string | undefined
+): Envelope => {
   const meta = Meta.of(request.params)
   const missing = meta === undefined
     ? ["_meta"]
@@ -103,7 +108,7 @@ export const check = (request: JsonRpcRequest, header: HeaderOf, principal: stri
   if (info !== undefined && !isFields(info)) return invalid(`${Meta.Key.clientInfo} must be an object`)
   const logLevel = meta[Meta.Key.logLevel]
   if (logLevel !== undefined && !isLogLevel(logLevel)) return invalid(`${Meta.Key.logLevel} is not a log level`)
-  const error = headersOf(request, version, header)
+  const error = header === undefined ? undefined : headersOf(request, version, header)
   if (error !== undefined) return { error }
   if (!isStatelessVersion(version)) return { error: unsupported(version) }
   return { client: { era: "stateless", protocolVersion: version, info, capabilities, principal }, logLevel }

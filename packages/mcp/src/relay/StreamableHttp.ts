@@ -9,19 +9,10 @@
 import * as Cause from "effect/Cause"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { handshakeVersions } from "../Era.ts"
-import { Code } from "../JsonRpc.ts"
 import * as HandshakeHttp from "./HandshakeHttp.ts"
-import {
-  type Accepted,
-  acceptedBy,
-  defect,
-  headerMismatch,
-  headerOf,
-  invalidRequest,
-  notAllowed,
-  refuse
-} from "./HttpReplies.ts"
+import { accept, type Accepted, acceptedBy, headerOf, notAllowed, refuse } from "./HttpReplies.ts"
 import * as Messages from "./Messages.ts"
+import { defect, headerMismatch, invalidRequest } from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
 import * as StatelessHttp from "./StatelessHttp.ts"
 import * as StatelessRequest from "./StatelessRequest.ts"
@@ -32,7 +23,7 @@ import * as StatelessRequest from "./StatelessRequest.ts"
  * @category models
  * @since 0.1.0
  */
-export interface StreamableHttpOptions extends HandshakeHttp.HandshakeHttpOptions {
+export interface StreamableHttpOptions extends HandshakeHttp.HandshakeHttpOptions, StatelessHttp.StatelessHttpOptions {
   readonly limits: RequestBody.BodyLimits
   /** Something failed in a way that it can't. Plain. */
   readonly onDefect: (what: string, cause: Cause.Cause<unknown>) => void
@@ -76,11 +67,7 @@ export const make = (options: StreamableHttpOptions) => {
       if (given._tag === "Response") {
         return refuse(response, 400, invalidRequest("Responses can't be sent in this era"))
       }
-      if (given._tag === "Notification") {
-        response.writeHead(202)
-        response.end()
-        return
-      }
+      if (given._tag === "Notification") return accept(response)
       if (claims || !initializes) return stateless(request, response, accepted, given.message)
       return refuse(
         response,
@@ -97,33 +84,17 @@ export const make = (options: StreamableHttpOptions) => {
   }
 
   const onPost = (request: IncomingMessage, response: ServerResponse): void => {
-    const refuseUnread = (status: number, reason: string) => {
-      request.resume()
-      refuse(response, status, invalidRequest(reason))
-    }
-    if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) {
-      return refuseUnread(415, "Content-Type must be application/json")
-    }
-    const encoding = request.headers["content-encoding"]
-    if (encoding !== undefined && encoding !== "identity") return refuseUnread(415, "The body must not be compressed")
     const accepted = acceptedBy(request)
     if (!accepted.json && !accepted.events) {
-      return refuseUnread(406, "Accept must list application/json and text/event-stream")
+      request.resume()
+      return refuse(response, 406, invalidRequest("Accept must list application/json and text/event-stream"))
     }
-    RequestBody.read(request, options.limits, (body) => {
-      // Its client went meanwhile: its `close`, which ends what is begun here, has been.
-      if (response.destroyed) return
-      switch (body._tag) {
-        case "Json":
-          return guarded(response, () => onMessage(request, response, accepted, body.value))
-        case "NotJson":
-          return refuse(response, 400, { code: Code.parseError, message: `Parse error: ${body.reason}` })
-        case "TooLarge": {
-          const reason = `The body is larger than ${options.limits.maxBytes} bytes`
-          return refuse(response, 413, invalidRequest(reason), null, { connection: "close" })
-        }
-      }
-    })
+    RequestBody.receive(
+      request,
+      response,
+      options.limits,
+      (value) => guarded(response, () => onMessage(request, response, accepted, value))
+    )
   }
 
   /** GET and DELETE are of the handshake era. */
@@ -137,24 +108,21 @@ export const make = (options: StreamableHttpOptions) => {
     else handle(request, response)
   }
 
-  return {
-    handle: (request: IncomingMessage, response: ServerResponse): void => {
-      // A client that goes away while it is written to is no error of ours; `close` tells the rest.
-      response.on("error", () => {})
-      guarded(response, () => {
-        switch (request.method) {
-          case "POST":
-            return onPost(request, response)
-          case "GET":
-            return ofSession(request, response, handshake.get)
-          case "DELETE":
-            return ofSession(request, response, handshake.delete)
-          default:
-            request.resume()
-            return notAllowed(response, "GET, POST, DELETE")
-        }
-      })
-    },
-    broadcast: handshake.broadcast
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    // A client that goes away while it is written to is no error of ours; `close` tells the rest.
+    response.on("error", () => {})
+    guarded(response, () => {
+      switch (request.method) {
+        case "POST":
+          return onPost(request, response)
+        case "GET":
+          return ofSession(request, response, handshake.get)
+        case "DELETE":
+          return ofSession(request, response, handshake.delete)
+        default:
+          request.resume()
+          return notAllowed(response, "GET, POST, DELETE")
+      }
+    })
   }
 }

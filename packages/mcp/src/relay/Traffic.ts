@@ -1,5 +1,6 @@
 /**
- * What is in flight on the endpoint, of both eras: requests, replies that want to be kept alive, streams.
+ * What is in flight on the endpoint, of both eras and all transports: requests, replies that want to be kept alive,
+ * streams.
  *
  * @since 0.1.0
  */
@@ -7,12 +8,38 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type { ServerResponse } from "node:http"
 import { InFlight } from "../internal/InFlight.ts"
-import type { JsonRpcRequest, Reply, RequestId } from "../JsonRpc.ts"
-import * as EventStream from "./EventStream.ts"
-import { type Accepted, defect, draining, overloaded, refuse } from "./HttpReplies.ts"
-import * as Responder from "./Responder.ts"
+import type { JsonRpcErrorObject, JsonRpcRequest, Reply, RequestId } from "../JsonRpc.ts"
+import { defect, draining, invalidRequest, overloaded } from "./Refusals.ts"
+import type { Responder } from "./Responder.ts"
+
+/**
+ * Requests of one client that are in flight, and what cancels them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Requests = InFlight<{ readonly id: RequestId; readonly cancel: () => void }>
+
+/**
+ * Something that is told every keep-alive interval.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeptAlive {
+  readonly keepAlive: () => void
+}
+
+/**
+ * An open stream that belongs to no request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OpenStream extends KeptAlive {
+  readonly end: () => void
+}
 
 /**
  * Settings.
@@ -24,9 +51,9 @@ export interface TrafficOptions {
   readonly runFork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
   /** Something failed in a way that it can't. Plain. */
   readonly onDefect: (what: string, cause: Cause.Cause<unknown>) => void
-  /** Unread bytes that a stream may hold before it is cut. */
-  readonly maxBuffered: number
   readonly maxRequests: number
+  /** Of one client. */
+  readonly maxRequestsPerClient: number
   readonly maxStreams: number
 }
 
@@ -37,10 +64,10 @@ export interface TrafficOptions {
  * @since 0.1.0
  */
 export interface Traffic {
-  /** Whether there is room for a further request; refuses it where there is none. */
-  readonly admit: (response: ServerResponse, id: RequestId | null) => boolean
-  /** Whether there is room for a further stream or subscription; refuses it where there is none. */
-  readonly admitStream: (response: ServerResponse, id: RequestId | null) => boolean
+  /** Why there is no room for a further request; `undefined` where there is. */
+  readonly refusal: () => JsonRpcErrorObject | undefined
+  /** Why there is no room for a further stream or subscription; `undefined` where there is. */
+  readonly streamRefusal: () => JsonRpcErrorObject | undefined
   /**
    * Runs a request; `done` gets its reply, or `undefined` where it was cancelled. A `stream` stays until its client goes:
    * nobody waits for its end.
@@ -50,24 +77,25 @@ export interface Traffic {
     effect: Effect.Effect<Reply>,
     done: (reply: Reply | undefined) => void
   ) => Fiber.Fiber<Reply>
-  /** Runs a single request and replies to it. */
+  /** Runs a request and replies to it. */
   readonly answer: (
     message: JsonRpcRequest,
     effect: Effect.Effect<Reply>,
-    responder: Responder.Responder,
+    responder: Responder,
     stream?: boolean
   ) => Fiber.Fiber<Reply>
-  readonly responder: (
-    response: ServerResponse,
-    accepted: Accepted,
-    options?: {
-      /** Requests in a batch. */
-      readonly batch?: number | undefined
-      readonly headers?: Readonly<Record<string, string>> | undefined
-    }
-  ) => Responder.Responder
-  /** Opens a stream that belongs to no request; `closed` is called when its client is gone. */
-  readonly stream: (response: ServerResponse, closed: () => void) => EventStream.EventStream
+  /** The same for a client that cancels by id: no two requests of it with one id, and not more than it may have. */
+  readonly answerAmong: (
+    requests: Requests,
+    message: JsonRpcRequest,
+    effect: Effect.Effect<Reply>,
+    responder: Responder,
+    stream?: boolean
+  ) => void
+  /** Keeps something alive until what this gives is called. */
+  readonly keep: (kept: KeptAlive) => () => boolean
+  /** Counts a stream that belongs to no request until what this gives is called. */
+  readonly open: (stream: OpenStream) => () => void
   readonly keepAlive: () => void
   readonly streams: () => number
   /** From now on nothing is admitted. */
@@ -80,6 +108,9 @@ export interface Traffic {
   readonly endStreams: () => void
 }
 
+const tooManyRequests = overloaded("Too many requests in flight")
+const tooManyStreams = overloaded("Too many streams")
+
 /**
  * Makes it.
  *
@@ -87,8 +118,8 @@ export interface Traffic {
  * @since 0.1.0
  */
 export const make = (options: TrafficOptions): Traffic => {
-  const waiting = new InFlight<{ readonly keepAlive: () => void }>()
-  const open = new Set<EventStream.EventStream>()
+  const waiting = new InFlight<KeptAlive>()
+  const open = new Set<OpenStream>()
   const whenIdle = new Set<() => void>()
   let active = 0
   let subscriptions = 0
@@ -118,49 +149,38 @@ export const make = (options: TrafficOptions): Traffic => {
     return fiber
   }
 
+  const answer: Traffic["answer"] = (message, effect, responder, stream = false) =>
+    run({ method: message.method, stream }, effect, (reply) => {
+      if (reply === undefined) responder.skip()
+      else responder.reply(message.id, reply)
+    })
+
   return {
-    admit: (response, id) => {
-      if (closing) refuse(response, 503, draining, id)
-      else if (active >= options.maxRequests) refuse(response, 503, overloaded("Too many requests in flight"), id)
-      else return true
-      return false
-    },
-    admitStream: (response, id) => {
-      if (closing) refuse(response, 503, draining, id)
-      else if (open.size + subscriptions >= options.maxStreams) {
-        refuse(response, 503, overloaded("Too many streams"), id)
-      } else return true
-      return false
-    },
+    refusal: () => closing ? draining : active >= options.maxRequests ? tooManyRequests : undefined,
+    streamRefusal: () =>
+      closing ? draining : open.size + subscriptions >= options.maxStreams ? tooManyStreams : undefined,
     run,
-    answer: (message, effect, responder, stream = false) =>
-      run({ method: message.method, stream }, effect, (reply) => {
-        if (reply === undefined) responder.skip()
-        else responder.reply(message.id, reply)
-      }),
-    responder: (response, accepted, { batch, headers } = {}) => {
-      const responder = Responder.make(response, {
-        ...accepted,
-        expected: batch ?? 1,
-        batch: batch !== undefined,
-        headers,
-        maxBuffered: options.maxBuffered
-      })
-      response.on("close", waiting.add(responder))
-      return responder
+    answer,
+    answerAmong: (requests, message, effect, responder, stream) => {
+      const { id } = message
+      if (requests.find((each) => each.id === id) !== undefined) {
+        return responder.reply(id, { error: invalidRequest(`A request with id ${JSON.stringify(id)} is in flight`) })
+      }
+      if (requests.size >= options.maxRequestsPerClient) {
+        return responder.reply(id, { error: overloaded("Too many requests in flight in this session") }, 429)
+      }
+      const fiber = answer(message, effect, responder, stream)
+      if (fiber.pollUnsafe() !== undefined) return
+      fiber.addObserver(requests.add({ id, cancel: () => fiber.interruptUnsafe() }))
     },
-    stream: (response, closed) => {
-      const stream = EventStream.open(response, { maxBuffered: options.maxBuffered })
-      // A client learns only with the first bytes that the stream is open.
-      stream.keepAlive()
+    keep: (kept) => waiting.add(kept),
+    open: (stream) => {
       open.add(stream)
       const remove = waiting.add(stream)
-      response.on("close", () => {
+      return () => {
         open.delete(stream)
         remove()
-        closed()
-      })
-      return stream
+      }
     },
     keepAlive: () => {
       for (const each of waiting.all()) each.keepAlive()

@@ -763,6 +763,44 @@ describe("log messages that say no call", () => {
     }))
 })
 
+describe("a session that set no level", () => {
+  it.live("gets no more than what the server sends by itself, whatever others asked for", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          answer: (request) =>
+            Effect.sync(() => {
+              for (const level of ["debug", "info"]) request.onNotification?.(log(level))
+              return text("x")
+            })
+        }],
+        offers: [{ name: "t" }]
+      })
+      const levelsOf = (open: Open) => open.messages().map((each) => each.params?.["level"])
+      const plain = yield* built.initialize()
+      const open = yield* openRequest(built.url, "GET", plain.headers)
+      const called = () =>
+        Effect.map(
+          built.post({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "svc__t" } }, plain.headers),
+          (answer) => answer.messages.flatMap((each) => each.params?.["level"] ?? [])
+        )
+      // Nobody asked for a level: what comes is what the server sends by itself.
+      yield* built.emit("a", log("debug", "its own"))
+      yield* eventually("the server's own", () => levelsOf(open).length === 1 ? true : undefined)
+      assert.deepStrictEqual(yield* called(), ["debug", "info"])
+      const loud = yield* built.initialize()
+      yield* built.post({ jsonrpc: "2.0", id: 1, method: "logging/setLevel", params: { level: "debug" } }, loud.headers)
+      const listening = yield* openRequest(built.url, "GET", loud.headers)
+      yield* built.emit("a", log("debug"))
+      yield* built.emit("a", log("info"))
+      yield* eventually("both came", () => levelsOf(listening).length === 2 ? true : undefined)
+      yield* eventually("the second came", () => levelsOf(open).length >= 2 ? true : undefined)
+      assert.deepStrictEqual(levelsOf(open), ["debug", "info"])
+      assert.deepStrictEqual(yield* called(), ["info"])
+    }))
+})
+
 describe("slow readers", () => {
   it.live("hold a bounded amount of memory, then are cut", () =>
     Effect.gen(function*() {

@@ -221,6 +221,9 @@ export const harness = Effect.fnUntraced(function*(given: {
       return list
     },
     find: (kind, name) => offers.get(kind)?.find((offer) => offer.publicName === name),
+    named: () => [],
+    offering: () => [],
+    version: () => 0,
     revision: (kind) => revisions.get(kind) ?? 0,
     changes: Stream.fromPubSub(changes),
     settled: given.settled ?? Effect.void,
@@ -232,7 +235,8 @@ export const harness = Effect.fnUntraced(function*(given: {
       logging: given.capabilities?.logging ?? true
     }),
     hidden: () => [],
-    problems: () => []
+    problems: () => [],
+    reconfigure: () => Effect.void
   })
 
   const context = yield* Layer.build(

@@ -8,7 +8,6 @@ import * as Lists from "../../src/relay/Lists.ts"
 import * as LogLevel from "../../src/relay/LogLevel.ts"
 import * as Messages from "../../src/relay/Messages.ts"
 import * as Meta from "../../src/relay/Meta.ts"
-import { nearestName } from "../../src/relay/NearestName.ts"
 import * as ParamHeaders from "../../src/relay/ParamHeaders.ts"
 import * as Sessions from "../../src/relay/Sessions.ts"
 import * as SessionSeal from "../../src/relay/SessionSeal.ts"
@@ -109,18 +108,6 @@ describe("ParamHeaders", () => {
   })
 })
 
-describe("nearestName", () => {
-  const names = ["weather__get_forecast", "weather__get_alerts", "memory__read_graph"]
-  it("finds what was meant", () => {
-    assert.strictEqual(nearestName("get_forecast", names), "weather__get_forecast")
-    assert.strictEqual(nearestName("Weather__Get_Alerts", names), "weather__get_alerts")
-    assert.strictEqual(nearestName("weather__get_forcast", names), "weather__get_forecast")
-    assert.isUndefined(nearestName("completely-different", names))
-    assert.isUndefined(nearestName("", names))
-    assert.isUndefined(nearestName("x".repeat(10_000), names))
-  })
-})
-
 describe("Lists", () => {
   const catalogOf = (names: () => ReadonlyArray<string>): ToolCatalog["Service"] => {
     let last: ReadonlyArray<string> = []
@@ -143,12 +130,16 @@ describe("Lists", () => {
         return list
       },
       find: () => undefined,
+      named: () => [],
+      offering: () => [],
+      version: () => 0,
       revision: () => 0,
       changes: undefined as never,
       settled: undefined as never,
       capabilities: undefined as never,
       hidden: () => [],
-      problems: () => []
+      problems: () => [],
+      reconfigure: undefined as never
     }
   }
   const namesOf = (page: Record<string, unknown> | undefined) =>
@@ -157,7 +148,7 @@ describe("Lists", () => {
   it("gives each item once, whatever the page size", () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.string(), { maxLength: 30 }), fc.integer({ min: 1, max: 8 }), (names, size) => {
-        const page = Lists.make(catalogOf(() => names), size)
+        const page = Lists.make(catalogOf(() => names), { pageSize: size })
         const seen: Array<string> = []
         let cursor: unknown = undefined
         for (let count = 0; count <= names.length; count++) {
@@ -173,7 +164,7 @@ describe("Lists", () => {
 
   it("goes on where the page ended when the list changes in between", () => {
     let names: ReadonlyArray<string> = ["b", "d", "f", "h"]
-    const page = Lists.make(catalogOf(() => names), 2)
+    const page = Lists.make(catalogOf(() => names), { pageSize: 2 })
     const cursor = page("handshake", "tools", undefined)?.["nextCursor"]
     names = ["a", "b", "c", "d", "e", "f", "h"]
     assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), ["e", "f"])
@@ -184,7 +175,7 @@ describe("Lists", () => {
   })
 
   it("refuses cursors that aren't its own", () => {
-    const page = Lists.make(catalogOf(() => ["a", "b", "c"]), 2)
+    const page = Lists.make(catalogOf(() => ["a", "b", "c"]), { pageSize: 2 })
     const cursor = page("handshake", "tools", undefined)?.["nextCursor"]
     assert.isDefined(page("handshake", "tools", cursor))
     assert.isUndefined(page("handshake", "prompts", cursor))
@@ -343,7 +334,7 @@ describe("Sessions", () => {
     sessions.find(first.id, undefined)
     const third = sessions.open(client)!
     assert.deepStrictEqual(dropped, [second.id])
-    first.inFlight.add({ id: 1, cancel: () => {} })
+    first.requests.add({ id: 1, cancel: () => {} })
     third.outlets.push({ notify: () => {}, end: () => {} })
     assert.isUndefined(sessions.open(client))
   })
@@ -362,7 +353,7 @@ describe("Sessions", () => {
     const { sessions } = store()
     const session = sessions.open(client)!
     let cancelled = 0
-    session.inFlight.add({ id: 1, cancel: () => cancelled++ })
+    session.requests.add({ id: 1, cancel: () => cancelled++ })
     sessions.end(session)
     assert.strictEqual(cancelled, 1)
     assert.isUndefined(sessions.find(session.id, undefined))

@@ -1,87 +1,254 @@
 /**
- * The REST API under `/api/v1`: its declaration, from which OpenAPI and typed clients follow, and its handlers.
+ * The REST API under `/api/v1`: its declaration, from which the handlers, OpenAPI and typed clients follow.
  *
  * **Details**: lists answer `{"items": […], "nextCursor": …}`. A cursor names the last item of its page, so that items
- * which come or go between two pages shift nothing. Errors are problems (RFC 9457).
+ * which come or go between two pages shift nothing. Errors are problems (RFC 9457). Answers to GET carry an ETag.
  *
  * @since 0.1.0
  */
-import * as Catalog from "@portolan/core/Catalog"
-import { Discovery } from "@portolan/core/Discovery"
-import { Health } from "@portolan/core/Health"
-import * as Query from "@portolan/core/Query"
-import * as Effect from "effect/Effect"
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as HttpApi from "effect/http-api/HttpApi"
-import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
-import * as HttpApiError from "effect/http-api/HttpApiError"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
-import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
-import type * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Result from "effect/Result"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
-import { About } from "./About.ts"
-import { InstanceView, ServiceDetail, ServiceView, SourceView, StatusView, ToolView, Views } from "./Views.ts"
-
-/**
- * Problem answered when nothing has this name.
- *
- * @category errors
- * @since 0.1.0
- */
-export class NotFound extends HttpApiError.Problem<NotFound>()("NotFound", {
-  type: "about:blank",
-  title: "Not found",
-  status: 404
-}) {}
-
-/**
- * Problem answered when a parameter can't be used.
- *
- * @category errors
- * @since 0.1.0
- */
-export class BadParameter extends HttpApiError.Problem<BadParameter>()("BadParameter", {
-  type: "about:blank",
-  title: "Wrong parameter",
-  status: 400
-}) {}
-
-const Page = {
-  limit: Schema.optionalKey(
-    Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 1, maximum: 1000 })))
-      .annotate({ description: "Items of a page, 1 to 1000; default 100" })
-  ),
-  cursor: Schema.optionalKey(Schema.String.annotate({ description: "nextCursor of the page before" }))
-}
+import * as Conduct from "./Conduct.ts"
+import { Sent, Topic } from "./Events.ts"
+import { Filter, filterNote, Page } from "./internal/lists.ts"
+import { documented } from "./internal/openapi.ts"
+import { Conflict, NotFound, Overloaded, PreconditionFailed, RegistryFailed, TooLarge } from "./Problems.ts"
+import { Report } from "./Series.ts"
+import {
+  HealthDetail,
+  InstanceView,
+  ServiceDetail,
+  ServiceHealth,
+  ServiceView,
+  SourceView,
+  StatusView,
+  ToolView
+} from "./Views.ts"
+import { WriteAccess } from "./WriteAccess.ts"
 
 const list = <S extends Schema.Top>(item: S) =>
   Schema.Struct({ items: Schema.Array(item), nextCursor: Schema.optionalKey(Schema.String) })
 
-class Fleet extends HttpApiGroup.make("fleet").add(
-  HttpApiEndpoint.get("status", "/status", { success: StatusView }),
-  HttpApiEndpoint.get("services", "/services", { query: Page, success: list(ServiceView), error: BadParameter }),
-  HttpApiEndpoint.get("service", "/services/:service", {
-    params: { service: Schema.String },
-    success: ServiceDetail,
+const described = (summary: string, description?: string) => OpenApi.annotations({ summary, description })
+
+const source = {
+  source: Schema.optionalKey(
+    Schema.String.annotate({ description: "The registry, where several announce an instance of this id" })
+  )
+}
+const named = { service: Schema.String.annotate({ description: "Name of the service" }) }
+const identified = { id: Schema.String.annotate({ description: "Id of the instance" }) }
+const Tag = Schema.String.annotate({ description: "Of the record and of this representation of it" })
+
+/**
+ * What is there: services, instances, tools, sources.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Fleet extends HttpApiGroup.make("fleet").add(
+  HttpApiEndpoint.get("status", "/status", { success: StatusView }).annotateMerge(described("The gateway at a glance")),
+  HttpApiEndpoint.get("services", "/services", { query: { ...Page, ...Filter }, success: list(ServiceView) })
+    .annotateMerge(described("Services of which an instance matches", filterNote)),
+  HttpApiEndpoint.get("service", "/services/:service", { params: named, success: ServiceDetail, error: NotFound })
+    .annotateMerge(described("A service and its instances")),
+  HttpApiEndpoint.get("serviceHealth", "/services/:service/health", {
+    params: named,
+    success: ServiceHealth,
     error: NotFound
-  }),
-  HttpApiEndpoint.get("instances", "/instances", { query: Page, success: list(InstanceView), error: BadParameter }),
-  HttpApiEndpoint.get("instance", "/instances/:id", {
-    params: { id: Schema.String },
-    query: { source: Schema.optionalKey(Schema.String) },
-    success: InstanceView,
-    error: NotFound
-  }),
-  HttpApiEndpoint.get("tools", "/tools", {
-    query: { ...Page, service: Schema.optionalKey(Schema.String) },
+  }).annotateMerge(described("Health of the instances of a service")),
+  HttpApiEndpoint.get("serviceTools", "/services/:service/tools", {
+    params: named,
+    query: { ...Page, ...Filter },
     success: list(ToolView),
-    error: BadParameter
+    error: NotFound
+  }).annotateMerge(described("Tools of a service", filterNote)),
+  HttpApiEndpoint.get("instances", "/instances", { query: { ...Page, ...Filter }, success: list(InstanceView) })
+    .annotateMerge(described("Instances that match", filterNote)),
+  HttpApiEndpoint.get("instance", "/instances/:id", {
+    params: identified,
+    query: source,
+    success: HttpApiSchema.WithHeaders(InstanceView, { etag: Tag }),
+    error: NotFound
+  }).annotateMerge(described("An instance")),
+  HttpApiEndpoint.get("instanceHealth", "/instances/:id/health", {
+    params: identified,
+    query: source,
+    success: HealthDetail,
+    error: NotFound
+  }).annotateMerge(described("Health of an instance, and what it follows from")),
+  HttpApiEndpoint.get("tools", "/tools", { query: { ...Page, ...Filter }, success: list(ToolView) })
+    .annotateMerge(described("Tools that an instance offers that matches", `${filterNote} Words search in tools.`)),
+  HttpApiEndpoint.get("tool", "/tools/:name", {
+    params: { name: Schema.String.annotate({ description: "Name under which clients see it" }) },
+    success: ToolView,
+    error: NotFound
+  }).annotateMerge(described("A tool")),
+  HttpApiEndpoint.get("sources", "/sources", { query: { ...Page, ...Filter }, success: list(SourceView) })
+    .annotateMerge(described("Registries; with a filter, those that announce an instance that matches", filterNote))
+).prefix("/api/v1").annotateMerge(OpenApi.annotations({ description: "What is there" })) {}
+
+const registry = {
+  registry: Schema.optionalKey(
+    Schema.String.annotate({
+      description: "Registry that is written to; default `memory`, which ends with the gateway"
+    })
+  )
+}
+const ttl = {
+  ttl: Schema.optionalKey(
+    ServiceInstance.DurationText.annotate({
+      description: "How long the gateway keeps it announced, unless a PUT renews it: `90s`, 1 s to 24 h; default `60s`"
+    })
+  )
+}
+const ifMatch = {
+  "if-match": Schema.optionalKey(
+    Schema.String.annotate({ description: "ETag of the instance as it was read; if its record changed since: 412" })
+  )
+}
+/**
+ * A mark that an operator makes; it wins over checks, calls and what the announcer says.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Mark = Schema.Struct({
+  as: Schema.Literals(["up", "draining", "down"]).annotate({ description: "`up` takes the mark away" }),
+  reason: Schema.optionalKey(
+    Schema.String.annotate({ description: "Shown to whoever asks why" }).pipe(Schema.check(Schema.isMaxLength(200)))
+  )
+}).annotate({ identifier: "Mark" })
+
+/**
+ * An instance that was written, and its lease.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const WrittenView = Schema.StructWithRest(
+  Schema.Struct({
+    ...InstanceView.schema.fields,
+    lease: Schema.Struct({
+      registry: Schema.String,
+      /** s */
+      ttl: Schema.Finite,
+      expiresAt: Schema.String.annotate({ description: "ISO 8601" })
+    })
   }),
-  HttpApiEndpoint.get("sources", "/sources", { query: Page, success: list(SourceView), error: BadParameter })
-).prefix("/api/v1") {}
+  [Schema.Record(Schema.String, Schema.Unknown)]
+).annotate({ identifier: "WrittenInstance" })
+export type WrittenView = typeof WrittenView.Type
+
+const created = HttpApiSchema.WithHeaders(WrittenView.pipe(HttpApiSchema.status(201)), {
+  etag: Tag,
+  location: Schema.String
+})
+
+/**
+ * What changes something. Protected by the token; without one, for programs on the gateway's machine.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Writes extends HttpApiGroup.make("writes").add(
+  HttpApiEndpoint.post("create", "/instances", {
+    query: { ...registry, ...ttl },
+    payload: ServiceInstance.ServiceInstance,
+    success: created,
+    error: [NotFound, Conflict, TooLarge, RegistryFailed, Overloaded]
+  }).annotateMerge(described("Announces an instance", "The gateway holds its lease. Renew it with PUT.")),
+  HttpApiEndpoint.put("replace", "/instances/:id", {
+    params: identified,
+    query: { ...registry, ...ttl },
+    headers: ifMatch,
+    payload: ServiceInstance.ServiceInstance,
+    success: [HttpApiSchema.WithHeaders(WrittenView, { etag: Tag }), created],
+    error: [NotFound, Conflict, PreconditionFailed, TooLarge, RegistryFailed, Overloaded]
+  }).annotateMerge(described("Announces an instance, or announces it changed, and begins its lease anew")),
+  HttpApiEndpoint.delete("remove", "/instances/:id", {
+    params: identified,
+    query: registry,
+    headers: ifMatch,
+    success: HttpApiSchema.NoContent,
+    error: [NotFound, Conflict, PreconditionFailed]
+  }).annotateMerge(described("Takes back what was announced here")),
+  HttpApiEndpoint.put("mark", "/instances/:id/mark", {
+    params: identified,
+    query: source,
+    payload: Mark,
+    success: HealthDetail,
+    error: [NotFound, Conflict]
+  }).annotateMerge(described("Marks an instance by hand; `up` takes the mark away")),
+  HttpApiEndpoint.post("check", "/instances/:id/check", {
+    params: identified,
+    query: source,
+    success: HealthDetail,
+    error: [NotFound, Conflict]
+  }).annotateMerge(described("Checks an instance now")),
+  HttpApiEndpoint.post("refresh", "/refresh", {
+    query: {
+      source: Schema.optionalKey(Schema.String.annotate({ description: "The registry to read anew; default all" }))
+    },
+    success: list(SourceView),
+    error: [NotFound, RegistryFailed]
+  }).annotateMerge(described("Reads registries anew"))
+).prefix("/api/v1").middleware(WriteAccess)
+  .annotateMerge(OpenApi.annotations({
+    description: "What changes something. It takes the token of the configuration (`gateway.token`); without a " +
+      "configured token it is for programs on the gateway's machine."
+  }))
+{}
+
+/**
+ * What happens: events and series.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Watching extends HttpApiGroup.make("watching").add(
+  HttpApiEndpoint.get("events", "/events", {
+    query: {
+      topics: Schema.optionalKey(Schema.String.annotate({
+        description: `Some of ${Topic.literals.join(", ")}, with commas between them; default all`
+      }))
+    },
+    headers: {
+      "last-event-id": Schema.optionalKey(
+        Schema.String.annotate({ description: "`id` of the last event that was read, to go on from there" })
+      )
+    },
+    success: HttpApiSchema.StreamSse({ events: Sent }),
+    error: Overloaded
+  }).annotateMerge(described(
+    "A snapshot, then what changes",
+    "Server-sent events. The first is `snapshot`; then come `catalog`, `health`, `figures` and `sources`, as asked for, " +
+      "and `beat` every 2 s. Whoever reads too slowly loses events and gets `resync` and a new `snapshot`; so does " +
+      "whoever comes back after too long."
+  )),
+  HttpApiEndpoint.get("series", "/reports/series", {
+    query: {
+      service: Schema.optionalKey(
+        Schema.Array(Schema.String).annotate({ description: "Services to tell of; default all" })
+      ),
+      window: Schema.optionalKey(
+        ServiceInstance.DurationText.annotate({ description: "How far back, at most and by default `15m`" })
+      ),
+      step: Schema.optionalKey(
+        ServiceInstance.DurationText.annotate({ description: "Time of one point, a multiple of `10s`, the default" })
+      )
+    },
+    success: Report
+  }).annotateMerge(described(
+    "Figures of the last minutes",
+    "Columns of equal length, oldest first; `null` where nothing was counted."
+  ))
+).prefix("/api/v1").annotateMerge(OpenApi.annotations({ description: "What happens" })) {}
 
 /**
  * The declaration of the API.
@@ -89,115 +256,13 @@ class Fleet extends HttpApiGroup.make("fleet").add(
  * @category models
  * @since 0.1.0
  */
-export class Api extends HttpApi.make("portolan").add(Fleet).middleware(HttpApiMiddleware.ProblemDetails) {}
-
-/** A page of items that are in the order of their keys. */
-const paginate = <A>(
-  items: ReadonlyArray<A>,
-  keyOf: (item: A) => string,
-  page: { readonly limit?: number; readonly cursor?: string }
-): Effect.Effect<{ readonly items: ReadonlyArray<A>; readonly nextCursor?: string }, BadParameter> =>
-  Effect.suspend(() => {
-    let start = 0
-    if (page.cursor !== undefined) {
-      const after = Buffer.from(page.cursor, "base64url").toString("utf8")
-      if (Buffer.from(after, "utf8").toString("base64url") !== page.cursor) {
-        return Effect.fail(new BadParameter({ detail: "cursor: expected the nextCursor of an earlier page" }))
-      }
-      const next = items.findIndex((item) => keyOf(item) > after)
-      start = next === -1 ? items.length : next
-    }
-    const shown = items.slice(start, start + (page.limit ?? 100))
-    const last = shown.at(-1)
-    return Effect.succeed(
-      last === undefined || start + shown.length >= items.length
-        ? { items: shown }
-        : { items: shown, nextCursor: Buffer.from(keyOf(last), "utf8").toString("base64url") }
-    )
-  })
-
-/** The parameters of the URL that belong to the query. */
-const queryOf = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<Query.Query, BadParameter> =>
-  Effect.suspend(() => {
-    const mark = request.url.indexOf("?")
-    const parameters = new URLSearchParams(mark === -1 ? "" : request.url.slice(mark))
-    parameters.delete("limit")
-    parameters.delete("cursor")
-    return Effect.fromResult(
-      Result.mapError(Query.fromUrlParameters(parameters), (error) => new BadParameter({ detail: error.message }))
-    )
-  })
-
-const entryKey = (entry: Catalog.CatalogEntry): string =>
-  `${entry.instance.service}\u0000${entry.instance.id}\u0000${entry.source}`
-
-const Handlers = HttpApiBuilder.group(
-  Api,
-  "fleet",
-  Effect.fnUntraced(function*(handlers) {
-    const views = yield* Views
-    const discovery = yield* Discovery
-    const health = yield* Health
-    const about = yield* About
-
-    const matching = (query: Query.Query) =>
-      Effect.fromResult(
-        Result.mapBoth(Query.compile(query), {
-          onFailure: (error) => new BadParameter({ detail: error.message }),
-          onSuccess: (matches) => {
-            const catalog = discovery.catalog()
-            return views.entries().filter((entry) => {
-              const { score, status } = health.get(entry.key)
-              return matches({ entry, health: status, score, stale: Option.isSome(Catalog.staleSince(catalog, entry)) })
-            })
-          }
-        })
-      )
-
-    return handlers.handleAll({
-      status: () => Effect.sync(() => ({ version: about.version, ready: about.ready(), ...views.status() })),
-      services: ({ query }) => paginate(views.services(), (service) => service.name, query),
-      service: ({ params }) =>
-        Effect.suspend(() => {
-          const found = views.service(params.service)
-          return found === undefined
-            ? Effect.fail(new NotFound({ detail: `no service is called ${params.service}` }))
-            : Effect.succeed(found)
-        }),
-      instances: Effect.fnUntraced(function*({ query, request }) {
-        const found = yield* matching(yield* queryOf(request))
-        const page = yield* paginate(found, entryKey, query)
-        return { ...page, items: page.items.map(views.instance) }
-      }),
-      instance: ({ params, query }) =>
-        Effect.suspend(() => {
-          const found = views.entries().find((entry) =>
-            entry.instance.id === params.id && (query.source === undefined || entry.source === query.source)
-          )
-          return found === undefined
-            ? Effect.fail(new NotFound({ detail: `no instance has the id ${params.id}` }))
-            : Effect.succeed(views.instance(found))
-        }),
-      tools: ({ query }) =>
-        paginate(
-          views.tools().filter((tool) => query.service === undefined || tool.service === query.service)
-            .sort((a, b) => a.name < b.name ? -1 : 1),
-          (tool) => tool.name,
-          query
-        ),
-      sources: ({ query }) =>
-        paginate(views.sources().toSorted((a, b) => a.name < b.name ? -1 : 1), (source) => source.name, query)
-    })
-  })
-)
-
-/**
- * Layer that serves the API on a router, with its OpenAPI description at `/api/v1/openapi.json`.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layer = HttpApiBuilder.layer(Api, { openapiPath: "/api/v1/openapi.json" }).pipe(
-  Layer.provide(Handlers),
-  Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
-)
+export class Api extends HttpApi.make("portolan").add(Fleet).add(Writes).add(Watching).middleware(Conduct.Conduct)
+  .annotate(HttpApi.ParseOptions, { errors: "all" })
+  .annotateMerge(OpenApi.annotations({
+    title: "Portolan",
+    version: "1",
+    description: "The gateway's REST API. Errors are problems (RFC 9457).",
+    license: { name: "MIT", identifier: "MIT" },
+    transform: documented
+  }))
+{}

@@ -12,7 +12,9 @@
  */
 import type { StrategyName } from "@portolan/core/Balancer"
 import type { HealthOptions } from "@portolan/core/Health"
+import { hint } from "@portolan/core/NearestName"
 import type { Registry, RegistryError } from "@portolan/core/Registry"
+import type { RoutingRule } from "@portolan/core/RoutingRule"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,9 +26,12 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import type { Finding, Lookup, Path as DocumentPath, PositionedDocument } from "./internal/document.ts"
 import { read } from "./internal/document.ts"
-import { collect, explain, hint, reread, valueAt } from "./internal/findings.ts"
+import { collect, explain, reread, valueAt } from "./internal/findings.ts"
 import { bytesOf, Document, RegistryEntry } from "./internal/schema.ts"
+import type { TlsFiles } from "./internal/tls.ts"
+import * as RoutingEntry from "./RoutingEntry.ts"
 import * as ServerEntry from "./ServerEntry.ts"
+import type { TelemetryOptions } from "./Telemetry.ts"
 
 /**
  * What a registry is opened with, beside its adapter's options.
@@ -70,6 +75,8 @@ export interface Adapter {
  */
 export interface Decoded {
   readonly name: string
+  /** As the schema decoded them: what two entries are compared by. */
+  readonly options: unknown
   readonly open: Open
 }
 
@@ -93,6 +100,7 @@ export const adapter = <S extends Schema.Top & { readonly DecodingServices: neve
     decode: (input) =>
       Result.map(decode(input), (options): Decoded => ({
         name: descriptor.name?.(options) ?? descriptor.type,
+        options,
         open: (context) => descriptor.open(options, context)
       }))
   }
@@ -108,6 +116,8 @@ export interface ConfiguredRegistry {
   readonly type: string
   readonly name: string
   readonly trust: "full" | "limited" | undefined
+  /** Of the adapter, as its schema decoded them: what two configurations of a registry are compared by. */
+  readonly options: unknown
   readonly open: Effect.Effect<Registry, RegistryError, Scope.Scope>
 }
 
@@ -123,6 +133,7 @@ export interface GatewaySettings {
   readonly publicUrl: string | undefined
   readonly naming: "prefix" | "conflict" | "none"
   readonly separator: string
+  readonly token: string | undefined
   readonly sessionKey: string | undefined
   readonly pageSize: number
   /** Bytes. */
@@ -130,6 +141,9 @@ export interface GatewaySettings {
   readonly allowedHosts: ReadonlyArray<string>
   readonly allowedOrigins: ReadonlyArray<string>
   readonly shutdownTimeout: Duration.Duration
+  readonly sse: boolean
+  /** Absolute paths. */
+  readonly tls: TlsFiles | undefined
 }
 
 /**
@@ -145,7 +159,42 @@ export interface Configuration {
   readonly servers: ReadonlyArray<ServiceInstance>
   readonly health: HealthOptions
   readonly balancing: { readonly strategy?: StrategyName | undefined }
+  readonly routing: { readonly rules: ReadonlyArray<RoutingRule> }
+  /** Services that are one to clients, and tools that stand for capabilities. */
+  readonly catalog: {
+    readonly groups: Readonly<Record<string, ReadonlyArray<string>>>
+    readonly aliases: Readonly<Record<string, ReadonlyArray<string>>>
+  }
+  readonly telemetry: TelemetryOptions
+  /** What the file says, with defaults filled in and variables substituted. It holds secrets. */
+  readonly document: Document
+  readonly source: Source
 }
+
+/**
+ * The file that a configuration was read from.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Source {
+  /** Its name in mistakes. */
+  readonly file: string
+  /** Paths of the other files that were read: a change of theirs may change the configuration. */
+  readonly others: ReadonlyArray<string>
+  /** Where the value at a path comes from. */
+  readonly originOf: (path: DocumentPath) => Origin
+  /** A mistake about the part of the file at a path, or the nearest part around it. */
+  readonly mistakeAt: (path: DocumentPath, message: string) => Mistake
+}
+
+/**
+ * Where a value of a configuration comes from.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Origin = "default" | "file" | "flag"
 
 /**
  * One mistake and its place; lines and columns count from 1.
@@ -162,6 +211,15 @@ export interface Mistake {
 }
 
 /**
+ * A mistake in a line: `portolan.yaml:3:9: gateway.port: expected …`.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const showMistake = (file: string, { column, line, message, path }: Mistake): string =>
+  `${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`
+
+/**
  * Error raised when a configuration has mistakes: all of them, in the order of the file.
  *
  * @category errors
@@ -169,16 +227,14 @@ export interface Mistake {
  */
 export class ConfigurationError extends Schema.TaggedError<ConfigurationError>()("ConfigurationError", {
   file: Schema.String,
+  /** Paths of the other files that were read, or looked for. */
+  others: Schema.Array(Schema.String),
   mistakes: Schema.Array(
     Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
   )
 }) {
   override get message(): string {
-    return this.mistakes
-      .map(({ column, line, message, path }) =>
-        `${this.file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`
-      )
-      .join("\n")
+    return this.mistakes.map((mistake) => showMistake(this.file, mistake)).join("\n")
   }
 }
 
@@ -196,6 +252,8 @@ export interface ParseOptions {
   readonly adapters: ReadonlyArray<Adapter>
   /** Default `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
+  /** What wins over the file: the flags of a command line. */
+  readonly flags?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
 }
 
 /**
@@ -205,6 +263,8 @@ export interface ParseOptions {
  * @since 0.1.0
  */
 export const serversName = "static"
+
+const defaultName = "portolan.yaml"
 
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
@@ -255,10 +315,16 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
   const directory = options.directory ?? process.cwd()
   const document = read(text, lookupIn(options.env ?? process.env, directory))
   const findings = collect(document)
+  const others: Array<string> = []
+  const readOther = (path: string) => {
+    others.push(path)
+    return readFile(path)
+  }
   const fail = () =>
     Result.fail(
       new ConfigurationError({
-        file: options.file ?? "portolan.yaml",
+        file: options.file ?? defaultName,
+        others,
         mistakes: findings.all
           .toSorted((a, b) => a.line - b.line || a.column - b.column)
           .map(({ column, line, message, path }) => ({ path: showPath(path), line, column, message }))
@@ -282,13 +348,19 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       const result = readRegistry(document, root, entry, ["registries", index], options.adapters)
       if (Result.isFailure(result)) findings.add(...result.failure)
       else {
-        const { name, named, open, trust, type } = result.success
+        const { name, named, open, options: own, trust, type } = result.success
         if (name === serversName || registries.some((other) => other.name === name)) {
           const path = named ? ["registries", index, "name"] : ["registries", index]
           const message = `another registry is called ${name}; give this one another name`
           findings.add({ path, ...document.valueAt(path), message })
         }
-        registries.push({ type, name, trust, open: Effect.suspend(() => open({ name, trust, directory })) })
+        registries.push({
+          type,
+          name,
+          trust,
+          options: own,
+          open: Effect.suspend(() => open({ name, trust, directory }))
+        })
       }
     })
   }
@@ -297,7 +369,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     for (const [key, value] of Object.entries(Object(valueAt(root, [section])))) {
       const entry = decodeServer(value)
       if (Result.isFailure(entry) || entry.success.disabled === true) continue
-      const made = ServerEntry.toInstance(key, entry.success, { directory, readFile })
+      const made = ServerEntry.toInstance(key, entry.success, { directory, readFile: readOther })
       if (Result.isFailure(made)) {
         for (const { message, path } of made.failure) {
           const full = [section, key, ...path]
@@ -311,16 +383,57 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       servers.push(made.success)
     }
   }
+  const rules: Array<RoutingRule> = []
+  if (Result.isSuccess(decoded)) {
+    for (const [index, entry] of decoded.success.routing.entries()) {
+      const rule = RoutingEntry.toRule(entry, durationOf)
+      if (Result.isSuccess(rule)) rules.push(rule.success)
+      else {
+        const path = ["routing", index, ...rule.failure.path]
+        findings.add({ path, ...document.valueAt(path), message: rule.failure.message })
+      }
+    }
+  }
+  if (Result.isSuccess(decoded)) {
+    const groupOf = new Map<string, string>()
+    for (const [group, services] of Object.entries(decoded.success.catalog.groups)) {
+      for (const [index, service] of services.entries()) {
+        const other = groupOf.get(service)
+        groupOf.set(service, group)
+        if (other === undefined) continue
+        const path = ["catalog", "groups", group, index]
+        findings.add({ path, ...document.valueAt(path), message: `"${service}" is in group "${other}" already` })
+      }
+    }
+  }
+  const tls = Result.isFailure(decoded) ? undefined : decoded.success.gateway.tls
+  const absolute = (path: string) => Path.resolve(directory, path)
+  for (const name of ["cert", "key", "ca"] as const) {
+    const path = tls?.[name]
+    const text = path === undefined ? undefined : readFile(absolute(path))
+    if (text === undefined || Result.isSuccess(text)) continue
+    const where = ["gateway", "tls", name]
+    findings.add({ path: where, ...document.valueAt(where), message: text.failure })
+  }
   if (Result.isFailure(decoded) || findings.all.length > 0) return fail()
 
-  const { balancing, gateway, health } = decoded.success
+  const flags = Object.fromEntries(Object.entries(options.flags ?? {}).filter(([, value]) => value !== undefined))
+  const settings: Document = { ...decoded.success, gateway: { ...decoded.success.gateway, ...flags } }
+  const { balancing, gateway, health, telemetry: { log, otlp } } = settings
   const duration = (text: string | undefined) => text === undefined ? undefined : durationOf(text)
   return Result.succeed({
     gateway: {
       ...gateway,
       publicUrl: gateway.publicUrl,
+      token: gateway.token,
       sessionKey: gateway.sessionKey,
       bodyLimit: bytesOf(gateway.bodyLimit),
+      tls: tls === undefined ? undefined : {
+        ...tls,
+        cert: absolute(tls.cert),
+        key: absolute(tls.key),
+        ca: tls.ca === undefined ? undefined : absolute(tls.ca)
+      },
       shutdownTimeout: durationOf(gateway.shutdownTimeout)
     },
     registries,
@@ -331,7 +444,22 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       unhealthyInterval: duration(health.unhealthyInterval),
       timeout: duration(health.timeout)
     },
-    balancing
+    balancing,
+    routing: { rules },
+    catalog: settings.catalog,
+    telemetry: { log, ...(otlp === undefined ? {} : { otlp: { ...otlp, interval: durationOf(otlp.interval) } }) },
+    document: settings,
+    source: {
+      file: options.file ?? defaultName,
+      others,
+      originOf: (path) =>
+        path[0] === "gateway" && path[1] !== undefined && Object.hasOwn(flags, path[1])
+          ? "flag"
+          : valueAt(root, path) === undefined
+          ? "default"
+          : "file",
+      mistakeAt: (path, message) => ({ path: showPath(path), ...document.valueAt(path), message })
+    }
   })
 }
 
@@ -342,7 +470,7 @@ const readRegistry = (
   path: DocumentPath,
   adapters: ReadonlyArray<Adapter>
 ): Result.Result<
-  { type: string; name: string; named: boolean; trust: "full" | "limited" | undefined; open: Open },
+  Decoded & { readonly type: string; readonly named: boolean; readonly trust: "full" | "limited" | undefined },
   ReadonlyArray<Finding>
 > => {
   const common = decodeEntry(entry)
@@ -366,7 +494,7 @@ const readRegistry = (
   }
   return Result.mapBoth(decoded, {
     onFailure: (error) => explain(document, found.options, error, path, root),
-    onSuccess: (made) => ({ type, name: name ?? made.name, named: name !== undefined, trust, open: made.open })
+    onSuccess: (made) => ({ ...made, type, name: name ?? made.name, named: name !== undefined, trust })
   })
 }
 
@@ -378,13 +506,17 @@ const readRegistry = (
  */
 export const load = (
   path: string,
-  options: Pick<ParseOptions, "adapters" | "env">
+  options: Omit<ParseOptions, "file" | "directory">
 ): Effect.Effect<Configuration, ConfigurationError> =>
   Effect.suspend(() => {
     const text = readFile(path)
     if (Result.isFailure(text)) {
       return Effect.fail(
-        new ConfigurationError({ file: path, mistakes: [{ path: "", line: 1, column: 1, message: text.failure }] })
+        new ConfigurationError({
+          file: path,
+          others: [],
+          mistakes: [{ path: "", line: 1, column: 1, message: text.failure }]
+        })
       )
     }
     return Effect.fromResult(

@@ -11,6 +11,7 @@
  * @since 0.1.0
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import type { Balancer } from "@portolan/core/Balancer"
 import { Discovery } from "@portolan/core/Discovery"
 import type { Health } from "@portolan/core/Health"
 import type { Registries } from "@portolan/core/Registries"
@@ -29,14 +30,21 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { IncomingMessage } from "node:http"
 import { About } from "./About.ts"
-import * as Api from "./Api.ts"
+import * as Conduct from "./Conduct.ts"
+import * as EventFeed from "./EventFeed.ts"
 import * as access from "./internal/access.ts"
+import * as docs from "./internal/docs.ts"
+import * as Listener from "./internal/listener.ts"
+import type { TlsFiles } from "./internal/tls.ts"
+import * as Leases from "./Leases.ts"
+import { ListenError } from "./ListenError.ts"
 import * as Metrics from "./Metrics.ts"
+import * as Rest from "./Rest.ts"
+import * as Series from "./Series.ts"
 import { Views } from "./Views.ts"
+import * as WriteAccess from "./WriteAccess.ts"
 
 /**
  * Settings of the listener.
@@ -52,6 +60,12 @@ export interface ListenerOptions {
   readonly publicUrl?: string | undefined
   readonly allowedHosts?: ReadonlyArray<string> | undefined
   readonly allowedOrigins?: ReadonlyArray<string> | undefined
+  /** What writes through the REST API must carry; without one they come from this machine only. */
+  readonly token?: string | Redacted.Redacted<string> | undefined
+  /** Whether `/sse` and `/messages` serve clients of 2024-11-05. Default false. */
+  readonly sse?: boolean | undefined
+  /** Paths of PEM files. With `ca`, clients must have a certificate of these authorities. The files are watched. */
+  readonly tls?: TlsFiles | undefined
   /** Largest body of a request, bytes. Default 4 MiB. */
   readonly bodyLimit?: number | undefined
   /** Longest wait for calls in flight when the layer is released. Default 10 s. */
@@ -60,34 +74,10 @@ export interface ListenerOptions {
   readonly version?: string | undefined
 }
 
-/**
- * Error raised when the gateway can't listen.
- *
- * @category errors
- * @since 0.1.0
- */
-export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
-  host: Schema.String,
-  port: Schema.Int,
-  code: Schema.String
-}) {
-  override get message(): string {
-    switch (this.code) {
-      case "EADDRINUSE":
-        return `port ${this.port} on ${this.host} is in use: stop what listens there, or choose another port`
-      case "EACCES":
-        return `port ${this.port} on ${this.host} needs more rights: choose one above 1023`
-      case "EADDRNOTAVAIL":
-      case "ENOTFOUND":
-        return `${this.host} is no address of this machine: choose another host`
-      default:
-        return `can't listen on ${this.host}:${this.port}: ${this.code}`
-    }
-  }
-}
+export { ListenError }
 
 /**
- * Service that tells where the gateway listens.
+ * Service that tells where the gateway listens, and lets that be changed.
  *
  * @category services
  * @since 0.1.0
@@ -98,92 +88,89 @@ export class Gateway extends Context.Service<Gateway, {
   /** Address for clients, without a slash at its end. */
   readonly url: string
   readonly ready: () => boolean
+  /**
+   * Takes other settings from now on. Where host, port or `tls` differ the gateway listens there, and those who are
+   * connected are served on. Failed, everything is as it was.
+   */
+  readonly reconfigure: (options: ListenerOptions) => Effect.Effect<void, ListenError>
 }>()("@portolan/gateway/Gateway") {}
 
-// Who can't send its head within this time holds a connection for nothing.
-const headTimeout = 10_000
-const requestTimeout = 60_000
-const checkInterval = 5000
-// Longer than proxies and agents keep theirs, so that we are not the side that closes under a request.
-const keepAliveTimeout = 65_000
 const readyTimeout = Duration.seconds(5)
 
 const plain = (status: number, text: string) => HttpServerResponse.text(`${text}\n`, { status })
 
 const routes = Layer.unwrap(Effect.gen(function*() {
   const about = yield* About
-  const metrics = yield* Metrics.make
-  // Three megabytes that most gateways never show: loaded by the first reader.
-  const docs = yield* Effect.cached(
-    Effect.promise(() => import("effect/http-api/HttpApiScalar")).pipe(
-      Effect.flatMap((HttpApiScalar) => HttpRouter.toHttpEffect(HttpApiScalar.layer(Api.Api, { path: "/api/docs" }))),
-      Scope.provide(yield* Effect.scope)
-    )
-  )
   return Layer.mergeAll(
-    HttpRouter.add("GET", "/api/docs", Effect.flatten(docs)),
+    docs.layer,
     HttpRouter.add("GET", "/", plain(200, "portolan: MCP at /mcp, REST at /api/docs")),
     HttpRouter.add("GET", "/healthz", plain(200, "ok")),
     HttpRouter.add("GET", "/readyz", Effect.sync(() => about.ready() ? plain(200, "ready") : plain(503, "not ready"))),
-    HttpRouter.add(
-      "GET",
-      "/metrics",
-      Effect.sync(() => HttpServerResponse.text(metrics(), { contentType: "text/plain; version=0.0.4; charset=utf-8" }))
+    Metrics.layerRoutes,
+    // Not HEAD: where that has no route of its own, the router answers it as GET.
+    HttpRouter.addAll(
+      (["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const).map((method) =>
+        HttpRouter.route(method, "/*", (request) => Effect.sync(() => unanswered(request.method, pathOf(request.url))))
+      )
     ),
-    HttpRouter.add("*", "/*", (request) =>
-      Effect.succeed(
-        HttpServerResponse.jsonUnsafe(
-          {
-            type: "about:blank",
-            status: 404,
-            title: "Not found",
-            detail: `nothing answers ${request.method} ${pathOf(request.url)}`
-          },
-          { status: 404, contentType: "application/problem+json" }
-        )
-      )),
-    Api.layer
+    Rest.layer
   )
 }))
+
+const unanswered = (method: string, path: string): HttpServerResponse.HttpServerResponse => {
+  const methods = Rest.methods(path)
+  const status = methods.length === 0 ? 404 : 405
+  const [title, detail] = status === 404
+    ? ["Not found", `nothing answers ${method} ${path}`]
+    : ["Method not allowed", `${path} answers ${methods.join(", ")}, not ${method}`]
+  return HttpServerResponse.jsonUnsafe({ type: "about:blank", status, title, detail }, {
+    status,
+    contentType: "application/problem+json",
+    headers: status === 405 ? { allow: methods.join(", ") } : {}
+  })
+}
 
 const pathOf = (url: string): string => {
   const mark = url.indexOf("?")
   return mark === -1 ? url : url.slice(0, mark)
 }
 
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
+/** What a request is looked at with. */
+interface Settings {
+  readonly refused: (request: IncomingMessage) => access.Refusal | undefined
+  readonly sse: boolean
+  /** Where clients of 2024-11-05 send their messages, as they see it. */
+  readonly messages: string
+  readonly publicUrl: string | undefined
+  readonly bodyLimit: ByteSize.ByteSize
+  readonly shutdownTimeout: Duration.Duration
+  readonly writes: WriteAccess.WriteAccessOptions
+}
 
-const listen = (
-  host: string,
-  port: number,
-  handler: Handler,
-  drain: Effect.Effect<void>
-): Effect.Effect<Server, ListenError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.callback<Server, ListenError>((resume) => {
-      const server = createServer(
-        { headersTimeout: headTimeout, requestTimeout, keepAliveTimeout, connectionsCheckingInterval: checkInterval },
-        handler
-      )
-      server.once("error", (error: NodeJS.ErrnoException) =>
-        resume(Effect.fail(new ListenError({ host, port, code: error.code ?? error.message }))))
-      server.listen(port, host, () =>
-        resume(Effect.succeed(server)))
-    }),
-    (server) =>
-      Effect.andThen(
-        drain,
-        Effect.callback<void>((resume) => {
-          server.close(() =>
-            resume(Effect.void)
-          )
-          server.closeIdleConnections()
-          // What is still open now had its time.
-          const rest = setTimeout(() => server.closeAllConnections(), 250)
-          server.once("close", () => clearTimeout(rest))
-        })
-      )
-  )
+const hostOf = (options: ListenerOptions): string => options.host ?? "127.0.0.1"
+
+const settingsOf = (options: ListenerOptions): Settings => {
+  const publicUrl = options.publicUrl?.replace(/\/+$/, "")
+  return {
+    refused: access.make({ ...options, host: hostOf(options) }),
+    sse: options.sse ?? false,
+    messages: `${publicUrl === undefined ? "" : new URL(publicUrl).pathname.replace(/\/$/, "")}/messages`,
+    publicUrl,
+    bodyLimit: ByteSize.bytes(options.bodyLimit ?? 4 * 1024 * 1024),
+    shutdownTimeout: Duration.fromInputUnsafe(options.shutdownTimeout ?? Duration.seconds(10)),
+    writes: {
+      token: typeof options.token === "string" ? Redacted.make(options.token) : options.token,
+      publicUrl: options.publicUrl,
+      allowedOrigins: options.allowedOrigins
+    }
+  }
+}
+
+const addressOf = (options: ListenerOptions): Listener.Address => ({
+  host: hostOf(options),
+  port: options.port ?? 7420,
+  tls: options.tls
+})
 
 /**
  * Layer that serves an `McpEndpoint` and the HTTP surface around it.
@@ -196,15 +183,14 @@ export const layerListener = (
 ): Layer.Layer<
   Gateway,
   ListenError,
-  Discovery | Health | ToolCatalog.ToolCatalog | Upstreams.Upstreams | McpEndpoint.McpEndpoint
+  Balancer | Discovery | Health | Registries | ToolCatalog.ToolCatalog | Upstreams.Upstreams | McpEndpoint.McpEndpoint
 > =>
   Layer.effect(
     Gateway,
     Effect.gen(function*() {
       const endpoint = yield* McpEndpoint.McpEndpoint
       const discovery = yield* Discovery
-      const host = options.host ?? "127.0.0.1"
-      const shutdownTimeout = Duration.fromInputUnsafe(options.shutdownTimeout ?? Duration.seconds(10))
+      let settings = settingsOf(options)
       let state: "starting" | "ready" | "draining" = "starting"
 
       yield* discovery.ready.pipe(
@@ -217,43 +203,63 @@ export const layerListener = (
 
       const about = About.of({ version: options.version ?? "0.1.0", ready: () => state === "ready" })
       const surface = yield* HttpRouter.toHttpEffect(
-        routes.pipe(Layer.provide(Views.layer), Layer.provide(Layer.succeed(About, about)))
+        routes.pipe(
+          Layer.provide([
+            EventFeed.layer(),
+            Leases.layer({ protected: () => settings.writes.token !== undefined }),
+            Series.layer(),
+            WriteAccess.layer(() => settings.writes)
+          ]),
+          Layer.provide(Views.layer),
+          Layer.provide(Layer.succeed(About, about))
+        )
       )
-      const handler = yield* NodeHttpServer.makeHandler(surface, { scope: yield* Effect.scope })
-      const refused = access.make({ ...options, host })
+      const handler = yield* NodeHttpServer.makeHandler(
+        Effect.suspend(() =>
+          Effect.provideService(Conduct.problems(surface), HttpIncomingMessage.MaxBodySize, settings.bodyLimit)
+        ),
+        { scope: yield* Effect.scope }
+      )
 
-      const server = yield* listen(
-        host,
-        options.port ?? 7420,
+      const listener = yield* Listener.make(
+        addressOf(options),
         (request, response) => {
+          const { messages, refused, sse } = settings
           const refusal = refused(request)
           if (refusal !== undefined) return access.problem(response, 403, refusal.title, refusal.detail)
           if (access.share(request, response)) return
-          if (pathOf(request.url ?? "") === "/mcp") endpoint.handle(request, response)
+          const path = pathOf(request.url ?? "")
+          if (path === "/mcp") endpoint.handle(request, response)
+          else if (sse && path === "/sse") endpoint.sse.stream(request, response, messages)
+          else if (sse && path === "/messages") endpoint.sse.message(request, response)
           else handler(request, response)
         },
         Effect.suspend(() => {
           state = "draining"
-          return Effect.asVoid(Effect.timeoutOption(endpoint.drain, shutdownTimeout))
+          return Effect.asVoid(Effect.timeoutOption(endpoint.drain, settings.shutdownTimeout))
         })
       )
 
-      const address = server.address()
-      const port = typeof address === "object" && address !== null ? address.port : options.port ?? 7420
-      const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host
       return Gateway.of({
-        host,
-        port,
-        url: options.publicUrl?.replace(/\/+$/, "") ?? `http://${name}:${port}`,
-        ready: about.ready
+        get host() {
+          return listener.bound().host
+        },
+        get port() {
+          return listener.bound().port
+        },
+        get url() {
+          const { host, port, secure } = listener.bound()
+          const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host
+          return settings.publicUrl ?? `${secure ? "https" : "http"}://${name}:${port}`
+        },
+        ready: about.ready,
+        reconfigure: (next) =>
+          Effect.map(listener.move(addressOf(next)), () => {
+            settings = settingsOf(next)
+          })
       })
     })
-  ).pipe(
-    Layer.provide(NodeHttpServer.layerHttpServices),
-    Layer.provide(
-      Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(options.bodyLimit ?? 4 * 1024 * 1024))
-    )
-  )
+  ).pipe(Layer.provide(NodeHttpServer.layerHttpServices))
 
 /**
  * Settings of the whole gateway.
@@ -262,10 +268,14 @@ export const layerListener = (
  * @since 0.1.0
  */
 export interface GatewayOptions extends ListenerOptions {
+  /** Whether it listens. Without, clients are served by a `StdioEndpoint` alone. Default true. */
+  readonly listen?: boolean | undefined
   /** How public names are made. Default `prefix`. */
   readonly naming?: NamingOptions["naming"] | undefined
   /** Between service and name. Default `__`. */
   readonly separator?: string | undefined
+  /** Services that are one to clients, and tools that stand for capabilities. None by default. */
+  readonly catalog?: Pick<ToolCatalog.ToolCatalogOptions, "groups" | "aliases"> | undefined
   /** Seals session ids; gateways with the same key go on with each other's sessions. Random by default. */
   readonly sessionKey?: string | undefined
   /** Items in a page of an MCP list. Default 1,000. */
@@ -293,17 +303,32 @@ export const layer = (
 ): Layer.Layer<
   Gateway | McpEndpoint.McpEndpoint | ToolCatalog.ToolCatalog | Upstreams.Upstreams,
   ListenError,
+  Balancer | Discovery | Health | Registries | Router
+> => Layer.provideMerge(options.listen === false ? layerNowhere : layerListener(options), layerEndpoint(options))
+
+const layerNowhere = Layer.succeed(
+  Gateway,
+  Gateway.of({ host: "", port: 0, url: "stdio:", ready: () => true, reconfigure: () => Effect.void })
+)
+
+const layerEndpoint = (
+  options: GatewayOptions = {}
+): Layer.Layer<
+  McpEndpoint.McpEndpoint | ToolCatalog.ToolCatalog | Upstreams.Upstreams,
+  never,
   Discovery | Health | Registries | Router
 > =>
-  layerListener(options).pipe(
-    Layer.provideMerge(McpEndpoint.layer({
-      serverInfo: { name: "portolan", version: options.version ?? "0.1.0" },
-      sessionKey: options.sessionKey === undefined ? undefined : Redacted.make(options.sessionKey),
-      pageSize: options.pageSize,
-      maxBody: options.bodyLimit
-    })),
+  McpEndpoint.layer({
+    serverInfo: { name: "portolan", version: options.version ?? "0.1.0" },
+    sessionKey: options.sessionKey === undefined ? undefined : Redacted.make(options.sessionKey),
+    pageSize: options.pageSize,
+    maxBody: options.bodyLimit
+  }).pipe(
     Layer.provideMerge(
-      ToolCatalog.layer({ naming: { naming: options.naming ?? "prefix", separator: options.separator ?? "__" } })
+      ToolCatalog.layer({
+        ...options.catalog,
+        naming: { naming: options.naming ?? "prefix", separator: options.separator ?? "__" }
+      })
     ),
     Layer.provideMerge(McpHealthCheck.layer),
     Layer.provideMerge(Upstreams.layer())

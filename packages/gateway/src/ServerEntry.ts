@@ -26,6 +26,51 @@ const transports = {
 
 const typeNames = ["stdio", "http", "streamable-http", "streamableHttp", "sse", "ws", "websocket"] as const
 
+const Secret = Schema.Union([
+  Schema.NonEmptyString,
+  Schema.Struct({ env: Schema.NonEmptyString }),
+  Schema.Struct({ file: Schema.NonEmptyString })
+]).annotate({ expected: "a text, {env: …} or {file: …}" })
+
+const pem = (description: string) => Schema.optionalKey(Secret.annotate({ description }))
+
+const TlsEntry = Schema.Struct({
+  ca: pem("PEM file with the authorities that the server's certificate must come from"),
+  cert: pem("PEM file with our certificate, for servers that ask for one"),
+  key: pem("PEM file with the key of `cert`"),
+  passphrase: Schema.optionalKey(Secret.annotate({ description: "Of the key" })),
+  serverName: Schema.optionalKey(
+    Schema.NonEmptyString.annotate({ description: "Name in the server's certificate, where that isn't the URL's host" })
+  )
+})
+
+const AuthEntry = Schema.Union([
+  Schema.Struct({
+    type: Schema.Literal("client-credentials"),
+    clientId: Schema.NonEmptyString,
+    clientSecret: Secret.annotate({ description: "Text, or a reference {env: …} or {file: …}" }),
+    scope: Schema.optionalKey(
+      Schema.String.annotate({ description: "What to ask for; what the server names, by default" })
+    ),
+    tokenUrl: Schema.optionalKey(
+      Schema.NonEmptyString.annotate({
+        description: "Where tokens are got; found by the server's metadata, by default"
+      })
+    )
+  }),
+  Schema.Struct({
+    type: Schema.Literal("authorization-code"),
+    clientId: Schema.optionalKey(
+      Schema.NonEmptyString.annotate({ description: "Registered beforehand; without one Portolan registers itself" })
+    ),
+    clientSecret: Schema.optionalKey(Secret),
+    scope: Schema.optionalKey(Schema.String),
+    store: Schema.optionalKey(
+      Schema.NonEmptyString.annotate({ description: "File of the token; one in the state directory by default" })
+    )
+  })
+]).annotate({ expected: "type client-credentials (with clientId and clientSecret) or authorization-code" })
+
 /**
  * Schema of a server entry. What only concerns the client that it was written for is read over.
  *
@@ -49,6 +94,8 @@ export const ServerEntry = Schema.Struct({
     Schema.NonEmptyString.annotate({ description: "Address of an HTTP, SSE or WebSocket server" })
   ),
   headers: Schema.optionalKey(TextByName.annotate({ description: "Headers of each request" })),
+  tls: Schema.optionalKey(TlsEntry.annotate({ description: "Certificates towards an https or wss server" })),
+  auth: Schema.optionalKey(AuthEntry.annotate({ description: "OAuth 2 towards the server" })),
   disabled: Schema.optionalKey(Schema.Boolean.annotate({ description: "Leaves the server out" })),
   service: Schema.optionalKey(
     Schema.NonEmptyString.annotate({ description: "Name of the service; the key by default" })
@@ -86,6 +133,29 @@ export interface EntryContext {
  */
 export type EntryMistake = Pick<Finding, "path" | "message">
 
+type Secret = typeof Secret.Type
+
+/** Files begin in the directory of the configuration. */
+const secretIn = (directory: string, secret: Secret): Secret =>
+  typeof secret !== "string" && "file" in secret ? { file: Path.resolve(directory, secret.file) } : secret
+
+const pemIn = (directory: string, file: Secret): Secret =>
+  typeof file === "string" ? Path.resolve(directory, file) : secretIn(directory, file)
+
+const tlsIn = (directory: string, { ca, cert, key, passphrase, ...rest }: typeof TlsEntry.Type) => ({
+  ...rest,
+  ...(ca === undefined ? {} : { ca: pemIn(directory, ca) }),
+  ...(cert === undefined ? {} : { cert: pemIn(directory, cert) }),
+  ...(key === undefined ? {} : { key: pemIn(directory, key) }),
+  ...(passphrase === undefined ? {} : { passphrase: secretIn(directory, passphrase) })
+})
+
+const authIn = (directory: string, auth: typeof AuthEntry.Type) => ({
+  ...auth,
+  ...(auth.clientSecret === undefined ? {} : { clientSecret: secretIn(directory, auth.clientSecret) }),
+  ...("store" in auth && auth.store !== undefined ? { store: Path.resolve(directory, auth.store) } : {})
+})
+
 /**
  * Makes the instance that an entry announces: its id is the entry's key.
  *
@@ -115,8 +185,21 @@ export const toInstance = (
   } else if (!remote && entry.command === undefined) {
     mistake(["type"], "type stdio needs `command`")
   }
-  for (const name of remote ? ["args", "env", "envFile", "cwd"] as const : ["headers"] as const) {
+  for (const name of remote ? ["args", "env", "envFile", "cwd"] as const : ["headers", "tls", "auth"] as const) {
     if (entry[name] !== undefined) mistake([name], `\`${name}\` has no meaning for a ${transport} server`)
+  }
+  if (entry.tls !== undefined && (entry.tls.cert === undefined) !== (entry.tls.key === undefined)) {
+    mistake(["tls"], "`cert` and `key` belong together")
+  }
+  if (entry.tls !== undefined && /^(http|ws):/i.test(entry.url ?? "")) {
+    mistake(["tls"], "`tls` needs a URL that begins with https or wss")
+  }
+  if (
+    entry.auth !== undefined && Object.keys(entry.headers ?? {}).some((name) => name.toLowerCase() === "authorization")
+  ) mistake(["auth"], "expected either `auth` or a header Authorization, not both")
+  if (entry.auth?.type === "client-credentials" && entry.auth.tokenUrl !== undefined) {
+    const protocol = URL.parse(entry.auth.tokenUrl)?.protocol ?? ""
+    if (!["http:", "https:"].includes(protocol)) mistake(["auth", "tokenUrl"], "expected an http(s) URL")
   }
 
   let env = entry.env
@@ -137,7 +220,13 @@ export const toInstance = (
     ...(entry.capabilities === undefined ? {} : { capabilities: entry.capabilities }),
     ...(entry.tags === undefined ? {} : { tags: entry.tags }),
     endpoint: remote
-      ? { transport, url: entry.url, ...(entry.headers === undefined ? {} : { headers: entry.headers }) }
+      ? {
+        transport,
+        url: entry.url,
+        ...(entry.headers === undefined ? {} : { headers: entry.headers }),
+        ...(entry.tls === undefined ? {} : { tls: tlsIn(context.directory, entry.tls) }),
+        ...(entry.auth === undefined ? {} : { auth: authIn(context.directory, entry.auth) })
+      }
       : {
         transport,
         command: entry.command,

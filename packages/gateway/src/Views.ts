@@ -20,17 +20,64 @@ const Rest = Schema.Record(Schema.String, Schema.Unknown)
 const Time = Schema.String.annotate({ description: "ISO 8601" })
 
 /**
+ * Status of an instance.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HealthStatus = Schema.Literals(["healthy", "degraded", "unhealthy", "draining", "down", "unknown"])
+
+/**
  * Health of an instance.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const HealthView = Schema.Struct({
-  status: Schema.Literals(["healthy", "degraded", "unhealthy", "draining", "down", "unknown"]),
+  status: HealthStatus,
   score: Schema.Finite,
   reason: Schema.String,
   changedAt: Time
-})
+}).annotate({ identifier: "Health" })
+export type HealthView = typeof HealthView.Type
+
+/**
+ * Health of an instance, with what it follows from.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HealthDetail = Schema.Struct({
+  id: Schema.String,
+  service: Schema.String,
+  source: Schema.String,
+  stale: Schema.Boolean,
+  health: Schema.Struct({
+    ...HealthView.fields,
+    /** End of the last check. */
+    checkedAt: Schema.optionalKey(Time),
+    /** Median latency of the checks and calls that succeeded in the last 60 s, ms. */
+    latency: Schema.optionalKey(Schema.Finite),
+    /** Share of checks and calls of the last 60 s that succeeded. */
+    successRate: Schema.optionalKey(Schema.Finite)
+  })
+}).annotate({ identifier: "HealthDetail" })
+export type HealthDetail = typeof HealthDetail.Type
+
+/**
+ * Health of a service: how many instances are in which status, and each of them.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceHealth = Schema.Struct({
+  service: Schema.String,
+  /** Instances that calls may go to. */
+  available: Schema.Int,
+  statuses: Schema.Record(HealthStatus, Schema.Int),
+  instances: Schema.Array(HealthDetail)
+}).annotate({ identifier: "ServiceHealth" })
+export type ServiceHealth = typeof ServiceHealth.Type
 
 /**
  * An announced instance: its record, where it was announced, and how it is.
@@ -44,7 +91,15 @@ export const InstanceView = Schema.StructWithRest(
     service: Schema.String,
     source: Schema.String,
     alsoIn: Schema.Array(Schema.String),
-    health: HealthView,
+    /** How it is; `path` and `interval` are what its record says of checks. */
+    health: Schema.Struct({
+      ...HealthView.fields,
+      path: Schema.optionalKey(Schema.String),
+      interval: Schema.optionalKey(Schema.String)
+    }),
+    /** Epoch of its first announcement, and of the last change of its record. */
+    firstSeen: Schema.optionalKey(Time),
+    changedAt: Schema.optionalKey(Time),
     /** Whether its source is lost, so that this is its last known state. */
     stale: Schema.Boolean,
     /** The connection to it, where it is an MCP server. */
@@ -150,7 +205,22 @@ export const StatusView = Schema.Struct({
   /** What servers list and clients don't see, and why. */
   hidden: Schema.Array(
     Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, reason: Schema.String })
-  )
+  ),
+  /** The configuration file, where there is one. */
+  configuration: Schema.optionalKey(Schema.Struct({
+    file: Schema.String,
+    loadedAt: Time,
+    revision: Schema.Int,
+    /** Why the file as it is now is not in use. */
+    error: Schema.optionalKey(Schema.Struct({
+      at: Time,
+      mistakes: Schema.Array(
+        Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
+      )
+    })),
+    /** Keys whose new values take effect at the next start. */
+    pending: Schema.Array(Schema.String)
+  }))
 }).annotate({ identifier: "Status" })
 export type StatusView = typeof StatusView.Type
 
@@ -175,9 +245,14 @@ export class Views extends Context.Service<Views, {
   readonly instance: (entry: Catalog.CatalogEntry) => InstanceView
   readonly services: () => ReadonlyArray<ServiceView>
   readonly service: (name: string) => typeof ServiceDetail.Type | undefined
-  readonly tools: () => ReadonlyArray<ToolView>
+  readonly serviceHealth: (name: string) => ServiceHealth | undefined
+  readonly health: (entry: Catalog.CatalogEntry) => HealthDetail
+  readonly entry: (key: Catalog.InstanceKey) => Catalog.CatalogEntry | undefined
+  /** In the order of their names; those of which the test holds. */
+  readonly tools: (test?: (offer: Offer) => boolean) => ReadonlyArray<ToolView>
+  readonly tool: (name: string) => ToolView | undefined
   readonly sources: () => ReadonlyArray<SourceView>
-  readonly status: () => Omit<StatusView, "version" | "ready">
+  readonly status: () => Omit<StatusView, "version" | "ready" | "configuration">
 }>()("@portolan/gateway/Views") {
   static readonly layer: Layer.Layer<Views, never, Discovery | Health | ToolCatalog | Upstreams> = Layer.effect(
     Views,
@@ -194,7 +269,9 @@ export class Views extends Context.Service<Views, {
       const entries = () => Array.from(HashMap.values(discovery.catalog().entries)).sort(order)
 
       const instance = (entry: Catalog.CatalogEntry): InstanceView => {
-        const { changedAt, reason, score, status } = health.get(entry.key)
+        const { reason, score, status, ...known } = health.get(entry.key)
+        // Not seen yet.
+        const changedAt = known.changedAt === 0 ? entry.firstSeen : known.changedAt
         const upstream = upstreams.get(entry.key)?.state()
         return {
           ...redact(entry.instance),
@@ -203,7 +280,8 @@ export class Views extends Context.Service<Views, {
           source: entry.source,
           alsoIn: entry.alsoIn,
           firstSeen: iso(entry.firstSeen),
-          health: { status, score, reason, changedAt: iso(changedAt) },
+          changedAt: iso(entry.changedAt),
+          health: { ...checkOf(entry), status, score, reason, changedAt: iso(changedAt) },
           stale: Option.isSome(Catalog.staleSince(discovery.catalog(), entry)),
           ...(upstream === undefined ? {} : {
             upstream: {
@@ -221,7 +299,48 @@ export class Views extends Context.Service<Views, {
         }
       }
 
-      const offersByService = () => Map.groupBy(tools.list("tools"), (offer) => offer.service)
+      const checkOf = ({ instance: { health } }: Catalog.CatalogEntry) => ({
+        ...health?.path === undefined ? {} : { path: health.path },
+        ...health?.interval === undefined ? {} : { interval: health.interval }
+      })
+
+      const detail = (entry: Catalog.CatalogEntry): HealthDetail => {
+        const { changedAt, checkedAt, latency, reason, score, status, successRate } = health.get(entry.key)
+        return {
+          id: entry.instance.id,
+          service: entry.instance.service,
+          source: entry.source,
+          stale: Option.isSome(Catalog.staleSince(discovery.catalog(), entry)),
+          health: {
+            status,
+            score,
+            reason,
+            changedAt: iso(changedAt === 0 ? entry.firstSeen : changedAt),
+            ...checkedAt === undefined ? {} : { checkedAt: iso(checkedAt) },
+            ...latency === undefined ? {} : { latency },
+            ...successRate === undefined ? {} : { successRate }
+          }
+        }
+      }
+
+      /** By the services that announce them: a group is none. */
+      const offersByService = () => {
+        const { entries } = discovery.catalog()
+        const offers = new Map<string, Array<Offer>>()
+        for (const offer of tools.list("tools")) {
+          const services = offer.target.service !== undefined ?
+            [offer.service] :
+            offer.instances().flatMap((key) =>
+              Option.toArray(Option.map(HashMap.get(entries, key), ({ instance }) => instance.service))
+            )
+          for (const service of new Set(services)) {
+            const known = offers.get(service)
+            if (known === undefined) offers.set(service, [offer])
+            else known.push(offer)
+          }
+        }
+        return offers
+      }
 
       const summary = (
         name: string,
@@ -261,6 +380,20 @@ export class Views extends Context.Service<Views, {
         if (found === undefined || HashMap.size(found.entries) === 0) return undefined
         const members = Array.from(HashMap.values(found.entries)).sort(order)
         return { ...summary(name, members, offersByService().get(name) ?? []), instances: members.map(instance) }
+      }
+
+      const serviceHealth = (name: string): ServiceHealth | undefined => {
+        const found = Option.getOrUndefined(HashMap.get(discovery.catalog().services, name))
+        if (found === undefined || HashMap.size(found.entries) === 0) return undefined
+        const instances = Array.from(HashMap.values(found.entries)).sort(order).map(detail)
+        const statuses = { healthy: 0, degraded: 0, unhealthy: 0, draining: 0, down: 0, unknown: 0 }
+        for (const { health: { status } } of instances) statuses[status]++
+        return {
+          service: name,
+          available: instances.filter(({ health: { status } }) => isRoutable(status)).length,
+          statuses,
+          instances
+        }
       }
 
       const tool = (offer: Offer): ToolView => {
@@ -315,7 +448,14 @@ export class Views extends Context.Service<Views, {
         instance,
         services,
         service,
-        tools: () => tools.list("tools").map(tool),
+        serviceHealth,
+        health: detail,
+        entry: (key) => Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key)),
+        tools: (test = () => true) => tools.list("tools").filter(test).map(tool).sort((a, b) => byText(a.name, b.name)),
+        tool: (name) => {
+          const offer = tools.list("tools").find((offer) => offer.publicName === name)
+          return offer === undefined ? undefined : tool(offer)
+        },
         sources,
         status: () => ({
           sources: sources(),

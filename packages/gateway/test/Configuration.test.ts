@@ -54,6 +54,9 @@ describe("Configuration", () => {
       bodyLimit: 4 * 1024 * 1024,
       allowedHosts: [],
       allowedOrigins: [],
+      sse: false,
+      token: undefined,
+      tls: undefined,
       shutdownTimeout: 10_000
     })
     assert.deepStrictEqual([registries, servers], [[], []])
@@ -91,8 +94,36 @@ describe("Configuration", () => {
     ["a duration that is a number", "health: {interval: 5}", [
       "1:20 health.interval: expected a duration such as 250ms, 30s or 5m"
     ]],
+    ["an empty token", "gateway:\n  token: \"\"", ["2:10 gateway.token: expected a value with a length of at least 1"]],
+    ["a switch that is none", "gateway: {sse: on please}", ["1:16 gateway.sse: expected boolean"]],
+    ["certificates without a key", "gateway:\n  tls: {cert: x}", ["2:8 gateway.tls.key: missing"]],
+    [
+      "certificates that aren't there",
+      "gateway:\n  tls:\n    cert: nowhere.pem\n    key: /nowhere/key.pem\n    ca: ca.pem",
+      [
+        "3:11 gateway.tls.cert: can't read /work/nowhere.pem: ENOENT: no such file or directory, open '/work/nowhere.pem'",
+        "4:10 gateway.tls.key: can't read /nowhere/key.pem: ENOENT: no such file or directory, open '/nowhere/key.pem'",
+        "5:9 gateway.tls.ca: can't read /work/ca.pem: ENOENT: no such file or directory, open '/work/ca.pem'"
+      ]
+    ],
     ["a wrong section", "gateway: []", ["1:10 gateway: expected object"]],
-    ["rules", "routing:\n  - {}", ["2:3 routing: expected an empty list: this version has no routing rules"]],
+    ["service in two groups", "catalog:\n  groups:\n    weather: [a, b]\n    sky: [c, b]", [
+      "4:14 catalog.groups.sky[1]: \"b\" is in group \"weather\" already"
+    ]],
+    ["alias without a list", "catalog:\n  aliases:\n    weather.forecast: get_forecast", [
+      "3:23 catalog.aliases.weather.forecast: expected array"
+    ]],
+    ["key of catalog", "catalog:\n  group: {}", ["2:3 catalog.group: unknown key; did you mean \"groups\"?"]],
+    ["rule without a match", "routing:\n  - {}", ["2:5 routing[0].match: missing"]],
+    ["rule's key", "routing:\n  - match: { tol: x }", [
+      "2:14 routing[0].match.tol: unknown key; did you mean \"tool\"?"
+    ]],
+    ["rule's score", "routing:\n  - match: {}\n    minHealthScore: 2", [
+      "3:21 routing[0].minHealthScore: expected a number from 0 to 1"
+    ]],
+    ["rule's query", "routing:\n  - match: {}\n    require:\n      version: nonsense\n", [
+      "4:16 routing[0].require.version: Invalid SemVer range \"nonsense\": major must be a non-negative integer without leading zeros, received \"nonsense\""
+    ]],
     ["a wrong origin", "gateway: {allowedOrigins: [x]}", [
       "1:28 gateway.allowedOrigins[0]: expected an origin such as https://app.example.com"
     ]],
@@ -126,6 +157,77 @@ describe("Configuration", () => {
     ["the top level", "- 1", ["1:1 : expected object"]]
   ])("tells %s with its place", (_what, text, expected) => {
     assert.deepStrictEqual(mistakes(text), expected)
+  })
+
+  it("finds certificates beside the file", () => {
+    const directory = mkdtempSync(join(tmpdir(), "portolan-tls-"))
+    try {
+      for (const name of ["cert.pem", "key.pem"]) writeFileSync(join(directory, name), "")
+      const parsed = Configuration.parse("gateway: {tls: {cert: ./cert.pem, key: key.pem, passphrase: x}}", {
+        adapters,
+        env: {},
+        directory
+      })
+      assert.deepStrictEqual(Result.getOrThrow(parsed).gateway.tls, {
+        cert: join(directory, "cert.pem"),
+        key: join(directory, "key.pem"),
+        ca: undefined,
+        passphrase: "x"
+      })
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  })
+
+  it("reads groups and aliases", () => {
+    assert.deepStrictEqual(good("").catalog, { groups: {}, aliases: {} })
+    const { catalog } = good("catalog:\n  groups: { weather: [weather-eu, met-office] }\n  aliases: { x.y: [z] }")
+    assert.deepStrictEqual(catalog, { groups: { weather: ["weather-eu", "met-office"] }, aliases: { "x.y": ["z"] } })
+  })
+
+  it("reads routing rules", () => {
+    const { routing } = good(`
+routing:
+  - match: { tool: "weather.*" }
+    preferRegions: [us-west-2]
+    minHealthScore: 0.8
+    timeout: 60s
+  - { name: gpu, match: { capability: image.* }, require: { metadata.gpu: true }, retries: 1, strategy: lowest-cost }
+`)
+    assert.deepStrictEqual(JSON.parse(JSON.stringify(routing.rules)), [
+      {
+        match: { name: "weather.*" },
+        preferRegions: ["us-west-2"],
+        minHealthScore: 0.8,
+        timeout: JSON.parse(JSON.stringify(Duration.seconds(60)))
+      },
+      {
+        name: "gpu",
+        match: { capability: "image.*" },
+        require: { "metadata.gpu": true },
+        attempts: 2,
+        strategy: "lowest-cost"
+      }
+    ])
+  })
+
+  it("reads telemetry", () => {
+    assert.deepStrictEqual(good("").telemetry, { log: { level: "info", format: "logfmt" } })
+    const { log, otlp } = good(
+      "telemetry:\n  otlp: { url: 'http://127.0.0.1:4318', headers: { key: '${KEY}' } }\n  log: { level: debug }\n",
+      { KEY: "k-1" }
+    ).telemetry
+    assert.deepStrictEqual(log, { level: "debug", format: "logfmt" })
+    assert.deepStrictEqual(otlp, {
+      url: "http://127.0.0.1:4318",
+      headers: { key: "k-1" },
+      interval: Duration.seconds(10)
+    })
+    assert.deepStrictEqual(mistakes("telemetry:\n  otlp: { url: collector }\n  log: { level: loud, fromat: json }\n"), [
+      "2:16 telemetry.otlp.url: expected an http(s) URL",
+      "3:17 telemetry.log.level: expected \"off\" | \"error\" | \"warn\" | \"info\" | \"debug\" | \"trace\"",
+      "3:23 telemetry.log.fromat: unknown key; did you mean \"format\"?"
+    ])
   })
 
   it("tells all mistakes at once, in the order of the file", () => {
@@ -330,10 +432,10 @@ describe("Configuration", () => {
     it("any valid configuration means the same in YAML and in JSON", () => {
       fc.assert(
         fc.property(configuration, (value) => {
-          const strip = ({ registries, ...rest }: Configuration.Configuration) => ({
-            ...rest,
-            registries: registries.map(({ name, trust, type }) => ({ name, trust, type }))
-          })
+          const strip = (configuration: Configuration.Configuration) => {
+            const { registries, source: _, ...rest } = configuration
+            return { ...rest, registries: registries.map(({ name, trust, type }) => ({ name, trust, type })) }
+          }
           const json = strip(good(JSON.stringify(value)))
           assert.deepStrictEqual(strip(good(stringify(value))), json)
           assert.strictEqual(json.gateway.port, value.gateway?.port ?? 7420)

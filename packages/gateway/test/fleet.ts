@@ -49,11 +49,27 @@ const offer = (
   instances: () => instances
 })
 
+/** An MCP side that answers nothing of note. */
+export const endpoint: McpEndpoint["Service"] = {
+  handle: (_, response) => response.end("mcp"),
+  sse: {
+    stream: (_, response, messages) => response.end(messages),
+    message: (_, response) => response.end("message")
+  },
+  connect: () => ({ receive() {}, refuse() {}, isInFlight: () => false, onIdle: (wake) => wake(), close() {} }),
+  limits: { maxBytes: 4 * 1024 * 1024, maxDepth: 128 },
+  reconfigure: () => Effect.void,
+  figures: () => ({ sessions: 1, streams: 2, callsInFlight: 3, calls: 4, failedCalls: 5 }),
+  drain: Effect.void
+}
+
 export interface FleetOptions extends Gateway.ListenerOptions {
   readonly instances?: ReadonlyArray<ServiceInstance.ServiceInstance>
   readonly registries?: ReadonlyArray<Registry.Registry>
   readonly endpoint?: Partial<McpEndpoint["Service"]>
   readonly tools?: number
+  /** Whether there is a registry in memory from the start. */
+  readonly memory?: boolean
 }
 
 export const fleet = (options: FleetOptions) => {
@@ -63,30 +79,31 @@ export const fleet = (options: FleetOptions) => {
   )
   const registries = Layer.effectDiscard(Effect.gen(function*() {
     const all = yield* Registries.Registries
-    yield* all.add(yield* MemoryRegistry.make({ trust: "full", instances: options.instances ?? [] }))
+    if (options.memory !== false) {
+      yield* all.add(yield* MemoryRegistry.make({ trust: "full", instances: options.instances ?? [] }))
+    }
     for (const registry of options.registries ?? []) yield* all.add(registry)
   }))
   const mcp = Layer.mergeAll(
     Layer.succeed(
       McpEndpoint,
-      McpEndpoint.of({
-        handle: (_, response) => response.end("mcp"),
-        figures: () => ({ sessions: 1, streams: 2, callsInFlight: 3, calls: 4, failedCalls: 5 }),
-        drain: Effect.void,
-        ...options.endpoint
-      })
+      McpEndpoint.of({ ...endpoint, ...options.endpoint })
     ),
     Layer.succeed(
       ToolCatalog,
       ToolCatalog.of({
         list: (kind) => kind === "tools" ? offers : [],
         find: () => undefined,
+        named: () => [],
+        offering: () => [],
+        version: () => 0,
         revision: () => 0,
         changes: Stream.never,
         settled: Effect.void,
         capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
         hidden: () => [{ kind: "tools", publicName: "x", service: "b", reason: "a has the name" }],
-        problems: () => []
+        problems: () => [],
+        reconfigure: () => Effect.void
       })
     ),
     Layer.succeed(Upstreams, Upstreams.of({ get: () => undefined, all: () => [], events: Stream.never }))
@@ -122,7 +139,7 @@ export const ask = (
             status: response.statusCode ?? 0,
             headers: response.headers,
             text,
-            json: /json/.test(response.headers["content-type"] ?? "") ? JSON.parse(text) : undefined
+            json: text !== "" && /json/.test(response.headers["content-type"] ?? "") ? JSON.parse(text) : undefined
           })))
       }
     )

@@ -69,11 +69,14 @@ export const share = (request: IncomingMessage, response: ServerResponse): boole
   const origin = request.headers.origin
   if (origin === undefined) return false
   response.setHeader("access-control-allow-origin", origin)
-  response.setHeader("access-control-expose-headers", "Mcp-Session-Id, Mcp-Protocol-Version, WWW-Authenticate")
+  response.setHeader(
+    "access-control-expose-headers",
+    "Mcp-Session-Id, Mcp-Protocol-Version, WWW-Authenticate, ETag, Location"
+  )
   response.setHeader("vary", "Origin")
   if (request.method !== "OPTIONS" || request.headers["access-control-request-method"] === undefined) return false
   response.writeHead(204, {
-    "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+    "access-control-allow-methods": "GET, POST, PUT, DELETE, OPTIONS",
     "access-control-allow-headers": request.headers["access-control-request-headers"] ?? "*",
     "access-control-max-age": "600"
   }).end()

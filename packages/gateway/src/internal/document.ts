@@ -64,7 +64,9 @@ export const read = (text: string, lookup: Lookup): PositionedDocument => {
     findings.push({ path, ...position(offset), message })
   }
 
-  for (const error of document.errors) {
+  // What comes after text that can't be read is mostly its consequence, and told as such helps nobody.
+  const unreadable = document.errors.findIndex(({ code }) => code !== "DUPLICATE_KEY")
+  for (const error of document.errors.slice(0, unreadable === -1 ? undefined : unreadable + 1)) {
     const message = (error.message.split("\n")[0] ?? "not readable").replace(/\.?$/, "")
     const at = position(error.pos[0])
     const line = source.split("\n")[at.line - 1] ?? ""

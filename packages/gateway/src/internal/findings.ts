@@ -1,11 +1,11 @@
 /**
  * What is wrong in a document, said of the places where it is.
  */
+import { hint } from "@portolan/core/NearestName"
 import type * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import type { Finding, Path, PositionedDocument } from "./document.ts"
 import { words } from "./outline.ts"
-import { nearest } from "./suggest.ts"
 
 const unknownKey = "unknown key"
 const formatter = SchemaIssue.makeFormatterStandardSchemaV1({
@@ -16,12 +16,6 @@ const formatter = SchemaIssue.makeFormatterStandardSchemaV1({
       ? "missing"
       : SchemaIssue.defaultLeafHook(issue)
 })
-
-/** Says what was most likely meant. */
-export const hint = (written: string, known: ReadonlyArray<string>): string => {
-  const meant = nearest(written, known)
-  return meant === undefined ? "" : `; did you mean "${meant}"?`
-}
 
 /** The value at a path. */
 export const valueAt = (root: unknown, path: Path): unknown =>

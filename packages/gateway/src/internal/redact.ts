@@ -3,9 +3,9 @@
  */
 import type { Endpoint, ServiceInstance } from "@portolan/core/ServiceInstance"
 
-const hidden = "***"
+export const hidden = "***"
 
-const secretName = /key|token|secret|passw|auth|credential/i
+export const secretName = /key|token|secret|passw|auth|credential/i
 
 /** Names of the values stay; so do references, which only say where a secret is. */
 const values = (record: Readonly<Record<string, unknown>> | undefined): Record<string, unknown> =>
@@ -34,6 +34,9 @@ const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
     return /^\w+:\/\//.test(argument) ? url(argument) : argument
   })
 
+const secretOf = (record: Readonly<Record<string, unknown>>, name: string): Record<string, unknown> =>
+  typeof record[name] === "string" ? { ...record, [name]: hidden } : { ...record }
+
 const endpoint = (value: Endpoint): Record<string, unknown> => {
   switch (value.transport) {
     case "stdio":
@@ -50,7 +53,9 @@ const endpoint = (value: Endpoint): Record<string, unknown> => {
       return {
         ...value,
         url: url(value.url),
-        ...(value.headers === undefined ? {} : { headers: values(value.headers) })
+        ...(value.headers === undefined ? {} : { headers: values(value.headers) }),
+        ...(value.tls === undefined ? {} : { tls: secretOf(value.tls, "passphrase") }),
+        ...(value.auth === undefined ? {} : { auth: secretOf(value.auth, "clientSecret") })
       }
   }
 }

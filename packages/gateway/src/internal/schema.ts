@@ -1,14 +1,12 @@
 /**
  * Shape of the configuration file.
  */
-import type { StrategyName } from "@portolan/core/Balancer"
+import { strategyNames } from "@portolan/core/Balancer"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { RoutingEntry } from "../RoutingEntry.ts"
 import { ServerEntry } from "../ServerEntry.ts"
-
-const strategies = ["round-robin", "random", "least-requests", "p2c", "peak-ewma"] as const satisfies ReadonlyArray<
-  StrategyName
->
+import { formats, levels } from "../Telemetry.ts"
 
 interface Notes {
   readonly description: string
@@ -49,6 +47,13 @@ const count = (minimum: number, maximum: number) =>
 const optional = <S extends Schema.Top>(schema: S, description: string) =>
   Schema.optionalKey(schema.annotate({ description }))
 
+const Tls = Schema.Struct({
+  cert: Schema.NonEmptyString.annotate({ description: "PEM file with the certificate and its chain" }),
+  key: Schema.NonEmptyString.annotate({ description: "PEM file with the private key" }),
+  ca: optional(Schema.NonEmptyString, "PEM file with the authorities of client certificates, which are required then"),
+  passphrase: optional(Schema.NonEmptyString, "Passphrase of the private key")
+})
+
 const Gateway = Schema.Struct({
   host: Schema.NonEmptyString.annotate({ description: "Address to listen on", default: "127.0.0.1" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed("127.0.0.1"))),
@@ -59,6 +64,11 @@ const Gateway = Schema.Struct({
     (value) => ["http:", "https:"].includes(URL.parse(value)?.protocol ?? ""),
     { description: "How clients reach the gateway, where that differs from host and port" }
   )),
+  tls: optional(Tls, "Serves HTTPS with these files; relative paths start at the configuration file"),
+  sse: Schema.Boolean.annotate({
+    description: "Whether /sse and /messages serve clients of protocol version 2024-11-05",
+    default: false
+  }).pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))),
   naming: Schema.Literals(["prefix", "conflict", "none"])
     .annotate({
       description: "Whether the service stands before a tool's name: always, where names collide, never",
@@ -69,6 +79,10 @@ const Gateway = Schema.Struct({
     description: "Stands between service and tool",
     default: "__"
   }).pipe(Schema.withDecodingDefaultKey(Effect.succeed("__"))),
+  token: optional(
+    Schema.NonEmptyString,
+    "What writes through the REST API must carry as a bearer token; without one they come from this machine only"
+  ),
   sessionKey: optional(Schema.NonEmptyString, "Secret that seals session ids; random for each process by default"),
   pageSize: count(1, 10_000).annotate({ description: "Entries of a page of an MCP list", default: 1000 })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed(1000))),
@@ -96,22 +110,40 @@ const Health = Schema.Struct({
 })
 
 const Balancing = Schema.Struct({
-  strategy: optional(Schema.Literals(strategies), "How an instance is chosen among several")
+  strategy: optional(Schema.Literals(strategyNames), "How an instance is chosen among several")
+})
+
+const Telemetry = Schema.Struct({
+  otlp: Schema.optionalKey(
+    Schema.Struct({
+      url: text("an http(s) URL", (value) => ["http:", "https:"].includes(URL.parse(value)?.protocol ?? ""), {
+        description: "Address of the collector, without the path of a signal: http://127.0.0.1:4318"
+      }),
+      headers: optional(Schema.Record(Schema.String, Schema.String), "Headers of each export, tokens among them"),
+      interval: duration({ description: "Time between two exports", default: "10s" })
+        .pipe(Schema.withDecodingDefaultKey(Effect.succeed("10s")))
+    }).annotate({ description: "An OpenTelemetry collector that takes metrics, traces and logs; none by default" })
+  ),
+  log: Schema.Struct({
+    level: Schema.Literals(levels).annotate({ description: "The least that is logged", default: "info" })
+      .pipe(Schema.withDecodingDefaultKey(Effect.succeed("info" as const))),
+    format: Schema.Literals(formats).annotate({ description: "How log lines are written", default: "logfmt" })
+      .pipe(Schema.withDecodingDefaultKey(Effect.succeed("logfmt" as const)))
+  }).annotate({ description: "The log on standard error" }).pipe(Schema.withDecodingDefaultKey(Effect.succeed({})))
+})
+
+const Names = Schema.Array(Schema.NonEmptyString)
+
+const Catalog = Schema.Struct({
+  groups: Schema.Record(Schema.String, Names)
+    .annotate({ description: "Services that are one to clients: name of the group to the services in it", default: {} })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  aliases: Schema.Record(Schema.String, Names)
+    .annotate({ description: "Tools that stand for capabilities: capability to names of tools", default: {} })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({})))
 })
 
 const Servers = Schema.Record(Schema.String, ServerEntry)
-
-const NoRules = Schema.Array(Schema.Unknown).pipe(
-  Schema.check(
-    Schema.makeFilter(
-      (rules: ReadonlyArray<unknown>) =>
-        rules.length === 0 ? undefined : "expected an empty list: this version has no routing rules",
-      {
-        expected: "an empty list: this version has no routing rules"
-      }
-    )
-  )
-)
 
 /** What each entry of `registries` has beside the options of its type. */
 export const RegistryEntry = Schema.Struct({
@@ -137,6 +169,12 @@ export const Document = Schema.Struct({
   health: Health.annotate({ description: "Health checks" }).pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   balancing: Balancing.annotate({ description: "Choice among instances" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
-  routing: NoRules.pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+  catalog: Catalog.annotate({ description: "How what servers offer is put together" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  telemetry: Telemetry.annotate({ description: "Metrics, traces and logs" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  routing: Schema.Array(RoutingEntry)
+    .annotate({ description: "Rules for calls; the first one that matches holds" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
 })
 export type Document = typeof Document.Type

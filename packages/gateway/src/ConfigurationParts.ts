@@ -1,0 +1,89 @@
+/**
+ * The parts of a gateway that take new settings while it runs, for a live configuration.
+ *
+ * @since 0.1.0
+ */
+import { Balancer } from "@portolan/core/Balancer"
+import { Health } from "@portolan/core/Health"
+import { Router } from "@portolan/core/Router"
+import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
+import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { Configuration } from "./Configuration.ts"
+import { ConfiguredRegistries } from "./ConfiguredRegistries.ts"
+import { Gateway } from "./Gateway.ts"
+import type { Part } from "./LiveConfiguration.ts"
+
+const part = <A>(
+  select: (configuration: Configuration) => A,
+  reconfigure: (settings: A) => Effect.Effect<void>
+): Part => ({
+  select,
+  apply: (configuration) => Effect.as(reconfigure(select(configuration)), [])
+})
+
+/** Codes that speak of the address. */
+const wrongHost = new Set(["EADDRNOTAVAIL", "ENOTFOUND"])
+
+/**
+ * Finds the parts. The listener is one of them where there is one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: { readonly version: string }): Effect.Effect<
+  ReadonlyArray<Part>,
+  never,
+  ConfiguredRegistries | Health | Balancer | Router | ToolCatalog | McpEndpoint
+> =>
+  Effect.gen(function*() {
+    const registries = yield* ConfiguredRegistries
+    const health = yield* Health
+    const balancer = yield* Balancer
+    const router = yield* Router
+    const catalog = yield* ToolCatalog
+    const endpoint = yield* McpEndpoint
+    const gateway = yield* Effect.serviceOption(Gateway)
+
+    const listener = Option.map(gateway, ({ reconfigure }): Part => ({
+      select: ({ gateway }) => {
+        const { naming: _, pageSize: __, separator: ___, sessionKey: ____, ...listener } = gateway
+        return listener
+      },
+      apply: (configuration) =>
+        reconfigure({ ...configuration.gateway, version: options.version }).pipe(
+          Effect.as([]),
+          Effect.catch((error) => {
+            const key = error.code === "TLS" ? "tls" : wrongHost.has(error.code) ? "host" : "port"
+            return Effect.succeed([configuration.source.mistakeAt(["gateway", key], error.message)])
+          })
+        )
+    }))
+    return [
+      part((configuration) => configuration.health, health.reconfigure),
+      part((configuration) => configuration.balancing, balancer.reconfigure),
+      part((configuration) => configuration.routing, router.reconfigure),
+      part(
+        ({ catalog, gateway: { naming, separator } }) => ({ ...catalog, naming: { naming, separator } }),
+        catalog.reconfigure
+      ),
+      part(
+        ({ gateway: { bodyLimit, pageSize, sessionKey } }) => ({
+          pageSize,
+          maxBody: bodyLimit,
+          sessionKey: sessionKey === undefined ? undefined : Redacted.make(sessionKey)
+        }),
+        endpoint.reconfigure
+      ),
+      {
+        select: ({ registries, servers }) => [
+          registries.map(({ name, options, trust, type }) => ({ name, options, trust, type })),
+          servers
+        ],
+        apply: registries.apply
+      },
+      ...Option.toArray(listener)
+    ]
+  })

@@ -1,0 +1,85 @@
+/**
+ * What a running gateway knows of its configuration file: when it was last applied, and what is wrong with it now.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Mistake } from "./Configuration.ts"
+
+/**
+ * State of the configuration, as a value.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConfigurationStatus {
+  readonly file: string
+  /** Epoch ms at which the configuration in use was applied. */
+  readonly loadedAt: number
+  /** 1 for the configuration of the start; grows each time the file was read again and has no mistakes. */
+  readonly revision: number
+  /** Why the file as it is now, or a part of it, is not in use: the last good state of what is wrong stays. */
+  readonly error?: {
+    /** Epoch ms. */
+    readonly at: number
+    readonly mistakes: ReadonlyArray<Mistake>
+  } | undefined
+  /** Keys whose new values take effect at the next start. */
+  readonly pending: ReadonlyArray<string>
+}
+
+/**
+ * Service that tells the state of the configuration. Where nobody provides it there is no configuration file.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export interface ConfigurationState {
+  /** Plain. None where the gateway has no configuration file. */
+  readonly current: () => ConfigurationStatus | undefined
+  /** The state now and after each change; a slow reader gets the newest. */
+  readonly changes: Stream.Stream<ConfigurationStatus>
+}
+export const ConfigurationState: Context.Reference<ConfigurationState> = Context.Reference<ConfigurationState>(
+  "@portolan/gateway/ConfigurationState",
+  { defaultValue: () => ({ current: () => undefined, changes: Stream.empty }) }
+)
+
+/**
+ * A state, and how whoever applies configurations sets it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settable {
+  readonly state: ConfigurationState
+  readonly set: (status: ConfigurationStatus) => Effect.Effect<void>
+}
+
+/**
+ * Makes a state. Readers' streams end with the scope.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (initial: ConfigurationStatus): Effect.Effect<Settable, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    let current = initial
+    const latest = yield* Effect.acquireRelease(
+      PubSub.sliding<ConfigurationStatus>({ capacity: 1, replay: 1 }),
+      PubSub.shutdown
+    )
+    yield* PubSub.publish(latest, initial)
+    return {
+      state: { current: () => current, changes: Stream.fromPubSub(latest) },
+      set: (status) =>
+        Effect.suspend(() => {
+          current = status
+          return Effect.asVoid(PubSub.publish(latest, status))
+        })
+    }
+  })

@@ -1,0 +1,118 @@
+/**
+ * Who may write through the REST API: whoever has the token; without a configured token, programs on this machine.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { createHash, timingSafeEqual } from "node:crypto"
+import { Forbidden, Unauthorized } from "./Problems.ts"
+
+/**
+ * Settings of the access to writes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WriteAccessOptions {
+  /** What `Authorization: Bearer` must carry. None: writes come from loopback addresses only. */
+  readonly token?: Redacted.Redacted<string> | undefined
+  readonly publicUrl?: string | undefined
+  readonly allowedOrigins?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * What is known of who writes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Writer {
+  /** Address of the peer of the connection. */
+  readonly peer: string | undefined
+  /** What came as a bearer token. */
+  readonly token: string | undefined
+  readonly origin?: string | undefined
+  readonly host?: string | undefined
+}
+
+/**
+ * Middleware of the endpoints that change something.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class WriteAccess extends HttpApiMiddleware.Service<WriteAccess>()("@portolan/gateway/WriteAccess", {
+  error: [Unauthorized, Forbidden],
+  security: { token: HttpApiSecurity.bearer }
+}) {}
+
+// Digests have one length, so comparing them takes one time.
+const digest = (text: string) => createHash("sha256").update(text).digest()
+
+const isLoopback = (address: string): boolean => address === "::1" || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(address)
+
+/**
+ * Why somebody may not write; none: they may.
+ *
+ * **Details**: `X-Forwarded-For` says nothing here, as anybody can send it: behind a proxy on this machine every client
+ * looks local, so configure a token there. Without a token a web page may write only if it is the gateway's own, or of
+ * `publicUrl` or `allowedOrigins`; a token is nothing that a browser would add by itself, so with one any page may.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const refusal = (options: WriteAccessOptions, writer: Writer): Unauthorized | Forbidden | undefined => {
+  const { allowedOrigins = [], publicUrl, token } = options
+  if (token !== undefined) {
+    if (writer.token === undefined || writer.token === "") {
+      return new Unauthorized({ detail: "writes need the gateway's token: send it as `Authorization: Bearer <token>`" })
+    }
+    return timingSafeEqual(digest(writer.token), digest(Redacted.value(token)))
+      ? undefined
+      : new Unauthorized({ detail: "this is not the gateway's token (gateway.token)" })
+  }
+  if (!isLoopback(writer.peer ?? "")) {
+    return new Forbidden({
+      detail:
+        "without a token the gateway takes writes from its own machine only: configure gateway.token, and send it " +
+        "as `Authorization: Bearer <token>`"
+    })
+  }
+  const { host, origin } = writer
+  const own = publicUrl === undefined ? null : URL.parse(publicUrl)
+  return origin === undefined || origin === `http://${host}` || origin === `https://${host}` ||
+      allowedOrigins.includes(origin) || own?.origin === origin
+    ? undefined
+    : new Forbidden({
+      detail:
+        `pages of ${origin} may not write here without a token: configure gateway.token, or gateway.allowedOrigins`
+    })
+}
+
+/**
+ * Layer that decides who may write. The settings are asked for at each request, so they may change.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: () => WriteAccessOptions): Layer.Layer<WriteAccess> =>
+  Layer.succeed(WriteAccess, {
+    token: (handler, { credential }) =>
+      Effect.gen(function*() {
+        const { headers, remoteAddress } = yield* HttpServerRequest.HttpServerRequest
+        const refused = refusal(options(), {
+          peer: Option.getOrUndefined(remoteAddress),
+          token: Redacted.value(credential),
+          origin: headers["origin"],
+          host: headers["host"]
+        })
+        if (refused !== undefined) return yield* refused
+        return yield* handler
+      })
+  })

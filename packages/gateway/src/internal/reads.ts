@@ -1,0 +1,200 @@
+/**
+ * Answers what there is.
+ */
+import * as Catalog from "@portolan/core/Catalog"
+import { Discovery } from "@portolan/core/Discovery"
+import { Health } from "@portolan/core/Health"
+import * as NearestName from "@portolan/core/NearestName"
+import type { Offer } from "@portolan/mcp/catalog/ToolCatalog"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import { About } from "../About.ts"
+import { Api } from "../Api.ts"
+import { ConfigurationState } from "../ConfigurationState.ts"
+import { NotFound } from "../Problems.ts"
+import { type StatusView, Views } from "../Views.ts"
+import * as etag from "./etag.ts"
+import { asked, compile, paginate } from "./lists.ts"
+
+const iso = (time: number): string => new Date(time).toISOString()
+
+const entryKey = (entry: Catalog.CatalogEntry): string =>
+  `${entry.instance.service}\u0000${entry.instance.id}\u0000${entry.source}`
+
+/** An instance as an answer with the tag that `If-Match` takes. */
+export const tagged = (
+  entry: Catalog.CatalogEntry,
+  view: Record<string, unknown>,
+  options?: { readonly status?: number; readonly location?: string }
+): HttpServerResponse.HttpServerResponse => {
+  const text = JSON.stringify(view)
+  return HttpServerResponse.text(text, {
+    status: options?.status ?? 200,
+    contentType: "application/json",
+    headers: {
+      etag: etag.ofRecord(entry.instance, text),
+      ...options?.location === undefined ? {} : { location: options.location }
+    }
+  })
+}
+
+/** Entries with this id, best source first. */
+export const withId = (
+  views: Views["Service"],
+  id: string,
+  source: string | undefined
+): ReadonlyArray<Catalog.CatalogEntry> =>
+  views.entries().filter((entry) => entry.instance.id === id && (source === undefined || entry.source === source))
+
+export const noInstance = (views: Views["Service"], id: string, source: string | undefined): NotFound => {
+  const ids = new Set(views.entries().map((entry) => entry.instance.id))
+  return new NotFound({
+    detail: source === undefined || !ids.has(id)
+      ? `no instance has the id ${id}${NearestName.hint(id, ids)}`
+      : `no instance of ${source} has the id ${id}`
+  })
+}
+
+export const layer = HttpApiBuilder.group(
+  Api,
+  "fleet",
+  Effect.fnUntraced(function*(handlers) {
+    const views = yield* Views
+    const discovery = yield* Discovery
+    const health = yield* Health
+    const about = yield* About
+    const configuration = yield* ConfigurationState
+
+    const tester = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
+      const { query, words } = yield* asked(request)
+      if (query === undefined) return { test: undefined, words }
+      const matches = yield* compile(query)
+      const catalog = discovery.catalog()
+      const test = (entry: Catalog.CatalogEntry): boolean => {
+        const { score, status } = health.get(entry.key)
+        return matches({ entry, health: status, score, stale: Option.isSome(Catalog.staleSince(catalog, entry)) })
+      }
+      return { test, words }
+    })
+
+    /** Whether a tool is offered by an instance that matches. Its service may be a group of differently named ones. */
+    const offeredBy = (test: (entry: Catalog.CatalogEntry) => boolean) => (offer: Offer): boolean =>
+      offer.instances().some((key) => {
+        const entry = views.entry(key)
+        if (entry === undefined) return false
+        return test(entry) || entry.instance.service !== offer.service &&
+            test({ ...entry, instance: { ...entry.instance, service: offer.service } })
+      })
+
+    const says = (offer: Offer, words: ReadonlyArray<string>): boolean => {
+      const { description, title } = offer.definition
+      const text = [offer.publicName, offer.service, description, title].filter((part) => typeof part === "string")
+        .join("\n").toLowerCase()
+      return words.length > 0 && words.every((word) => text.includes(word))
+    }
+
+    const tools = Effect.fnUntraced(function*(
+      request: HttpServerRequest.HttpServerRequest,
+      page: { readonly limit?: number; readonly cursor?: string },
+      service?: string
+    ) {
+      const { test, words } = yield* tester(request)
+      const offered = test === undefined ? () => true : offeredBy(test)
+      const found = views.tools((offer) =>
+        (service === undefined || offer.service === service) && (offered(offer) || says(offer, words))
+      )
+      return yield* paginate(found, (tool) => tool.name, page)
+    })
+
+    const noService = (name: string) => {
+      const names = views.services().map((service) => service.name)
+      return new NotFound({ detail: `no service is called ${name}${NearestName.hint(name, names)}` })
+    }
+
+    const one = <A>(value: A | undefined, problem: () => NotFound): Effect.Effect<A, NotFound> =>
+      value === undefined ? Effect.fail(problem()) : Effect.succeed(value)
+
+    const configured = (): Pick<StatusView, "configuration"> => {
+      const state = configuration.current()
+      if (state === undefined) return {}
+      const { error, file, loadedAt, pending, revision } = state
+      return {
+        configuration: {
+          file,
+          loadedAt: iso(loadedAt),
+          revision,
+          ...error === undefined ? {} : { error: { at: iso(error.at), mistakes: error.mistakes } },
+          pending
+        }
+      }
+    }
+
+    return handlers.handleAll({
+      status: () =>
+        Effect.sync(() => ({ version: about.version, ready: about.ready(), ...views.status(), ...configured() })),
+      services: Effect.fnUntraced(function*({ query, request }) {
+        const { test } = yield* tester(request)
+        const all = views.services()
+        if (test === undefined) return yield* paginate(all, (service) => service.name, query)
+        const names = new Set(views.entries().filter(test).map((entry) => entry.instance.service))
+        return yield* paginate(all.filter(({ name }) => names.has(name)), (service) => service.name, query)
+      }),
+      service: ({ params }) =>
+        Effect.suspend(() => one(views.service(params.service), () => noService(params.service))),
+      serviceHealth: ({ params }) =>
+        Effect.suspend(() => one(views.serviceHealth(params.service), () => noService(params.service))),
+      serviceTools: Effect.fnUntraced(function*({ params, query, request }) {
+        const found = yield* tools(request, query, params.service)
+        const known = found.items.length > 0 ||
+          HashMap.has(discovery.catalog().services, params.service) ||
+          views.tools((offer) => offer.service === params.service).length > 0
+        return known ? found : yield* noService(params.service)
+      }),
+      instances: Effect.fnUntraced(function*({ query, request }) {
+        const { test } = yield* tester(request)
+        const all = views.entries()
+        const page = yield* paginate(test === undefined ? all : all.filter(test), entryKey, query)
+        return { ...page, items: page.items.map(views.instance) }
+      }),
+      instance: ({ params, query }) =>
+        Effect.map(
+          Effect.suspend(() =>
+            one(
+              withId(views, params.id, query.source)[0],
+              () => noInstance(views, params.id, query.source)
+            )
+          ),
+          (entry) => tagged(entry, views.instance(entry))
+        ),
+      instanceHealth: ({ params, query }) =>
+        Effect.map(
+          Effect.suspend(() =>
+            one(
+              withId(views, params.id, query.source)[0],
+              () => noInstance(views, params.id, query.source)
+            )
+          ),
+          views.health
+        ),
+      tools: ({ query, request }) => tools(request, query),
+      tool: ({ params }) =>
+        Effect.suspend(() =>
+          one(views.tool(params.name), () => {
+            const names = views.tools().map((tool) => tool.name)
+            return new NotFound({ detail: `no tool is called ${params.name}${NearestName.hint(params.name, names)}` })
+          })
+        ),
+      sources: Effect.fnUntraced(function*({ query, request }) {
+        const { test } = yield* tester(request)
+        const all = views.sources().toSorted((a, b) => a.name < b.name ? -1 : 1)
+        if (test === undefined) return yield* paginate(all, (source) => source.name, query)
+        const names = new Set(views.entries().filter(test).map((entry) => entry.source))
+        return yield* paginate(all.filter(({ name }) => names.has(name)), (source) => source.name, query)
+      })
+    })
+  })
+)

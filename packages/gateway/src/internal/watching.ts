@@ -1,0 +1,63 @@
+/**
+ * Answers what happens.
+ */
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as NearestName from "@portolan/core/NearestName"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Schema from "effect/Schema"
+import { Api } from "../Api.ts"
+import { EventFeed } from "../EventFeed.ts"
+import { Topic, topics as everyTopic } from "../Events.ts"
+import { mistaken } from "../Problems.ts"
+import { Series } from "../Series.ts"
+import { millisOf } from "./durations.ts"
+
+const isTopic = Schema.is(Topic)
+
+const topicsOf = (text: string | undefined) => {
+  if (text === undefined) return Effect.succeed(new Set(everyTopic))
+  const topics = new Set<Topic>()
+  for (const name of text.split(",").map((part) => part.trim())) {
+    if (!isTopic(name)) {
+      const message = `expected some of ${everyTopic.join(", ")}${NearestName.hint(name, everyTopic)}`
+      return Effect.fail(mistaken([{ path: "topics", message }]))
+    }
+    topics.add(name)
+  }
+  return Effect.succeed(topics)
+}
+
+export const layer = HttpApiBuilder.group(
+  Api,
+  "watching",
+  Effect.fnUntraced(function*(handlers) {
+    const feed = yield* EventFeed
+    const series = yield* Series
+
+    return handlers.handleAll({
+      events: Effect.fnUntraced(function*({ headers, query, request }) {
+        const topics = yield* topicsOf(query.topics)
+        const incoming = NodeHttpServerRequest.toIncomingMessage(request)
+        const stream = yield* feed.open({
+          topics,
+          lastEventId: headers["last-event-id"],
+          stalled: () => incoming.socket.destroy()
+        })
+        return HttpServerResponse.stream(stream, {
+          contentType: "text/event-stream",
+          headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
+        })
+      }),
+      series: Effect.fnUntraced(function*({ query }) {
+        const step = query.step === undefined ? series.step : millisOf(query.step)
+        const window = query.window === undefined ? series.window : millisOf(query.window)
+        if (step < series.step || step % series.step !== 0 || step > series.window) {
+          return yield* mistaken([{ path: "step", message: `expected a multiple of ${series.step / 1000}s up to 15m` }])
+        }
+        return series.report({ services: query.service, step, window: Math.min(window, series.window) })
+      })
+    })
+  })
+)

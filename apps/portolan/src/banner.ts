@@ -4,7 +4,7 @@
 import type { Gateway } from "@portolan/gateway/Gateway"
 import type { Views } from "@portolan/gateway/Views"
 import { defaultUrl } from "./defaults.ts"
-import { paint } from "./table.ts"
+import { paint } from "./terminal.ts"
 import { version } from "./version.ts"
 
 const row = (title: string, text: string): string => `  ${paint("dim", title.padEnd(9))}  ${text}`
@@ -12,18 +12,25 @@ const row = (title: string, text: string): string => `  ${paint("dim", title.pad
 /** `1.4` of `1.4.0`. */
 const short = (text: string): string => /^\d+\.\d+/.exec(text)?.[0] ?? text
 
+const listens = (gateway: Pick<Gateway["Service"], "url">): boolean => gateway.url !== "stdio:"
+
 /** The addresses: printed as soon as they answer. */
-export const headline = (gateway: Gateway["Service"]): string =>
+export const headline = (gateway: Pick<Gateway["Service"], "url">): string =>
   [
     `${paint("bold", "portolan")} ${version}`,
     "",
-    row("MCP", paint("cyan", `${gateway.url}/mcp`)),
-    row("REST", `${gateway.url}/api/docs`),
+    ...listens(gateway)
+      ? [row("MCP", paint("cyan", `${gateway.url}/mcp`)), row("REST", `${gateway.url}/api/docs`)]
+      : [row("MCP", "on standard input and output")],
     ""
   ].join("\n")
 
 /** What was found, and what to do with it. */
-export const banner = (gateway: Gateway["Service"], views: Views["Service"], demo: boolean): string => {
+export const banner = (
+  gateway: Pick<Gateway["Service"], "url">,
+  views: Pick<Views["Service"], "services" | "status">,
+  demo: boolean
+): string => {
   const { hidden, problems, sources, tools } = views.status()
   const width = Math.max(0, ...sources.map((source) => source.name.length))
   const found = sources.map((source, index) =>
@@ -59,8 +66,10 @@ export const banner = (gateway: Gateway["Service"], views: Views["Service"], dem
     ),
     ...hidden.map(({ name, reason }, index) => row(index === 0 ? "hidden" : "", paint("dim", `${name}: ${reason}`))),
     "",
-    `  Claude Desktop, Cursor, VS Code: ${client}`,
-    ...demo ? [`  Try:       ${command} call weather__get_forecast --args '{"city":"Lisbon"}'${elsewhere}`] : [],
+    ...listens(gateway) ? [`  Claude Desktop, Cursor, VS Code: ${client}`] : [],
+    ...demo && listens(gateway)
+      ? [`  Try:       ${command} call weather__get_forecast --args '{"city":"Lisbon"}'${elsewhere}`]
+      : [],
     ""
   ].join("\n")
 }

@@ -53,10 +53,37 @@ const replica = (id: string): Effect.Effect<string, Failure, Scope.Scope> =>
       })
   )
 
+const prefix = "portolan-demo-"
+
+/** Names of folders say whose they are: the machine (containers may share a folder for temporary files), then the process. */
+const folderOf = (pid: number): string => `${prefix}${Os.hostname()}-${pid}-`
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // It is there, and somebody else's.
+    return error instanceof Error && "code" in error && error.code === "EPERM"
+  }
+}
+
+/** Removes what demos left behind that were killed. */
+const clean = async (): Promise<void> => {
+  for (const name of await Fs.readdir(Os.tmpdir())) {
+    const pid = Number(/-(\d+)-\w+$/.exec(name)?.[1])
+    if (pid > 0 && name.startsWith(folderOf(pid)) && !isAlive(pid)) {
+      await Fs.rm(Path.join(Os.tmpdir(), name), { recursive: true, force: true })
+    }
+  }
+}
+
 /** Starts the replicas, announces them, and writes the configuration. */
 export const make: Effect.Effect<Demo, Failure, Scope.Scope> = Effect.gen(function*() {
+  // What is another user's stays.
+  yield* Effect.ignore(attempt("left behind", clean))
   const directory = yield* Effect.acquireRelease(
-    attempt("no folder to work in", () => Fs.mkdtemp(Path.join(Os.tmpdir(), "portolan-demo-"))),
+    attempt("no folder to work in", () => Fs.mkdtemp(Path.join(Os.tmpdir(), folderOf(process.pid)))),
     (directory) => Effect.ignore(attempt("left behind", () => Fs.rm(directory, { recursive: true, force: true })))
   )
   const ids = ["weather-a", "weather-b"]

@@ -1,5 +1,6 @@
 /**
- * Entry of the command: runs it, and ends with 0 (done), 1 (the operation failed) or 2 (wrong usage or configuration).
+ * Entry of the command: runs it, and ends with 0 (done), 1 (the operation failed) or 2 (wrong usage or configuration);
+ * `register` with a command ends as that did.
  */
 import "effect/schema/SchemaJITCompiler/enable"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -8,14 +9,15 @@ import * as CliError from "effect/cli/CliError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { run } from "./cli.ts"
+import { report } from "./errors.ts"
 import { Failure } from "./Failure.ts"
 
 const statusOf = (error: unknown): number => {
   if (error instanceof Failure) {
-    if (error.message !== "") console.error(error.message)
+    report(error.message, error.status)
     return error.status
   }
-  // The parser has shown its help; without a mistake, that was what was asked for.
+  // What is wrong was said; without a mistake, help was what was asked for.
   if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2
   console.error("portolan: unexpected:", error)
   return 1

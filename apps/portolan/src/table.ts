@@ -1,33 +1,34 @@
 /**
- * Tables for a terminal.
+ * Tables for a terminal, and the ways in which values are told in them.
  */
-import { stripVTControlCharacters, styleText } from "node:util"
+import { cut, paint, plain, type Style, widthOf } from "./terminal.ts"
 
-export type Style = Parameters<typeof styleText>[0]
-
-/** Text in a colour, where the terminal shows colours and NO_COLOR is not set. */
-export const paint = (style: Style, text: string): string => styleText(style, text, { stream: process.stdout })
-
-const segmenter = new Intl.Segmenter()
-
-// Wide characters (East Asian, emoji) take two columns.
-const wide =
-  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u
-
-const widthOf = (text: string): number => {
-  let width = 0
-  for (const { segment } of segmenter.segment(stripVTControlCharacters(text))) width += wide.test(segment) ? 2 : 1
-  return width
+export interface Column<A> {
+  readonly title: string
+  readonly text: (row: A) => string
+  readonly align?: "right"
+  readonly style?: (row: A) => Style | undefined
+  /** Whether this column gives way first where the terminal is too narrow: notes, reasons, descriptions. */
+  readonly gives?: boolean
 }
 
-const cut = (text: string, width: number): string => {
-  if (widthOf(text) <= width) return text
-  let result = ""
-  for (const { segment } of segmenter.segment(stripVTControlCharacters(text))) {
-    if (widthOf(result + segment) > width - 1) break
-    result += segment
+const gap = 2
+/** Narrower than this a column is of no use. */
+const least = 8
+const leastGiving = 16
+
+/** Takes the excess from the widest of the columns that may give, and answers what is left of it. */
+const shrink = (widths: Array<number>, from: ReadonlyArray<number>, floor: number, excess: number): number => {
+  while (excess > 0) {
+    const widest = from.reduce((a, b) => (widths[b] ?? 0) > (widths[a] ?? 0) ? b : a, from[0] ?? -1)
+    const width = widths[widest] ?? 0
+    if (width <= floor) break
+    // Down to the next one in width, so that they share what is lost.
+    const next = Math.max(floor, width - excess, ...from.map((index) => widths[index] ?? 0).filter((w) => w < width))
+    excess -= width - next
+    widths[widest] = next
   }
-  return `${result}…`
+  return excess
 }
 
 const pad = (text: string, width: number, right: boolean): string => {
@@ -35,50 +36,33 @@ const pad = (text: string, width: number, right: boolean): string => {
   return right ? space + text : text + space
 }
 
-export interface Column<A> {
-  readonly title: string
-  readonly text: (row: A) => string
-  readonly align?: "right"
-  readonly style?: (row: A) => Style | undefined
-}
-
 /**
- * The rows under their titles. Where the terminal is too narrow the widest columns give way; into a pipe everything is
- * written out.
+ * The rows under their titles. Where the terminal is too narrow columns give way: first those that say they may, then
+ * the widest. Into a pipe everything is written out.
  */
 export const table = <A>(
   columns: ReadonlyArray<Column<A>>,
   rows: ReadonlyArray<A>,
-  width: number | undefined = process.stdout.columns
+  width: number | undefined = process.stdout.isTTY ? process.stdout.columns : undefined
 ): string => {
-  // No control character of somebody else's text reaches the terminal, and every row is one line.
-  const cells = rows.map((row) =>
-    columns.map((column) => stripVTControlCharacters(column.text(row)).replace(/[\p{Cc}\p{Cf}]+/gu, " "))
-  )
+  const cells = rows.map((row) => columns.map((column) => plain(column.text(row))))
   const widths = columns.map(({ title }, index) =>
     Math.max(title.length, ...cells.map((cell) => widthOf(cell[index] ?? "")))
   )
-  const gap = 2
   if (width !== undefined && width > 0) {
+    const all = columns.map((_, index) => index)
     let excess = widths.reduce((sum, each) => sum + each + gap, -gap) - width
-    while (excess > 0) {
-      const widest = widths.indexOf(Math.max(...widths))
-      const now = widths[widest] ?? 0
-      if (now <= 8) break
-      const next = Math.max(8, now - excess)
-      excess -= now - next
-      widths[widest] = next
-    }
+    excess = shrink(widths, all.filter((index) => columns[index]?.gives === true), leastGiving, excess)
+    excess = shrink(widths, all.filter((index) => columns[index]?.align !== "right"), least, excess)
+    shrink(widths, all, 3, excess)
   }
   const line = (texts: ReadonlyArray<string>, style: (index: number) => Style | undefined): string =>
     texts.map((text, index) => {
-      const last = index === columns.length - 1
+      const right = columns[index]?.align === "right"
       const fitted = cut(text, widths[index] ?? 0)
-      const padded = last && columns[index]?.align !== "right"
-        ? fitted
-        : pad(fitted, widths[index] ?? 0, columns[index]?.align === "right")
+      const padded = index === columns.length - 1 && !right ? fitted : pad(fitted, widths[index] ?? 0, right)
       const chosen = style(index)
-      return chosen === undefined ? padded : paint(chosen, padded)
+      return chosen === undefined || text === "" ? padded : paint(chosen, padded)
     }).join(" ".repeat(gap)).trimEnd()
   return [
     line(columns.map(({ title }) => title), () => "dim"),
@@ -94,7 +78,7 @@ export const table = <A>(
 /** How long ago, in one unit: `0.4 s`, `41 s`, `2 m`, `3 h`, `5 d`. */
 export const age = (milliseconds: number): string => {
   const seconds = Math.max(0, milliseconds) / 1000
-  if (seconds < 10) return `${seconds.toFixed(1)} s`
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`
   if (seconds < 60) return `${Math.floor(seconds)} s`
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m`
   return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`
@@ -102,3 +86,15 @@ export const age = (milliseconds: number): string => {
 
 /** `1 tool`, `2 tools`. */
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+
+/** The colour of a state of a source, or of a health status. */
+export const stateStyle: Readonly<Record<string, Style>> = {
+  connected: "green",
+  connecting: "yellow",
+  stale: "red",
+  healthy: "green",
+  degraded: "yellow",
+  unhealthy: "red",
+  draining: "yellow",
+  down: "red"
+}

@@ -1,19 +1,26 @@
 /**
- * `portolan up`: the gateway in the foreground, until a signal ends it.
+ * `portolan up`: the gateway in the foreground, until a signal ends it. Its configuration is live.
  */
-import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
-import * as Registries from "@portolan/core/Registries"
-import type { Registry } from "@portolan/core/Registry"
+import * as FileHints from "@portolan/file/FileHints"
 import * as Configuration from "@portolan/gateway/Configuration"
+import * as ConfigurationParts from "@portolan/gateway/ConfigurationParts"
+import * as ConfigurationState from "@portolan/gateway/ConfigurationState"
+import * as ConfiguredRegistries from "@portolan/gateway/ConfiguredRegistries"
 import * as Gateway from "@portolan/gateway/Gateway"
+import * as LiveConfiguration from "@portolan/gateway/LiveConfiguration"
+import * as Telemetry from "@portolan/gateway/Telemetry"
 import { Views } from "@portolan/gateway/Views"
 import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
+import * as StdioEndpoint from "@portolan/mcp/relay/StdioEndpoint"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { Console } from "node:console"
+import * as Fs from "node:fs"
 import { adapters } from "./adapters.ts"
 import { banner, headline } from "./banner.ts"
 import { defaultFile } from "./defaults.ts"
@@ -24,43 +31,82 @@ export interface UpOptions {
   readonly config: string | undefined
   readonly host: string | undefined
   readonly port: number | undefined
+  /** Whether the client that started us is served on standard input and output. */
+  readonly stdio: boolean
   readonly json: boolean
 }
 
-const configure = (path: string | undefined): Effect.Effect<
-  { readonly configuration: Configuration.Configuration; readonly demo: boolean },
-  Failure,
-  Scope.Scope
-> =>
+interface Configured {
+  readonly configuration: Configuration.Configuration
+  /** None: the demo. */
+  readonly file: string | undefined
+}
+
+const parseOptions = ({ host, port }: UpOptions) => ({ adapters, flags: { host, port } })
+
+const configure = (options: UpOptions): Effect.Effect<Configured, Failure, Scope.Scope> =>
   Effect.gen(function*() {
-    const found = path ?? defaultFile()
-    if (found !== undefined) {
-      const configuration = yield* Effect.mapError(Configuration.load(found, { adapters }), misconfigured)
-      return { configuration, demo: false }
+    const file = options.config ?? defaultFile()
+    if (file !== undefined) {
+      const configuration = yield* Effect.mapError(Configuration.load(file, parseOptions(options)), misconfigured)
+      return { configuration, file }
     }
     const { make } = yield* Effect.promise(() => import("./demo.ts"))
     const { directory, text } = yield* make
-    const configuration = yield* Effect.fromResult(Configuration.parse(text, { adapters, directory, file: "the demo" }))
-      .pipe(
-        Effect.mapError(misconfigured)
-      )
-    return { configuration, demo: true }
+    const configuration = yield* Effect.fromResult(
+      Configuration.parse(text, { ...parseOptions(options), directory, file: "the demo" })
+    ).pipe(Effect.mapError(misconfigured))
+    return { configuration, file: undefined }
   })
 
-/** The servers of the configuration as a registry, and the configured registries after it. */
-const registriesOf = ({ registries, servers }: Configuration.Configuration) =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const all = yield* Registries.Registries
-    if (servers.length > 0) {
-      const own = yield* MemoryRegistry.make({ name: Configuration.serversName, trust: "full", instances: servers })
-      // Nobody may write to it: it may start processes.
-      const fixed: Registry = { ...own, type: "static", registrar: Option.none() }
-      yield* all.add(fixed, { precedence: 0 })
-    }
-    for (const [index, { open }] of registries.entries()) {
-      yield* all.add(yield* open, { precedence: index + 1 })
-    }
-  }))
+/** Whether the terminal that we were started from was closed, which is told by the same signal. */
+const isTerminalGone = (): boolean => {
+  if (!process.stdin.isTTY) return false
+  try {
+    Fs.closeSync(Fs.openSync("/dev/tty", "r"))
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** Reads the configuration again whenever its file changes, and at SIGHUP. */
+const keepLive = Effect.fnUntraced(function*(
+  file: string,
+  initial: Configuration.Configuration,
+  status: ConfigurationState.Settable,
+  options: UpOptions
+) {
+  const parts = yield* ConfigurationParts.make({ version })
+  const live = yield* LiveConfiguration.make({
+    ...parseOptions(options),
+    file,
+    initial,
+    parts,
+    // Its exporters and loggers are around everything else.
+    atStart: ["telemetry"],
+    status
+  })
+  const hangup = Latch.makeUnsafe(false)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const listener = () => {
+        if (isTerminalGone()) process.kill(process.pid, "SIGTERM")
+        else hangup.openUnsafe()
+      }
+      process.on("SIGHUP", listener)
+      return listener
+    }),
+    (listener) => Effect.sync(() => process.off("SIGHUP", listener))
+  )
+  yield* hangup.await.pipe(
+    Effect.andThen(Effect.sync(() => hangup.closeUnsafe())),
+    Effect.andThen(live.reload),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  yield* Effect.forkScoped(live.follow(FileHints.make({ files: live.files })))
+})
 
 /** Done at the first SIGINT or SIGTERM; a second one ends the process at once. */
 const untilSignal = Effect.callback<void>((resume) => {
@@ -73,31 +119,63 @@ const untilSignal = Effect.callback<void>((resume) => {
 
 const signals = ["SIGINT", "SIGTERM"] as const
 
+/** Standard output belongs to the protocol: what anybody prints goes to standard error. */
+const leaveOutput = (): void => {
+  globalThis.console = new Console(process.stderr)
+  // Its end is the end of the session, and not at once that of the process.
+  process.stdout.removeAllListeners("error")
+  // A client that closed our standard error wants to hear nothing.
+  process.stderr.on("error", () => {})
+}
+
 const serve = (options: UpOptions) =>
   Effect.gen(function*() {
-    const { configuration, demo } = yield* configure(options.config)
-    const settings = configuration.gateway
-    const Main = Gateway.layer({
-      ...settings,
-      host: options.host ?? settings.host,
-      port: options.port ?? settings.port,
-      version
-    }).pipe(
-      Layer.provideMerge(registriesOf(configuration)),
-      Layer.provideMerge(Portolan.layer({ health: configuration.health, balancing: configuration.balancing }))
+    if (options.stdio) leaveOutput()
+    const { configuration, file } = yield* configure(options)
+    const status = file === undefined ? undefined : yield* ConfigurationState.make({
+      file,
+      loadedAt: yield* Clock.currentTimeMillis,
+      revision: 1,
+      pending: []
+    })
+    const State = status === undefined
+      ? Layer.empty
+      : Layer.succeed(ConfigurationState.ConfigurationState, status.state)
+    const listen = !options.stdio || options.host !== undefined || options.port !== undefined
+    const Main = Gateway.layer({ ...configuration.gateway, catalog: configuration.catalog, version, listen }).pipe(
+      Layer.provideMerge(State),
+      Layer.provideMerge(ConfiguredRegistries.layer(configuration)),
+      Layer.provideMerge(
+        Portolan.layer({
+          health: configuration.health,
+          balancing: configuration.balancing,
+          routing: configuration.routing
+        })
+      )
     )
-    const Live = Layer.provideMerge(Views.layer, Main)
+    const Live = Layer.provideMerge(Views.layer, Main).pipe(
+      Layer.provideMerge(Telemetry.layer({ ...configuration.telemetry, version }))
+    )
     const context = yield* Effect.mapError(Layer.build(Live), (error) => failed(error.message))
     return yield* Effect.gen(function*() {
       const gateway = yield* Gateway.Gateway
       const views = yield* Views
-      if (!options.json) console.log(headline(gateway))
-      yield* Effect.timeoutOption((yield* ToolCatalog).settled, "3 seconds")
-      console.log(
-        options.json
-          ? JSON.stringify({ version, mcp: `${gateway.url}/mcp`, rest: `${gateway.url}/api/v1`, ...views.status() })
-          : banner(gateway, views, demo)
-      )
+      if (file !== undefined && status !== undefined) yield* keepLive(file, configuration, status, options)
+      const announce = Effect.gen(function*() {
+        if (!options.json) console.log(headline(gateway))
+        yield* Effect.timeoutOption((yield* ToolCatalog).settled, "3 seconds")
+        console.log(
+          options.json
+            ? JSON.stringify({ version, mcp: `${gateway.url}/mcp`, rest: `${gateway.url}/api/v1`, ...views.status() })
+            : banner(gateway, views, file === undefined)
+        )
+      })
+      if (options.stdio) {
+        yield* Effect.forkScoped(announce)
+        const { shutdownTimeout } = configuration.gateway
+        return yield* StdioEndpoint.serve({ input: process.stdin, output: process.stdout, shutdownTimeout })
+      }
+      yield* announce
       return yield* Effect.never
     }).pipe(Effect.provideContext(context))
   }).pipe(

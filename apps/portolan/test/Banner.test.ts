@@ -1,17 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Gateway } from "@portolan/gateway/Gateway"
-import { Views } from "@portolan/gateway/Views"
+import * as Effect from "effect/Effect"
 import { banner } from "../src/banner.ts"
 
-const nothing = Views.of({
-  entries: () => [],
-  instance: () => {
-    throw new Error("there is none")
-  },
+const nothing = {
   services: () => [],
-  service: () => undefined,
-  tools: () => [],
-  sources: () => [],
   status: () => ({
     sources: [],
     services: 0,
@@ -22,12 +14,10 @@ const nothing = Views.of({
     problems: [],
     hidden: []
   })
-})
-
-const tried = (port: number) => {
-  const gateway = Gateway.of({ host: "127.0.0.1", port, url: `http://127.0.0.1:${port}`, ready: () => true })
-  return banner(gateway, nothing, true).split("\n").find((line) => line.startsWith("  Try:"))
 }
+
+const tried = (port: number) =>
+  banner({ url: `http://127.0.0.1:${port}` }, nothing, true).split("\n").find((line) => line.startsWith("  Try:"))
 
 describe("banner", () => {
   it("names a command that works as it stands", () => {

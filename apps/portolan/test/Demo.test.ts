@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { execFileSync } from "node:child_process"
-import { renameSync, rmSync, writeFileSync } from "node:fs"
+import { execFileSync, spawnSync } from "node:child_process"
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { directory, isAlive, portolan, until, up } from "./process.ts"
@@ -12,34 +13,49 @@ const childrenOf = (pid: number): ReadonlyArray<number> =>
   execFileSync("pgrep", ["-P", String(pid)], { encoding: "utf8" }).trim().split("\n").map(Number)
 
 describe("the demo", () => {
-  it.live("serves four services, outlives a replica, and leaves nothing behind", () =>
-    Effect.gen(function*() {
-      const cwd = yield* directory()
-      const running = yield* up([], { cwd })
-      assert.strictEqual(running.found.services, 4)
-      assert.isAbove(running.found.tools, 30)
-      const call = (tool: string, args = "{}") => portolan(["call", tool, "--args", args, "--url", running.url])
-      const forecast = yield* call("weather__get_forecast", "{\"city\":\"Lisbon\"}")
-      assert.deepStrictEqual([forecast.code, forecast.stdout.split("\n")[0]], [0, "Lisbon"])
-      const [work] = /\/\S*portolan-demo-\w+/.exec((yield* call("filesystem__list_allowed_directories")).stdout) ?? []
-      assert.isDefined(work)
-      // A gateway that is killed can't remove it.
-      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(work ?? "", { recursive: true, force: true })))
+  it.live(
+    "serves four services, outlives a replica, and leaves nothing behind, nor what killed ones did",
+    () =>
+      Effect.gen(function*() {
+        const cwd = yield* directory()
+        const gone = spawnSync(process.execPath, ["-e", "0"]).pid
+        const folders = [gone, process.pid].map((pid) =>
+          mkdtempSync(join(tmpdir(), `portolan-demo-${hostname()}-${pid}-`))
+        )
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+          })
+        )
+        const running = yield* up([], { cwd })
+        assert.strictEqual(running.found.services, 4)
+        assert.isAbove(running.found.tools, 30)
+        const call = (tool: string, args = "{}") => portolan(["call", tool, "--args", args, "--url", running.url])
+        const forecast = yield* call("weather__get_forecast", "{\"city\":\"Lisbon\"}")
+        assert.deepStrictEqual([forecast.code, forecast.stdout.split("\n")[0]], [0, "Lisbon"])
+        assert.deepStrictEqual(folders.map((folder) => existsSync(folder)), [false, true])
+        const [work] =
+          /\/\S*portolan-demo-[\w.-]+/.exec((yield* call("filesystem__list_allowed_directories")).stdout) ?? []
+        assert.isDefined(work)
+        // A gateway that is killed can't remove it.
+        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(work ?? "", { recursive: true, force: true })))
 
-      const children = childrenOf(running.pid)
-      const replica = children.find((pid) =>
-        execFileSync("ps", ["-o", "args=", "-p", String(pid)], { encoding: "utf8" }).includes("weather-a")
-      )
-      assert.isDefined(replica)
-      process.kill(replica ?? 0, "SIGKILL")
-      for (let count = 0; count < 5; count++) {
-        assert.deepInclude(yield* call("weather__which_replica"), { code: 0, stdout: "weather-b\n" })
-      }
+        const children = childrenOf(running.pid)
+        const replica = children.find((pid) =>
+          execFileSync("ps", ["-o", "args=", "-p", String(pid)], { encoding: "utf8" }).includes("weather-a")
+        )
+        assert.isDefined(replica)
+        process.kill(replica ?? 0, "SIGKILL")
+        for (let count = 0; count < 5; count++) {
+          assert.deepInclude(yield* call("weather__which_replica"), { code: 0, stdout: "weather-b\n" })
+        }
 
-      running.kill("SIGKILL")
-      yield* running.ended
-      yield* until(Effect.sync(() => !children.some(isAlive)), 5000)
-    }), 90_000)
+        running.kill("SIGKILL")
+        yield* running.ended
+        yield* until(Effect.sync(() => !children.some(isAlive)), 5000)
+      }),
+    90_000
+  )
 })
 
 describe("a registry file", () => {

@@ -1,46 +1,85 @@
 import { assert, describe, it } from "@effect/vitest"
-import { age, table } from "../src/table.ts"
+import { age, type Column, table } from "../src/table.ts"
+import { cut, widthOf } from "../src/terminal.ts"
 
-const columns = [
-  { title: "NAME", text: (row: readonly [string, string]) => row[0] },
-  { title: "N", text: () => "7", align: "right" },
-  { title: "NOTE", text: (row: readonly [string, string]) => row[1] }
-] as const
+interface Row {
+  readonly name: string
+  readonly note: string
+  readonly number?: number
+}
+
+const columns: ReadonlyArray<Column<Row>> = [
+  { title: "NAME", text: (row) => row.name },
+  { title: "N", text: (row) => String(row.number ?? 7), align: "right" },
+  { title: "NOTE", text: (row) => row.note, gives: true }
+]
 
 const long = "words and words that go on and on, and on, and never seem to come to any end"
+const wide = "港口の地図と航路、そして天気予報サーバー、🚢 船"
 
 describe("table", () => {
   it("aligns columns and leaves no space at line ends", () => {
     assert.strictEqual(
-      table(columns, [["weather", "x"], ["db", ""]], undefined),
+      table(columns, [{ name: "weather", note: "x" }, { name: "db", note: "" }], undefined),
       "NAME     N  NOTE\nweather  7  x\ndb       7"
     )
   })
+
   it("fits the terminal, and writes everything into a pipe", () => {
-    for (const width of [30, 40, 60, 200]) {
-      for (const line of table(columns, [[long, long], ["a", "b"]], width).split("\n")) {
-        assert.isAtMost(line.length, width)
-      }
+    const rows = [{ name: long, note: long }, { name: wide, note: wide }, { name: "a", note: "b" }]
+    for (const width of [20, 30, 40, 60, 80, 200]) {
+      for (const line of table(columns, rows, width).split("\n")) assert.isAtMost(widthOf(line), width)
     }
-    assert.include(table(columns, [[long, long]], undefined), `${long}  7  ${long}`)
-    assert.include(table(columns, [["a", long]], 40), "…")
+    assert.include(table(columns, rows, undefined), `${long}  7  ${long}`)
+    assert.include(table(columns, rows, 40), "…")
   })
+
+  it("takes from notes first, and from what is needed to act on last", () => {
+    const rows = [{ name: "weather-7c9f4d5b6c-x2lpq", note: long, number: 123_456 }]
+    assert.deepStrictEqual(table(columns, rows, 80).split("\n"), [
+      "NAME                           N  NOTE",
+      "weather-7c9f4d5b6c-x2lpq  123456  words and words that go on and on, and on, an…"
+    ])
+    assert.include(table(columns, rows, 60), "weather-7c9f4d5b6c-x2lpq  123456  words and words that go o…")
+    // Numbers stay whole as long as anything else can give way.
+    assert.include(table(columns, rows, 36), "weather-7…  123456  words and words…")
+  })
+
+  it("measures what takes two columns, and what takes none", () => {
+    const lines = table(columns, [
+      { name: "港", note: "x" },
+      { name: "ab", note: "x" },
+      { name: "👨‍👩‍👧", note: "x" },
+      { name: "e\u0301a", note: "x" },
+      { name: "ｱb", note: "x" }
+    ], undefined).split("\n").slice(1)
+    assert.deepStrictEqual(lines.map((line) => widthOf(line)), [10, 10, 10, 10, 10])
+    assert.strictEqual(lines[0], "港    7  x")
+  })
+
+  it("cuts between characters, never within one", () => {
+    for (let width = 1; width < 12; width++) {
+      const text = cut("船👨‍👩‍👧e\u0301港🚢", width)
+      assert.isAtMost(widthOf(text), width)
+      assert.notInclude(text, "\ufffd")
+      assert.notMatch(text, /\u200d…/)
+    }
+  })
+
   it("lets no control character through, and keeps a row on one line", () => {
-    const text = table(columns, [["\u001b[31mred\u001b[0m\u0007", "two\nlines\u202e"]], undefined)
+    const text = table(columns, [{ name: "\u001b[31mred\u001b[0m\u0007", note: "two\nlines\u202e" }], undefined)
     assert.strictEqual(text.split("\n").length, 2)
     // oxlint-disable-next-line no-control-regex
     assert.notMatch(text, /[\u0000-\u0009\u000b-\u001f\u202e]/)
-  })
-  it("counts wide characters as two columns", () => {
-    const [, first, second] = table(columns, [["港", "x"], ["ab", "x"]], undefined).split("\n")
-    assert.deepStrictEqual([first, second], ["港    7  x", "ab    7  x"])
   })
 })
 
 describe("age", () => {
   it("is told in one unit", () => {
-    assert.deepStrictEqual([400, 41_000, 120_000, 3 * 3_600_000, 5 * 86_400_000, -5].map(age), [
+    assert.deepStrictEqual([400, 9_940, 9_960, 41_000, 120_000, 3 * 3_600_000, 5 * 86_400_000, -5].map(age), [
       "0.4 s",
+      "9.9 s",
+      "9 s",
       "41 s",
       "2 m",
       "3 h",

@@ -2,6 +2,7 @@
  * What the acceptance tests ask of a running gateway.
  */
 import * as Effect from "effect/Effect"
+import { createServer } from "node:net"
 import { directory, type Running, type RunOptions, up } from "./process.ts"
 
 /** What `portolan status --json` tells, as far as the tests look. */
@@ -50,3 +51,12 @@ export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<re
     const start = performance.now()
     return Effect.map(effect, (value) => [value, performance.now() - start] as const)
   })
+
+/** A port that nobody listens on. */
+export const freePort = Effect.callback<number>((resume) => {
+  const server = createServer().listen(0, "127.0.0.1", () => {
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})

@@ -22,21 +22,26 @@ export interface Ended {
 export interface RunOptions {
   readonly cwd?: string
   readonly env?: Record<string, string>
+  /** Standard input; none by default. */
+  readonly input?: string
 }
 
 interface Started {
   readonly child: ChildProcess
   readonly out: () => string
+  readonly err: () => string
   readonly ended: Promise<Ended>
 }
 
 const start = (args: ReadonlyArray<string>, options: RunOptions): Started => {
-  const { FORCE_COLOR: _, NO_COLOR: __, PORTOLAN_URL: ___, ...env } = process.env
+  const { FORCE_COLOR: _, NO_COLOR: __, PORTOLAN_URL: ___, PORTOLAN_TOKEN: ____, ...env } = process.env
   const child = spawn(process.execPath, [bin, ...args], {
     cwd: options.cwd ?? Os.tmpdir(),
     env: { ...env, ...options.env },
-    stdio: ["ignore", "pipe", "pipe"]
+    stdio: ["pipe", "pipe", "pipe"]
   })
+  child.stdin.on("error", () => {})
+  child.stdin.end(options.input)
   // A test process that ends without closing its scopes must leave nothing behind.
   const last = () => child.kill("SIGKILL")
   process.once("exit", last)
@@ -48,6 +53,7 @@ const start = (args: ReadonlyArray<string>, options: RunOptions): Started => {
   return {
     child,
     out: () => stdout,
+    err: () => stderr,
     ended: new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal, stdout, stderr })))
   }
 }
@@ -59,6 +65,38 @@ export const portolan = (args: ReadonlyArray<string>, options: RunOptions = {}):
     void ended.then((result) => resume(Effect.succeed(result)))
     return Effect.sync(() => child.kill("SIGKILL"))
   })
+
+export interface Background {
+  readonly pid: number
+  readonly out: () => string
+  readonly err: () => string
+  readonly kill: (signal: NodeJS.Signals) => void
+  readonly ended: Effect.Effect<Ended>
+}
+
+/** Runs the command until the scope closes, or until it ends by itself. */
+export const background = (
+  args: ReadonlyArray<string>,
+  options: RunOptions = {}
+): Effect.Effect<Background, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => start(args, options)),
+      ({ child, ended }) =>
+        Effect.promise(() => {
+          if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM")
+          const last = setTimeout(() => child.kill("SIGKILL"), 15_000)
+          return ended.finally(() => clearTimeout(last))
+        })
+    ),
+    ({ child, ended, err, out }) => ({
+      pid: child.pid ?? 0,
+      out,
+      err,
+      kill: (signal) => child.kill(signal),
+      ended: Effect.promise(() => ended)
+    })
+  )
 
 export interface Running {
   readonly pid: number

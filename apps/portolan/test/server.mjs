@@ -37,6 +37,9 @@ switch (mode) {
     child = spawn("sleep", ["300"], { stdio: "ignore" })
     tools.push({ name: "child", inputSchema: { type: "object" } })
     break
+  case "progress":
+    tools.push({ name: "steps", inputSchema: { type: "object" } })
+    break
   case "stubborn":
     process.on("SIGTERM", () => {})
     setInterval(() => {}, 1000)
@@ -68,6 +71,17 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   } else if (params.name === "echo") answer(id, text(params.arguments.text))
   else if (params.name === "pid") answer(id, text(process.pid))
   else if (params.name === "child") answer(id, text(child.pid))
-  else if (params.name === "fail") answer(id, { ...text("it did not work"), isError: true })
+  else if (params.name === "steps") {
+    const progressToken = params._meta?.progressToken
+    const step = (progress) => {
+      if (progress > 3) return answer(id, text("all steps"))
+      if (progressToken !== undefined) {
+        const notice = { progressToken, progress, total: 3, message: `step ${progress}` }
+        console.log(JSON.stringify({ jsonrpc: "2.0", method: "notifications/progress", params: notice }))
+      }
+      setTimeout(() => step(progress + 1), params.arguments.ms ?? 50)
+    }
+    step(1)
+  } else if (params.name === "fail") answer(id, { ...text("it did not work"), isError: true })
   else setTimeout(() => answer(id, text("waited")), params.arguments.ms)
 })

@@ -1,0 +1,72 @@
+/**
+ * Announces an instance where `register` says, and tells how that goes.
+ */
+import * as Announcement from "@portolan/core/Announcement"
+import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { GatewayAddress } from "./client.ts"
+import { failed, type Failure } from "./Failure.ts"
+import * as GatewayRegistry from "./gatewayRegistry.ts"
+import { resolve } from "./target.ts"
+import { note } from "./terminal.ts"
+
+/** An announced instance, and where that is, for a person. */
+export interface Announced {
+  readonly announcement: Announcement.Announcement
+  readonly where: string
+  readonly type: string
+  readonly registry: string | undefined
+}
+
+/** Announces for the life of the scope. Fails where that was refused; what may become better is tried again. */
+export const announce = (
+  instance: ServiceInstance,
+  gateway: GatewayAddress,
+  where: { readonly registry: string | undefined; readonly config: string | undefined },
+  ttl: Duration.Duration
+): Effect.Effect<Announced, Failure, Scope.Scope> =>
+  Effect.gen(function*() {
+    const target = yield* resolve(where.registry, where.config)
+    if (target._tag === "Registry") {
+      const announcement = yield* Effect.mapError(
+        Announcement.announce(target.registry, instance, { ttl }),
+        (error) => failed(error.message)
+      )
+      const shown = target.type === target.name ? target.type : `${target.type} (${target.name})`
+      return { announcement, where: shown, type: target.type, registry: target.name }
+    }
+    const through = GatewayRegistry.make(gateway, target.registry)
+    const announcement = yield* Effect.mapError(
+      Announcement.announce(through.registry, instance, { ttl }),
+      (error) => failed(error.message)
+    )
+    const refused = through.refused()
+    if (refused !== undefined) return yield* refused
+    const shown = `${target.registry ?? "memory"} of ${gateway.url}`
+    return { announcement, where: shown, type: "gateway", registry: target.registry }
+  })
+
+/** Says when the record is there, when it isn't any more, and when it is again. */
+export const tell = (announced: Announced, said: (text: string) => Effect.Effect<void>): Effect.Effect<never> =>
+  Effect.gen(function*() {
+    const { announcement, where } = announced
+    const id = announcement.instance().id
+    let first = true
+    let trouble: string | undefined
+    while (true) {
+      const state = announcement.state()
+      if (state.announced && first) {
+        first = false
+        yield* said(where)
+      } else if (state.announced && state.lastError === undefined && trouble !== undefined) {
+        yield* note(`${id} is announced again`)
+      }
+      if (state.lastError !== undefined && state.lastError !== trouble) {
+        yield* note(`${id} is ${state.announced ? "not renewed" : "not announced"}: ${state.lastError}; trying again`)
+      }
+      trouble = state.lastError
+      yield* Effect.sleep("200 millis")
+    }
+  })

@@ -6,7 +6,11 @@ import { spawnSync } from "node:child_process"
 import { globSync } from "node:fs"
 
 const checks = [
-  ["types", "tsc", ["-b", ...globSync("{packages,apps,apps/examples}/*/tsconfig.test.json"), "tooling/tsconfig.json"]],
+  ["types", "tsc", [
+    "-b",
+    ...globSync(["{packages,apps,apps/examples}/*/tsconfig.test.json", "docs/tsconfig.test.json"]),
+    "tooling/tsconfig.json"
+  ]],
   ["lint", "oxlint", ["--quiet"]],
   ["format", "dprint", ["check"]],
   ["dead code", "knip", ["--no-progress"]],

@@ -2,7 +2,7 @@
  * Runs a task of the workspace on a machine that has only Node 20 and npm: brings pnpm, installs what the lockfile says
  * (Node 24 among it), puts that Node first, and runs the task.
  *
- *   node tooling/setup.mjs <start|test|build|bench|portolan> [arguments for the task]
+ *   node tooling/setup.mjs <start|test|build|docs|bench|portolan> [arguments for the task]
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -33,6 +33,7 @@ const tasks = {
   start: [["node", "apps/portolan/bin/portolan.js", "up"]],
   portolan: [["node", "apps/portolan/bin/portolan.js"]],
   build: [compile],
+  docs: [["node", "docs/src/configuration.ts"], ["node", "docs/src/api.ts"]],
   test: [
     compile,
     ["node", "tooling/check.mjs"],

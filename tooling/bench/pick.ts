@@ -67,12 +67,12 @@ const measure = (title: string, busy: boolean, accounting: boolean) =>
           strategy,
           accounting
             ? () => {
-              const node = picker.pick()!
+              const node = picker.pick(undefined, "caller")!
               balancer.begin(node)
               balancer.end(node, 10, "success")
               return node
             }
-            : () => picker.pick()
+            : () => picker.pick(undefined, "caller")
         )
       }
       for (let round = 0; round <= rounds; round++) {

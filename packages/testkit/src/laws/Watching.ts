@@ -133,7 +133,7 @@ export const raw = Effect.fnUntraced(function*(
 })
 
 /** A change, and in which update it came (counted from 0) and when (epoch ms of this process). */
-export interface Logged {
+interface Logged {
   readonly change: Catalog.CatalogChange
   readonly update: number
   readonly at: number

@@ -1,0 +1,169 @@
+/**
+ * Everything that the pages show is run: programs, configurations, commands with their output. See `Snippets`.
+ */
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import * as Consul from "@portolan/tooling/backends/Consul"
+import * as Etcd from "@portolan/tooling/backends/Etcd"
+import type { Server } from "@portolan/tooling/backends/Server"
+import * as Program from "@portolan/tooling/Program"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as fs from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as Snippets from "../src/Snippets.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const portolan = path.join(root, "apps/portolan/bin/portolan.js")
+/** Where programs are written: what they import is found from here. */
+const programs = path.join(root, "docs/dist-test/snippets")
+
+const pages = fs.globSync(["*.md", "docs/*.md", "{packages,apps,apps/examples}/*/README.md"], { cwd: root }).sort()
+
+const scope = Scope.makeUnsafe()
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+const lacking = {
+  consul: await Effect.runPromise(Consul.unavailable),
+  etcd: await Effect.runPromise(Etcd.unavailable)
+}
+
+const started = new Map<string, Promise<Server>>()
+
+/** The real backend at an address that a page names; none where it names none. */
+const backends = async (code: string): Promise<ReadonlyArray<readonly [address: string, url: string]>> => {
+  const found: Array<readonly [string, string]> = []
+  for (const [address, backend] of [["127.0.0.1:8500", Consul], ["127.0.0.1:2379", Etcd]] as const) {
+    if (!code.includes(address)) continue
+    const server = started.get(address) ?? Effect.runPromise(Scope.provide(backend.make, scope))
+    started.set(address, server)
+    const { host, port } = await server
+    found.push([address, `${host}:${port}`])
+  }
+  return found
+}
+
+const missing = (code: string) =>
+  code.includes("127.0.0.1:8500") && lacking.consul || code.includes("127.0.0.1:2379") && lacking.etcd || undefined
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
+    })
+  })
+
+/** As it is typed at a terminal, for a shell here. */
+const shell = (command: string, port: number, start: string) =>
+  command
+    .replace(/^npm start\b/, start)
+    .replace(/^npm run -s portolan --|^npx portolan\b|^portolan\b/, `node ${portolan}`)
+    .replace(/(portolan\.js (?:up|register)\b(?!.*--port).*)/, (line) =>
+      /\bup\b/.test(line) ? `${line} --port ${port}` : line)
+    .replaceAll(":7420", `:${port}`)
+
+for (const page of pages) {
+  const snippets = Snippets.read(path.join(root, page))
+  if (snippets.length === 0) continue
+  // What is started here is a fleet of processes, and the machine has other things to do.
+  describe(page, { timeout: 90_000, retry: 1 }, () => {
+    const home = path.dirname(path.join(root, page))
+    const at = path.join(programs, page.replace(/\W/g, "-"))
+    const sandbox = fs.mkdtempSync(path.join(tmpdir(), "portolan-page-"))
+    // What is installed in the folder of a reader.
+    fs.symlinkSync(path.join(root, "docs/node_modules"), path.join(sandbox, "node_modules"))
+    const servers: Array<Program.Program> = []
+    let port = 0
+    beforeAll(async () => {
+      port = await freePort()
+      fs.rmSync(at, { recursive: true, force: true })
+      fs.mkdirSync(at, { recursive: true })
+    })
+    afterAll(async () => {
+      for (const server of servers) await server.ended("SIGTERM")
+      fs.rmSync(sandbox, { recursive: true, force: true })
+    })
+    const env = () => ({ PORTOLAN_URL: `http://127.0.0.1:${port}`, PORTOLAN_TOKEN: "secret", PORT: String(port) })
+
+    for (const snippet of snippets) {
+      const { code, file, language, line, mistaken, notRun, output } = snippet
+      const lacks = missing(code)
+      if (Snippets.isProgram(snippet) && file === undefined) {
+        it(`line ${line}: the program has no type errors`, async () => {
+          fs.writeFileSync(
+            path.join(at, `line${line}.${language}`),
+            language === "ts" && notRun !== undefined ? Snippets.whole(snippets, snippet) : code
+          )
+          const config = path.join(at, "tsconfig.json")
+          fs.writeFileSync(
+            config,
+            JSON.stringify({
+              extends: path.join(root, "tsconfig.test.base.json"),
+              files: [`line${line}.${language}`],
+              compilerOptions: { allowJs: true, noEmit: true, noUnusedLocals: false, plugins: [] }
+            })
+          )
+          await using tsc = Program.start(path.join(root, "node_modules/.bin/tsc"), ["-p", config], { cwd: at })
+          assert.strictEqual(await tsc.ended(), 0, tsc.printed())
+        })
+        if (notRun !== undefined) continue
+        it.skipIf(lacks !== undefined)(`line ${line}: the program does what is shown`, async () => {
+          const real = await backends(code)
+          const here = real.reduce((text, [address, url]) => text.replaceAll(address, url), code)
+          await Snippets.run({ ...snippet, code: here.replaceAll("7420", String(port)), output }, at, sandbox, env())
+        })
+      } else if (notRun !== undefined || language === "text") {
+        continue
+      } else if (file !== undefined || language === "yaml" || language === "json") {
+        const name = file ?? `line${line}.${language}`
+        it(`line ${line}: ${name} is ${mistaken ? "what is wrong" : "valid"}`, async () => {
+          fs.writeFileSync(path.join(sandbox, name), code)
+          if (mistaken || language === "js") return
+          const content: unknown = language === "json" ? JSON.parse(code) : undefined
+          if (typeof content === "object" && content !== null && "services" in content) {
+            assert.isArray(content.services)
+            if (Array.isArray(content.services)) content.services.forEach((record) => ServiceInstance.make(record))
+            return
+          }
+          await using program = Program.start(process.execPath, [portolan, "validate", "--config", name], {
+            cwd: sandbox,
+            env: env()
+          })
+          assert.strictEqual(await program.ended(), 0, program.printed())
+        })
+      } else if (Snippets.isConsole(snippet)) {
+        for (const { command, output } of Snippets.commands(snippet)) {
+          it(`line ${line}: ${command}`, async () => {
+            const isExample = page.startsWith("apps/examples/")
+            const start = isExample
+              ? JSON.parse(fs.readFileSync(path.join(home, "package.json"), "utf8")).scripts.start
+              : "portolan up"
+            const isServer = /^(npm start|node |portolan up)/.test(command)
+            const line = shell(shell(command, port, start), port, start)
+            const program = Program.start("sh", ["-c", `exec ${line}`], {
+              cwd: isExample ? home : sandbox,
+              env: { ...env(), ...(command.startsWith("npm ") ? { PORTOLAN_COMMAND: "npm run -s portolan --" } : {}) }
+            })
+            if (isServer) servers.push(program)
+            if (output === "" && !isServer) {
+              const end = await program.ended()
+              return assert.strictEqual(end, 0, program.printed())
+            }
+            if (output === "") return void await program.until((printed) => printed.includes("\n"))
+            await Snippets.prints(program, output.replaceAll("7420", String(port)))
+            if (!isServer) await program.ended()
+          })
+        }
+      } else if (language !== "") {
+        it(`line ${line}: a block of ${language} is run, or says why not`, () => {
+          assert.fail(`put <!-- not run: REASON --> on the line before it`)
+        })
+      }
+    }
+  })
+}

@@ -39,6 +39,8 @@ export interface Client {
   readonly info: Fields | undefined
   readonly capabilities: Fields
   readonly principal: string | undefined
+  /** Seed of a session: a strategy that keeps calls together keeps those of one session together. */
+  readonly affinity?: string | undefined
   /** In the words of OpenTelemetry; `pipe` for standard input and output. Default `tcp`. */
   readonly transport?: "tcp" | "pipe" | undefined
 }
@@ -247,6 +249,7 @@ export const make = (
             target: offer.target,
             name: offer.publicName,
             caller: { principal: client.principal },
+            hashKey: client.principal ?? client.affinity,
             repeatable: offer.repeatable,
             timeout: options.timeout,
             maxTimeout: options.maxTimeout

@@ -39,8 +39,6 @@ export interface Session {
   readonly began: number
   /** Epoch ms. */
   readonly expires: number
-  /** The same for the life of the session, on every replica. */
-  readonly affinity: string
   readonly known: Known
   logLevel: LogLevel | undefined
   readonly requests: Requests
@@ -126,11 +124,10 @@ export const make = (options: SessionsOptions): Sessions => {
 
   const make = (id: string, client: Client, expires: number, affinity: string, requests: Requests): Session => ({
     id,
-    client,
+    client: { ...client, affinity },
     // One that is gone on with here began on another replica.
     began: Math.min(now(), expires - options.lifetime),
     expires,
-    affinity,
     known: makeKnown(),
     logLevel: undefined,
     requests,

@@ -329,6 +329,28 @@ describe("a call", () => {
       }
     }))
 
+  it.live("goes where the others of its session go, where the strategy keeps calls together", () =>
+    Effect.gen(function*() {
+      const ids = ["a", "b", "c", "d"]
+      const built = yield* harness({
+        servers: ids.map((id) => ({ id, answer: () => Effect.succeed(text(id)) })),
+        offers: [{ name: "t" }],
+        balancing: { strategy: "consistent-hash" }
+      })
+      const used = new Set<string>()
+      for (let session = 0; session < 12; session++) {
+        const { headers } = yield* built.initialize()
+        const before = built.asked.length
+        for (let id = 1; id <= 5; id++) {
+          yield* built.post({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "svc__t" } }, headers)
+        }
+        const asked = new Set(built.asked.slice(before).map(({ id }) => id))
+        assert.strictEqual(asked.size, 1)
+        for (const id of asked) used.add(id)
+      }
+      assert.isAbove(used.size, 1)
+    }))
+
   it.live("says that nothing is routable, that the time is up, and that an answer can't be relayed", () =>
     Effect.gen(function*() {
       const built = yield* harness({

@@ -1,6 +1,7 @@
 /**
  * The endpoint over scripted servers: the real router, and a catalog and upstreams by hand.
  */
+import type { BalancerOptions } from "@portolan/core/Balancer"
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
@@ -151,6 +152,7 @@ export const harness = Effect.fnUntraced(function*(given: {
   readonly servers: ReadonlyArray<Scripted>
   readonly offers: ReadonlyArray<Offered>
   readonly options?: McpEndpoint.McpEndpointOptions | undefined
+  readonly balancing?: BalancerOptions | undefined
   readonly settled?: Effect.Effect<void>
   readonly capabilities?: { readonly completions?: boolean; readonly logging?: boolean }
 }) {
@@ -249,7 +251,7 @@ export const harness = Effect.fnUntraced(function*(given: {
           events: Stream.fromPubSub(events)
         }),
         MemoryRegistry.layer({ instances: records }).pipe(
-          Layer.provideMerge(Portolan.layer())
+          Layer.provideMerge(Portolan.layer({ balancing: given.balancing }))
         )
       ))
     )

@@ -279,6 +279,20 @@ describe("SessionSeal", () => {
     }
   })
 
+  it("with another key seals anew, and opens what was sealed before, of the last few keys", () => {
+    const seal = SessionSeal.makeRotating(key)
+    const first = seal.seal(session)
+    seal.rotate(Redacted.make("another"))
+    const second = seal.seal(session)
+    assert.deepStrictEqual(SessionSeal.make(Redacted.make("another")).open(second), session)
+    assert.isUndefined(SessionSeal.make(key).open(second))
+    assert.deepStrictEqual([seal.open(first), seal.open(second)], [session, session])
+    for (let number = 0; number < 6; number++) seal.rotate(Redacted.make(`${number}`))
+    assert.deepStrictEqual(seal.open(first), session)
+    seal.rotate(undefined)
+    assert.isUndefined(seal.open(first))
+  })
+
   it("keeps an id small, whatever a client says of itself", () => {
     const { capabilities, info } = SessionSeal.fitting(
       { name: "n".repeat(9_999), version: 3, websiteUrl: "x" },
@@ -322,7 +336,7 @@ describe("Sessions", () => {
     at(100)
     sessions.sweep()
     assert.deepStrictEqual(dropped, [session.id])
-    assert.strictEqual(sessions.find(session.id, undefined)?.affinity, session.affinity)
+    assert.strictEqual(sessions.find(session.id, undefined)?.client.affinity, session.client.affinity)
     at(1_000)
     assert.isUndefined(sessions.find(session.id, undefined))
   })

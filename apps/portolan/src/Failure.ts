@@ -1,4 +1,4 @@
-import type * as ConfigurationModule from "@portolan/gateway/Configuration"
+import type * as ConfigurationModule from "@portolan/gateway/configuration/Configuration"
 import * as Schema from "effect/Schema"
 
 /** Ends the command with a status and one line for a person; without a message nothing is said any more. */

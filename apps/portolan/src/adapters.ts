@@ -3,7 +3,7 @@
  * opened, and never otherwise.
  */
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
-import * as Configuration from "@portolan/gateway/Configuration"
+import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"

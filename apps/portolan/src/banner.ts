@@ -2,7 +2,7 @@
  * What `portolan up` prints.
  */
 import type { Gateway } from "@portolan/gateway/Gateway"
-import type { Views } from "@portolan/gateway/Views"
+import type { Views } from "@portolan/gateway/rest/Views"
 import { defaultUrl } from "./defaults.ts"
 import { paint } from "./terminal.ts"
 import { version } from "./version.ts"

@@ -1,8 +1,8 @@
 /**
  * What changed in a fleet, read from the events of a gateway.
  */
-import type { Event, Snapshot } from "@portolan/gateway/Events"
-import type { InstanceView, SourceView } from "@portolan/gateway/Views"
+import type { Event, Snapshot } from "@portolan/gateway/rest/Events"
+import type { InstanceView, SourceView } from "@portolan/gateway/rest/Representations"
 
 /** One change, as a line tells it. */
 export type Change =

@@ -38,10 +38,29 @@ const signalGroup = (child: ChildProcess, signal: NodeJS.Signals): void => {
  */
 export const start = (command: string, args: ReadonlyArray<string>): Effect.Effect<Child, Failure, Scope.Scope> =>
   Effect.gen(function*() {
+    let running: ChildProcess | undefined
+    const signal = (name: NodeJS.Signals) => {
+      if (running !== undefined) signalGroup(running, name)
+    }
+    const on = (name: NodeJS.Signals, listener: () => void) =>
+      Effect.acquireRelease(
+        Effect.sync(() => process.on(name, listener)),
+        () => Effect.sync(() => process.off(name, listener))
+      )
+    // Before the command, so that they last longer: a signal while it is waited for must not end us alone.
+    let asked = 0
+    for (const name of ["SIGINT", "SIGTERM"] as const) {
+      yield* on(name, () => {
+        if (++asked > 1) signal("SIGKILL")
+      })
+    }
+    for (const name of forwarded) yield* on(name, () => signal(name))
+
     let last: NodeJS.Signals = "SIGTERM"
     const child = yield* Effect.acquireRelease(
       Effect.callback<ChildProcess, Failure>((resume) => {
         const child = spawn(command, args, { stdio: "inherit", detached: true })
+        running = child
         child.once("spawn", () => resume(Effect.succeed(child)))
         child.once("error", (error) => resume(Effect.fail(failed(`can't start ${command}: ${error.message}`))))
       }),
@@ -49,21 +68,9 @@ export const start = (command: string, args: ReadonlyArray<string>): Effect.Effe
         Effect.callback<void>((resume) => {
           if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
           child.once("exit", () => resume(Effect.void))
-          signalGroup(child, last)
+          signal(last)
         })
     )
-    const on = (signal: NodeJS.Signals, listener: () => void) =>
-      Effect.acquireRelease(
-        Effect.sync(() => process.on(signal, listener)),
-        () => Effect.sync(() => process.off(signal, listener))
-      )
-    let asked = 0
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      yield* on(signal, () => {
-        if (++asked > 1) signalGroup(child, "SIGKILL")
-      })
-    }
-    for (const signal of forwarded) yield* on(signal, () => signalGroup(child, signal))
     const statusOf = (code: number | null, signal: NodeJS.Signals | null): number =>
       signal === null ? code ?? 1 : 128 + Os.constants.signals[signal]
     return {

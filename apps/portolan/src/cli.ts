@@ -6,6 +6,7 @@ import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
+import * as Stdio from "effect/Stdio"
 import { call } from "./commands/call.ts"
 import { completions } from "./commands/completions.ts"
 import { configuration, validate } from "./commands/configuration.ts"
@@ -35,8 +36,35 @@ const portolan = root.pipe(
   ])
 )
 
+const names = new Set(portolan.subcommands.flatMap(({ commands }) => commands.map(({ name }) => name)))
+/** Those that call the address of the gateway `--gateway`. */
+const renaming = new Set<string>([register.name, deregister.name])
+const ofGateway = new Set(["--url", "--token"])
+
+/**
+ * Flags of the gateway belong to the commands that ask it. Written before the name of a command they go behind it; they
+ * are the gateway's there, whatever the command itself calls `--url`.
+ */
+const ordered = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const kept: Array<string> = []
+  const moved: Array<string> = []
+  let at = 0
+  for (let arg = args[at]; arg !== undefined && /^-./.test(arg) && arg !== "--"; arg = args[at]) {
+    const [flag = arg] = arg.split("=", 1)
+    const words = flag === arg && (ofGateway.has(flag) || flag === "--log-level") ? 2 : 1
+    ;(ofGateway.has(flag) ? moved : kept).push(...args.slice(at, at + words))
+    at += words
+  }
+  const [command, ...rest] = args.slice(at)
+  if (command === undefined || moved.length === 0 || !names.has(command)) return args
+  const asked = renaming.has(command) ? moved.map((arg) => arg.replace(/^--url(?==|$)/, "--gateway")) : moved
+  return [...kept, command, ...asked, ...rest]
+}
+
+const runWith = Command.runWith(portolan, { version })
+
 /** Runs the command that the process was started with. */
-export const run = Command.run(portolan, { version }).pipe(
+export const run = Stdio.Stdio.use(({ args }) => Effect.flatMap(Effect.map(args, ordered), runWith)).pipe(
   Effect.provideService(CliOutput.Presenter, presenter),
   Effect.provideService(CliConfig.CliConfig, {
     builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.LogLevel]

@@ -16,17 +16,19 @@ export interface GatewayRegistry {
   readonly refused: () => Failure | undefined
 }
 
+/** As the REST API takes it: whole seconds, one at least. */
 const seconds = (ttl: Duration.Duration): string => `${Math.max(1, Math.ceil(Duration.toSeconds(ttl)))}s`
 
+/** Makes the registry; `name` is the gateway's own name of one of its registries, none: the one it chooses. */
 export const make = (gateway: Client.GatewayAddress, name: string | undefined): GatewayRegistry => {
   let refused: Failure | undefined
   const shown = name ?? gateway.url
-  const pathOf = (id: string | undefined, ttl: Duration.Duration | undefined): string => {
+  const pathOf = (id: string, ttl?: Duration.Duration): string => {
     const parameters = new URLSearchParams({
       ...(name === undefined ? {} : { registry: name }),
       ...(ttl === undefined ? {} : { ttl: seconds(ttl) })
     })
-    const path = `/api/v1/instances${id === undefined ? "" : `/${encodeURIComponent(id)}`}`
+    const path = `/api/v1/instances/${encodeURIComponent(id)}`
     return parameters.size === 0 ? path : `${path}?${parameters}`
   }
   const asRegistryError = (operation: string) => (error: Failure) =>
@@ -55,7 +57,7 @@ export const make = (gateway: Client.GatewayAddress, name: string | undefined): 
         []
       ),
     remove: ({ instance }) =>
-      Client.write(gateway, "DELETE", pathOf(instance.id, undefined)).pipe(
+      Client.write(gateway, "DELETE", pathOf(instance.id)).pipe(
         Effect.catch((error) => error.httpStatus === 404 ? Effect.void : Effect.fail(asRegistryError("remove")(error))),
         Effect.asVoid
       )

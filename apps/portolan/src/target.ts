@@ -3,7 +3,7 @@
  */
 import { hint } from "@portolan/core/NearestName"
 import type { Registry, RegistryError } from "@portolan/core/Registry"
-import * as Configuration from "@portolan/gateway/Configuration"
+import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"

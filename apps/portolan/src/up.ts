@@ -3,14 +3,14 @@
  */
 import * as Portolan from "@portolan/core/Portolan"
 import * as FileHints from "@portolan/file/FileHints"
-import * as Configuration from "@portolan/gateway/Configuration"
-import * as ConfigurationParts from "@portolan/gateway/ConfigurationParts"
-import * as ConfigurationState from "@portolan/gateway/ConfigurationState"
-import * as ConfiguredRegistries from "@portolan/gateway/ConfiguredRegistries"
+import * as Configuration from "@portolan/gateway/configuration/Configuration"
+import * as ConfigurationParts from "@portolan/gateway/configuration/ConfigurationParts"
+import * as ConfigurationState from "@portolan/gateway/configuration/ConfigurationState"
+import * as ConfiguredRegistries from "@portolan/gateway/configuration/ConfiguredRegistries"
+import * as LiveConfiguration from "@portolan/gateway/configuration/LiveConfiguration"
 import * as Gateway from "@portolan/gateway/Gateway"
-import * as LiveConfiguration from "@portolan/gateway/LiveConfiguration"
-import * as Telemetry from "@portolan/gateway/Telemetry"
-import { Views } from "@portolan/gateway/Views"
+import { Views } from "@portolan/gateway/rest/Views"
+import * as Telemetry from "@portolan/gateway/telemetry/Telemetry"
 import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import * as StdioEndpoint from "@portolan/mcp/relay/StdioEndpoint"
 import * as Clock from "effect/Clock"
@@ -166,7 +166,11 @@ const serve = (options: UpOptions) =>
         yield* Effect.timeoutOption((yield* ToolCatalog).settled, "3 seconds")
         console.log(
           options.json
-            ? JSON.stringify({ version, mcp: `${gateway.url}/mcp`, rest: `${gateway.url}/api/v1`, ...views.status() })
+            ? JSON.stringify({
+              version,
+              ...(listen ? { mcp: `${gateway.url}/mcp`, rest: `${gateway.url}/api/v1` } : undefined),
+              ...views.status()
+            })
             : banner(gateway, views, file === undefined)
         )
       })

@@ -5,8 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { gateway } from "./fleet.ts"
-import { portolan } from "./process.ts"
+import { gateway, metric } from "./fleet.ts"
+import { background, portolan, until } from "./process.ts"
 
 const server = fileURLToPath(new URL("server.mjs", import.meta.url))
 
@@ -19,6 +19,7 @@ const calls = Effect.gen(function*() {
   })
   return {
     cwd,
+    url,
     call: (args: ReadonlyArray<string>, input?: string) =>
       portolan(["call", ...args], { cwd, env: { PORTOLAN_URL: url }, ...(input === undefined ? {} : { input }) })
   }
@@ -54,6 +55,17 @@ describe("call", () => {
       assert.isBelow(performance.now() - start, 15_000)
       const soon = yield* call(["svc__wait", "--args", "{\"ms\":10}", "--timeout", "30s"])
       assert.deepInclude(soon, { code: 0, stdout: "waited\n" })
+    }), 120_000)
+
+  it.live("is cancelled by Ctrl-C", () =>
+    Effect.gen(function*() {
+      const { url } = yield* calls
+      const running = yield* background(["call", "svc__wait", "--args", "{\"ms\":60000}", "--url", url])
+      const inFlight = metric({ url }, "portolan_mcp_calls_in_flight")
+      yield* until(Effect.map(inFlight, (count) => count === 1), 20_000)
+      running.kill("SIGINT")
+      assert.deepInclude(yield* running.ended, { code: 130, stdout: "", stderr: "" })
+      yield* until(Effect.map(inFlight, (count) => count === 0), 20_000)
     }), 120_000)
 
   it.live("tells the progress of the tool where that is asked for, and nowhere else", () =>

@@ -57,4 +57,38 @@ describe("a configuration", () => {
       }),
     30_000
   )
+
+  it.live("is shown with the origin of each setting and without secrets", () =>
+    Effect.gen(function*() {
+      const cwd = yield* directory({
+        "portolan.yaml": [
+          "gateway: { port: 7421, token: \"${TOKEN}\" }",
+          "telemetry: { otlp: { url: \"http://user:hush-url@127.0.0.1:4318\", headers: { x-tenant: hush-header } } }",
+          "registries:",
+          "  - { type: consul, name: dc1, url: \"http://127.0.0.1:8500\", token: hush-registry }",
+          "  - { type: memory }",
+          "mcpServers:",
+          "  notes: { command: node, env: { PIN: hush-env } }",
+          ""
+        ].join("\n")
+      })
+      const env = { TOKEN: "hush-token" }
+      const { code, stderr, stdout } = yield* portolan(["config", "show"], { cwd, env })
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      assert.match(stdout, /^SETTING +VALUE +FROM\n/)
+      assert.match(stdout, /^gateway\.port +7421 +file$/m)
+      assert.match(stdout, /^gateway\.host +127\.0\.0\.1 +default$/m)
+      assert.match(stdout, /^gateway\.token +\*\*\* +file$/m)
+      assert.isTrue(stdout.endsWith("registries: dc1 (consul), memory\nservers: notes\n"), stdout)
+      const json = yield* portolan(["config", "show", "--json"], { cwd, env })
+      const shown = JSON.parse(json.stdout)
+      assert.deepInclude(shown.settings, { path: "gateway.port", value: 7421, origin: "file" })
+      assert.deepStrictEqual([shown.registries.length, shown.servers], [2, ["notes"]])
+      assert.notInclude(stdout + json.stdout, "hush")
+
+      const broken = yield* directory({ "portolan.yaml": "gateway: { prot: 1 }\n" })
+      const refused = yield* portolan(["config", "show"], { cwd: broken })
+      assert.deepStrictEqual([refused.code, refused.stdout], [2, ""])
+      assert.include(refused.stderr, "portolan.yaml:1:12: gateway.prot: unknown key; did you mean \"port\"?")
+    }), 30_000)
 })

@@ -69,6 +69,23 @@ describe("refresh", () => {
     }), 120_000)
 })
 
+describe("status", () => {
+  it.live("tells of a configuration file that has mistakes now", () =>
+    Effect.gen(function*() {
+      const { ask, cwd } = yield* fleet()
+      const file = Path.join(cwd, "portolan.json")
+      const good = Fs.readFileSync(file, "utf8")
+      const shows = (text: RegExp) => until(Effect.map(ask("status"), ({ stdout }) => text.test(stdout)), 30_000)
+      assert.notInclude((yield* ask("status")).stdout, "portolan.json")
+      Fs.writeFileSync(file, good.replace("registries", "registres"))
+      yield* shows(
+        /portolan\.json has mistakes; what was read .* ago stays in use:\n {2}.*registres: unknown key; did you/
+      )
+      Fs.writeFileSync(file, good)
+      yield* until(Effect.map(ask("status"), ({ stdout }) => !stdout.includes("mistakes")), 30_000)
+    }), 120_000)
+})
+
 describe("the token", () => {
   it.live("is needed where the gateway has one, and is never shown", () =>
     Effect.gen(function*() {

@@ -112,6 +112,28 @@ describe("register", () => {
       }), 120_000)
   }
 
+  it.live(
+    "ends a command that doesn't end at the second signal, and never leaves it behind",
+    () =>
+      Effect.gen(function*() {
+        const cwd = yield* directory()
+        const stubborn = "process.on('SIGTERM', () => {}); console.log(process.pid); setInterval(() => {}, 1000)"
+        const flags = ["--url", "http://127.0.0.1:1", "--registry", "file", "--no-wait"]
+        const running = yield* background(["register", "x", ...flags, "--", process.execPath, "-e", stubborn], { cwd })
+        yield* until(Effect.sync(() => leases(cwd).length === 1 && running.out().includes("\n")), 20_000)
+        const pid = Number(running.out())
+        running.kill("SIGTERM")
+        yield* until(Effect.sync(() => leases(cwd).length === 0), 10_000)
+        // Long after the record is gone and the command was asked.
+        yield* Effect.sleep("500 millis")
+        assert.isTrue(isAlive(pid))
+        running.kill("SIGTERM")
+        assert.deepInclude(yield* running.ended, { code: 137, signal: null })
+        assert.isFalse(isAlive(pid))
+      }),
+    120_000
+  )
+
   it.live("hands SIGHUP on as the command's own business", () =>
     Effect.gen(function*() {
       const running = yield* registered()

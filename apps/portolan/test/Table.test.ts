@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { sourceTable } from "../src/commands/status.ts"
 import { age, type Column, table } from "../src/table.ts"
 import { cut, widthOf } from "../src/terminal.ts"
 
@@ -86,5 +87,28 @@ describe("age", () => {
       "5 d",
       "0.0 s"
     ])
+  })
+})
+
+describe("the table of sources", () => {
+  it("tells in the note what is wrong with each", () => {
+    const source = { type: "consul", since: "", reconnects: 0, held: 0, rejected: [], instances: 3 }
+    const lastHeard = new Date(59_000).toISOString()
+    const rejected = [{ id: "db-tools", reason: "endpoint.url: expected an http(s) URL" }]
+    assert.strictEqual(
+      sourceTable([
+        { ...source, name: "dc1", state: "connected", lastHeard },
+        { ...source, name: "dc2", state: "stale", lastHeard: new Date(0).toISOString(), error: "ECONNREFUSED" },
+        { ...source, name: "dc3", state: "connecting", instances: 0, error: "ECONNREFUSED" },
+        { ...source, name: "local", state: "connected", lastHeard, rejected }
+      ], 60_000),
+      [
+        "SOURCE  TYPE    STATE       INSTANCES  AGE    NOTE",
+        "dc1     consul  connected           3  1.0 s",
+        "dc2     consul  stale               3  1 m    reconnecting (ECONNREFUSED)",
+        "dc3     consul  connecting          0         connecting (ECONNREFUSED)",
+        "local   consul  connected           3  1.0 s  1 rejected: \"db-tools\" endpoint.url: expected an http(s) URL"
+      ].join("\n")
+    )
   })
 })

@@ -3,7 +3,7 @@ import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Gateway from "@portolan/gateway/Gateway"
-import * as Telemetry from "@portolan/gateway/Telemetry"
+import * as Telemetry from "@portolan/gateway/telemetry/Telemetry"
 import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import * as Promtool from "@portolan/tooling/backends/Promtool"
 import { Duration, Effect, Layer, Metric } from "effect"
@@ -398,8 +398,11 @@ describe("OTLP", () => {
           assert.include(answer, "\"result\"")
         }
         yield* Metric.update(Metric.gauge("jobs_waiting"), 7).pipe(Effect.provideContext(context))
+        // What asks all the time is in no trace.
+        for (const path of ["/metrics", "/metrics?format=json", "/healthz", "/readyz"]) yield* read(url, path)
 
         yield* until(Effect.sync(() => received.spans().length >= 5), 20_000)
+        yield* until(Effect.sync(() => received.metrics().some(({ name }) => name === "jobs_waiting")), 20_000)
         const spans = received.spans()
         const servers = spans.filter(({ kind }) => kind === 2)
         assert.deepStrictEqual(servers.map(({ name }) => name), ["tools/call twin__ask", "tools/call twin__ask"])
@@ -426,7 +429,6 @@ describe("OTLP", () => {
           ]
         )
 
-        yield* until(Effect.sync(() => received.metrics().some(({ name }) => name === "jobs_waiting")), 20_000)
         const durations = received.metrics().find(({ name }) => name === "mcp.server.operation.duration")
         assert.strictEqual(durations?.unit, "s")
         assert.deepStrictEqual(
@@ -449,9 +451,10 @@ describe("OTLP", () => {
       yield* Effect.logWarning("look").pipe(
         Effect.withSpan("work"),
         Effect.provide(
-          Telemetry.layer({ otlp: { url: received.url, interval: everySoOften }, log: { level: "warn" } })
-        ),
-        Effect.provide(Layer.fresh(TestConsole.layer))
+          Telemetry.layer({ otlp: { url: received.url, interval: everySoOften }, log: { level: "warn" } }).pipe(
+            Layer.provideMerge(Layer.fresh(TestConsole.layer))
+          )
+        )
       )
       const [log] = received.logs()
       assert.strictEqual(log?.body.stringValue, "look")

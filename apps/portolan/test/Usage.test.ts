@@ -47,6 +47,35 @@ describe("a wrong command line", () => {
       assert.strictEqual(own.stderr, "say where it is reached: give either --url or --endpoint\n")
     }), 120_000)
 
+  it.live("may name the gateway before the command", () =>
+    Effect.gen(function*() {
+      for (
+        const [args, code, said] of [
+          [["--url", "http://127.0.0.1:1", "status"], 1, "no gateway answers at http://127.0.0.1:1:"],
+          [
+            ["--json", "--token=t", "--url=http://127.0.0.1:1", "status"],
+            1,
+            "no gateway answers at http://127.0.0.1:1:"
+          ],
+          [
+            ["--log-level", "info", "--url", "http://127.0.0.1:1", "refresh", "x"],
+            1,
+            "no gateway answers at http://127.0.0.1:1:"
+          ],
+          [["--url", "http://127.0.0.1:1", "deregister", "x"], 1, "no gateway answers at http://127.0.0.1:1:"],
+          // Its own `--url` is the address of the instance.
+          [["--url", "http://127.0.0.1:1", "register", "x"], 2, "say where it is reached"],
+          [["--url", "http://127.0.0.1:1", "up"], 2, "unknown flag --url"],
+          [["--url", "http://127.0.0.1:1"], 2, "unknown flag --url"],
+          [["--url", "status"], 2, "unknown flag --url"]
+        ] as const
+      ) {
+        const ran = yield* portolan(args)
+        assert.deepStrictEqual([ran.code, ran.stdout], [code, ""], args.join(" "))
+        assert.include(ran.stderr, said, args.join(" "))
+      }
+    }), 120_000)
+
   it.live("shows help where it is asked for, on standard output", () =>
     Effect.gen(function*() {
       for (

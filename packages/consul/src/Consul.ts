@@ -10,6 +10,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Schema from "effect/Schema"
@@ -153,7 +154,11 @@ export const make = Effect.fnUntraced(function*(
   options: ConsulOptions
 ): Effect.fn.Return<Consul, never, Scope.Scope> {
   const dispatcher = yield* NodeHttpClient.makeDispatcher
-  const client = yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher)
+  const client = HttpClient.transformResponse(
+    yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher),
+    // A span would carry the headers, and with them the token.
+    Effect.withTracerEnabled(false)
+  )
   const base = options.url.replace(/\/+$/, "")
   const wait = Math.ceil(Duration.toMillis(options.wait))
   // Consul adds up to a sixteenth, so that its clients don't come back all at once.

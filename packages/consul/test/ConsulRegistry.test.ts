@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import * as ConsulBackend from "./ConsulBackend.ts"
 import * as ScriptedConsul from "./ScriptedConsul.ts"
 
@@ -258,6 +259,21 @@ describe("a scripted consul", () => {
       const discovery = yield* discovered({ url })
       yield* until(discovery, () => ids(discovery).join() === "a")
     }))
+
+  it.live("puts its token into no trace", () => {
+    const made: Array<string> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        made.push(options.name)
+        return new Tracer.NativeSpan(options)
+      }
+    })
+    return Effect.gen(function*() {
+      const registry = yield* ConsulRegistry.make({ url: "http://127.0.0.1:9", token: "s3cret" })
+      yield* Effect.exit(Effect.timeout(registry.list, "2 seconds"))
+      assert.deepStrictEqual(made, [])
+    }).pipe(Effect.provideService(Tracer.Tracer, tracer))
+  })
 
   it.live("refused credentials are told apart", () =>
     Effect.gen(function*() {

@@ -50,6 +50,8 @@ export interface Target {
   readonly accepts?: ((entry: CatalogEntry) => boolean) | undefined
   /** Grows when `accepts` would answer otherwise. */
   readonly revision?: (() => number) | undefined
+  /** What routing rules are matched with beside `service`: a group of services, and those that are in it. */
+  readonly services?: ReadonlyArray<string> | undefined
   /** What routing rules are matched with, beside the service and the capabilities: `weather.get_forecast`. */
   readonly names?: ReadonlyArray<string> | undefined
 }

@@ -28,6 +28,7 @@ export interface RoutingRule {
   readonly match: {
     /** Compared with each of `Target.names`; those of a tool are `service.tool` and its own name. */
     readonly name?: string | undefined
+    /** Compared with `Target.service` and each of `Target.services`. */
     readonly service?: string | undefined
     /** Compared with each capability that the call asks for. */
     readonly capability?: string | undefined
@@ -82,7 +83,8 @@ export const compile = (rule: RoutingRule): CompiledRule => {
     name: rule.name ?? ([name, service, capability].filter((text) => text !== undefined).join(" ") || "*"),
     matches: (target) =>
       (isName === undefined || (target.names ?? []).some(isName)) &&
-      (isService === undefined || (target.service !== undefined && isService(target.service))) &&
+      (isService === undefined || (target.service !== undefined && isService(target.service)) ||
+        (target.services ?? []).some(isService)) &&
       (isCapability === undefined || (target.capabilities ?? []).some(isCapability)),
     rank: (instance, score) => {
       const at = instance.region === undefined ? -1 : regions.indexOf(instance.region)

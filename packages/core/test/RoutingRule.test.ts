@@ -59,6 +59,8 @@ describe("routing rules", () => {
         "round-robin",
         `rule "the rest": round-robin of 2`
       ])
+      const group = { services: ["forecasts", "weather"], names: ["forecasts.set"] }
+      assert.deepStrictEqual(yield* why(group), ["round-robin", `rule "the rest": round-robin of 2`])
       assert.deepStrictEqual(yield* why({}), ["random", "random of 2"])
     }).pipe(Effect.provide(live(
       { match: { capability: "weather.*" }, strategy: "least-requests" },

@@ -12,6 +12,7 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
@@ -166,7 +167,11 @@ export const make = Effect.fnUntraced(function*(
   endpoints: ReadonlyArray<string>
 ): Effect.fn.Return<Etcd, never, Scope.Scope> {
   const dispatcher = yield* NodeHttpClient.makeDispatcher
-  const client = yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher)
+  const client = HttpClient.transformResponse(
+    yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher),
+    // A span would carry the headers, and with them the token.
+    Effect.withTracerEnabled(false)
+  )
   let current = 0
 
   const send = (path: string, body: string): Effect.Effect<HttpClientResponse.HttpClientResponse, EtcdError> =>

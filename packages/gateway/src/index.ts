@@ -2,52 +2,70 @@
 export * as About from "./About.ts"
 
 /** @since 0.1.0 */
-export * as Api from "./Api.ts"
+export * as Api from "./rest/Api.ts"
 
 /** @since 0.1.0 */
-export * as Configuration from "./Configuration.ts"
+export * as Conduct from "./rest/Conduct.ts"
 
 /** @since 0.1.0 */
-export * as Events from "./Events.ts"
+export * as Configuration from "./configuration/Configuration.ts"
+
+/** @since 0.1.0 */
+export * as ConfigurationChanges from "./configuration/ConfigurationChanges.ts"
+
+/** @since 0.1.0 */
+export * as ConfigurationParts from "./configuration/ConfigurationParts.ts"
+
+/** @since 0.1.0 */
+export * as ConfigurationState from "./configuration/ConfigurationState.ts"
+
+/** @since 0.1.0 */
+export * as ConfiguredRegistries from "./configuration/ConfiguredRegistries.ts"
+
+/** @since 0.1.0 */
+export * as EventFeed from "./rest/EventFeed.ts"
+
+/** @since 0.1.0 */
+export * as Events from "./rest/Events.ts"
 
 /** @since 0.1.0 */
 export * as Gateway from "./Gateway.ts"
 
 /** @since 0.1.0 */
+export * as Leases from "./rest/Leases.ts"
+
+/** @since 0.1.0 */
 export * as ListenError from "./ListenError.ts"
 
 /** @since 0.1.0 */
-export * as Metrics from "./Metrics.ts"
+export * as LiveConfiguration from "./configuration/LiveConfiguration.ts"
 
 /** @since 0.1.0 */
-export * as RoutingEntry from "./RoutingEntry.ts"
+export * as Metrics from "./telemetry/Metrics.ts"
 
 /** @since 0.1.0 */
-export * as ServerEntry from "./ServerEntry.ts"
+export * as Problems from "./rest/Problems.ts"
 
 /** @since 0.1.0 */
-export * as Telemetry from "./Telemetry.ts"
+export * as Representations from "./rest/Representations.ts"
 
 /** @since 0.1.0 */
-export * as Views from "./Views.ts"
+export * as Rest from "./rest/Rest.ts"
 
 /** @since 0.1.0 */
-export * as Conduct from "./Conduct.ts"
+export * as RoutingEntry from "./configuration/RoutingEntry.ts"
 
 /** @since 0.1.0 */
-export * as EventFeed from "./EventFeed.ts"
+export * as Series from "./rest/Series.ts"
 
 /** @since 0.1.0 */
-export * as Leases from "./Leases.ts"
+export * as ServerEntry from "./configuration/ServerEntry.ts"
 
 /** @since 0.1.0 */
-export * as Problems from "./Problems.ts"
+export * as Telemetry from "./telemetry/Telemetry.ts"
 
 /** @since 0.1.0 */
-export * as Rest from "./Rest.ts"
+export * as Views from "./rest/Views.ts"
 
 /** @since 0.1.0 */
-export * as Series from "./Series.ts"
-
-/** @since 0.1.0 */
-export * as WriteAccess from "./WriteAccess.ts"
+export * as WriteAccess from "./rest/WriteAccess.ts"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Configuration from "@portolan/gateway/Configuration"
+import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Equal from "effect/Equal"
 import * as fc from "fast-check"
-import type { Configuration } from "../src/Configuration.ts"
-import * as ConfigurationChanges from "../src/ConfigurationChanges.ts"
+import type { Configuration } from "../src/configuration/Configuration.ts"
+import * as ConfigurationChanges from "../src/configuration/ConfigurationChanges.ts"
 import { documents, parsed } from "./configurations.ts"
 
 const words = (before: string | object, after: string | object): string =>
@@ -111,6 +111,8 @@ describe("changes", () => {
   it("don't tell secrets", () => {
     const text = words({}, { gateway: { sessionKey: "tr0ub4dor", publicUrl: `https://${"long".repeat(20)}.test` } })
     assert.strictEqual(text, "gateway.publicUrl changed, gateway.sessionKey changed")
+    const address = words({}, { gateway: { publicUrl: "https://user:tr0ub4dor@a.test" } })
+    assert.strictEqual(address, "gateway.publicUrl changed")
   })
 })
 

@@ -9,8 +9,8 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import { sameRegistry } from "../src/ConfigurationChanges.ts"
-import * as ConfiguredRegistries from "../src/ConfiguredRegistries.ts"
+import { sameRegistry } from "../src/configuration/ConfigurationChanges.ts"
+import * as ConfiguredRegistries from "../src/configuration/ConfiguredRegistries.ts"
 import { counting, documents, parsed } from "./configurations.ts"
 
 /** The registries of the first document, and how others are applied. */

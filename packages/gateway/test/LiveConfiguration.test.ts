@@ -8,9 +8,9 @@ import * as Stream from "effect/Stream"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import * as Configuration from "../src/Configuration.ts"
-import * as ConfigurationState from "../src/ConfigurationState.ts"
-import * as LiveConfiguration from "../src/LiveConfiguration.ts"
+import * as Configuration from "../src/configuration/Configuration.ts"
+import * as ConfigurationState from "../src/configuration/ConfigurationState.ts"
+import * as LiveConfiguration from "../src/configuration/LiveConfiguration.ts"
 import { counting } from "./configurations.ts"
 
 const directory = Effect.acquireRelease(

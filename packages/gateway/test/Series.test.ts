@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Balancer from "@portolan/core/Balancer"
 import * as Catalog from "@portolan/core/Catalog"
-import * as Series from "@portolan/gateway/Series"
+import * as Series from "@portolan/gateway/rest/Series"
 import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

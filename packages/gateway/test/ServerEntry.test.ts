@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Configuration from "@portolan/gateway/Configuration"
+import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as Result from "effect/Result"
+import { redact } from "../src/internal/redact.ts"
 
 const parse = (text: string, env: Record<string, string> = {}) =>
   Configuration.parse(text, { adapters: [], env, directory: "/work", file: "portolan.yaml" })
@@ -60,6 +61,21 @@ describe("tls", () => {
   ])("refuses %s", (entry, at, expected) => {
     const column = "mcpServers: {a: ".length + entry.indexOf(at) + 1
     assert.strictEqual(mistakes(entry)[0], `1:${column} mcpServers.a.${expected}`)
+  })
+})
+
+describe("secrets", () => {
+  it("aren't shown: a text is hidden, a reference stays", () => {
+    const shown = (clientSecret: string) => {
+      const entry = `{url: "${url}", auth: {type: client-credentials, clientId: me, clientSecret: ${clientSecret}}, ` +
+        "tls: {ca: a, passphrase: s3cr3t}}"
+      const { servers } = Result.getOrThrowWith(parse(`mcpServers: {a: ${entry}}`), (error) => new Error(error.message))
+      const [server] = servers
+      return server === undefined ? "" : JSON.stringify(redact(server))
+    }
+    assert.notInclude(shown("s3cr3t"), "s3cr3t")
+    assert.include(shown("s3cr3t"), "\"clientId\":\"me\"")
+    assert.include(shown("{env: MAIL}"), "{\"env\":\"MAIL\"}")
   })
 })
 

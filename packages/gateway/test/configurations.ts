@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as fc from "fast-check"
-import * as Configuration from "../src/Configuration.ts"
+import * as Configuration from "../src/configuration/Configuration.ts"
 
 /** How often registries were opened, and closed, by name. */
 export interface Counts {

@@ -63,6 +63,28 @@ export const endpoint: McpEndpoint["Service"] = {
   drain: Effect.void
 }
 
+const catalogOf = (offers: ReadonlyArray<ReturnType<typeof offer>>) =>
+  Layer.succeed(
+    ToolCatalog,
+    ToolCatalog.of({
+      list: (kind) => kind === "tools" ? offers : [],
+      find: () => undefined,
+      named: () => [],
+      offering: () => [],
+      version: () => 0,
+      revision: () => 0,
+      changes: Stream.never,
+      settled: Effect.void,
+      capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
+      hidden: () => [{ kind: "tools", publicName: "x", service: "b", reason: "a has the name" }],
+      problems: () => [],
+      reconfigure: () => Effect.void
+    })
+  )
+
+/** A catalog without tools. */
+export const toolCatalog = catalogOf([])
+
 export interface FleetOptions extends Gateway.ListenerOptions {
   readonly instances?: ReadonlyArray<ServiceInstance.ServiceInstance>
   readonly registries?: ReadonlyArray<Registry.Registry>
@@ -89,23 +111,7 @@ export const fleet = (options: FleetOptions) => {
       McpEndpoint,
       McpEndpoint.of({ ...endpoint, ...options.endpoint })
     ),
-    Layer.succeed(
-      ToolCatalog,
-      ToolCatalog.of({
-        list: (kind) => kind === "tools" ? offers : [],
-        find: () => undefined,
-        named: () => [],
-        offering: () => [],
-        version: () => 0,
-        revision: () => 0,
-        changes: Stream.never,
-        settled: Effect.void,
-        capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
-        hidden: () => [{ kind: "tools", publicName: "x", service: "b", reason: "a has the name" }],
-        problems: () => [],
-        reconfigure: () => Effect.void
-      })
-    ),
+    catalogOf(offers),
     Layer.succeed(Upstreams, Upstreams.of({ get: () => undefined, all: () => [], events: Stream.never }))
   )
   return Gateway.layerListener({ port: 0, ...options }).pipe(

@@ -1,7 +1,7 @@
 /**
  * A client of the event stream, and the rules by which it applies events.
  */
-import * as Events from "@portolan/gateway/Events"
+import * as Events from "@portolan/gateway/rest/Events"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Schema from "effect/Schema"
@@ -10,13 +10,16 @@ import { type IncomingMessage, request } from "node:http"
 
 const decode = Schema.decodeUnknownSync(Events.Sent, { onExcessProperty: "error" })
 
+/** What a test waited for never came. */
+export class WatchError extends Schema.TaggedError<WatchError>()("WatchError", { message: Schema.String }) {}
+
 export interface Watcher {
   readonly status: () => number
   /** What came so far. */
   readonly events: ReadonlyArray<Events.Event>
   readonly text: () => string
   /** Waits until an event came that holds, at most ten seconds. */
-  readonly until: (holds: (event: Events.Event) => boolean) => Effect.Effect<Events.Event, Error>
+  readonly until: (holds: (event: Events.Event) => boolean) => Effect.Effect<Events.Event, WatchError>
   readonly closed: () => boolean
   readonly close: () => void
   /** Stops reading, and begins again. */
@@ -29,7 +32,7 @@ export const watch = (
   port: number,
   query = "",
   headers: Record<string, string> = {}
-): Effect.Effect<Watcher, Error, Scope.Scope> =>
+): Effect.Effect<Watcher, WatchError | Error, Scope.Scope> =>
   Effect.gen(function*() {
     const events: Array<Events.Event> = []
     const arrived = Latch.makeUnsafe(false)
@@ -72,21 +75,22 @@ export const watch = (
     response.on("error", () => {})
 
     let seen = 0
-    const until = (holds: (event: Events.Event) => boolean): Effect.Effect<Events.Event, Error> =>
+    const until = (holds: (event: Events.Event) => boolean): Effect.Effect<Events.Event, WatchError> =>
       Effect.gen(function*() {
         while (true) {
           arrived.closeUnsafe()
-          if (failure !== undefined) return yield* Effect.fail(new Error(String(failure)))
+          if (failure !== undefined) return yield* Effect.fail(new WatchError({ message: String(failure) }))
           while (seen < events.length) {
             const event = events[seen++]!
             if (holds(event)) return event
           }
-          if (closed) return yield* Effect.fail(new Error(`the stream ended: ${text.slice(-500)}`))
+          if (closed) return yield* Effect.fail(new WatchError({ message: `the stream ended: ${text.slice(-500)}` }))
           yield* arrived.await
         }
       }).pipe(Effect.timeoutOrElse({
         duration: "10 seconds",
-        orElse: () => Effect.fail(new Error(`it never came: ${JSON.stringify(events.slice(-5)).slice(0, 2000)}`))
+        orElse: () =>
+          Effect.fail(new WatchError({ message: `it never came: ${JSON.stringify(events.slice(-5)).slice(0, 2000)}` }))
       }))
 
     return {

@@ -384,7 +384,7 @@ describe("InProcess", () => {
       const client = yield* connected(clients[0][1], yield* serve)
       const server = yield* InProcess.make({ service: "house" })
       const registered = Effect.scoped(Effect.gen(function*() {
-        const held = { big: new Array<number>(1_000).fill(1) }
+        const held = { big: Array.from({ length: 1_000 }, () => 1) }
         yield* server.register({ tools: [{ name: "hold", handler: () => Effect.succeed(held.big.length) }] })
         yield* listed(["house__hold"])
         assert.deepStrictEqual((yield* promise(() => client.call("house__hold")))["content"], [{

@@ -273,9 +273,18 @@ describe("ToolCatalog", () => {
       assert.deepStrictEqual(names(catalog), ["other__get_forecast", "weather__get_alerts", "weather__get_forecast"])
       const forecast = catalog.find("tools", "weather__get_forecast")
       assert.deepStrictEqual(forecast?.instances().toSorted(), [eu.key, met.key])
-      // The router looks at all services for it.
+      // The router looks at all services for it, and its rules may name the group or a member.
       assert.isUndefined(forecast?.target.service)
-      assert.deepStrictEqual(forecast?.target.names, ["weather.get_forecast", "get_forecast"])
+      assert.deepStrictEqual(forecast?.target.services, ["weather", "met-office", "weather-eu"])
+      assert.deepStrictEqual(forecast?.target.names, [
+        "weather.get_forecast",
+        "met-office.get_forecast",
+        "weather-eu.get_forecast",
+        "get_forecast"
+      ])
+      const alerts = catalog.find("tools", "weather__get_alerts")
+      assert.strictEqual(alerts?.target.service, "weather-eu")
+      assert.deepStrictEqual(alerts?.target.services, ["weather", "weather-eu"])
       assert.deepStrictEqual(catalog.named("tools", "get_forecast").map(({ service }) => service), ["other", "weather"])
     }))
 
@@ -335,6 +344,9 @@ describe("ToolCatalog", () => {
       yield* open(scripted(instance("b1", "b"), answer).upstream)
       assert.deepStrictEqual(names(catalog), ["search"])
       assert.strictEqual(catalog.find("tools", "search")?.service, "a")
+      // Programs that choose by what a server can do still find both.
+      assert.deepStrictEqual(catalog.named("tools", "search").map(({ service }) => service), ["a", "b"])
+      assert.deepStrictEqual(catalog.named("tools", "research"), [])
       assert.deepStrictEqual(
         catalog.hidden().map(({ publicName, reason, service }) => [publicName, service, reason]),
         [

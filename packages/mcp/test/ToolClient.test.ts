@@ -7,6 +7,7 @@ import { createMcpHandler, McpServer } from "@modelcontextprotocol/server"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
 import { Registries } from "@portolan/core/Registries"
+import { Router } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as StaticRegistry from "@portolan/core/StaticRegistry"
 import { Deferred, Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
@@ -76,6 +77,19 @@ const echo = (service: string, more: Partial<InProcess.ServerOptions> = {}) =>
     }]
   })
 
+/** The services that answered until there were so many, and in a few calls more. */
+const usedBy = Effect.fnUntraced(function*(
+  call: Effect.Effect<ToolClient.CallResult, ToolClient.ToolCallError>,
+  count: number
+) {
+  const seen = new Set<string>()
+  const once = Effect.map(call, ({ routing }) => seen.add(routing.service))
+  // Once all are known to be healthy.
+  yield* Effect.repeat(once, { until: () => seen.size >= count }).pipe(Effect.timeout("10 seconds"))
+  for (let round = 0; round < 10; round++) yield* once
+  return Array.from(seen).toSorted()
+})
+
 setFlagsFromString("--expose-gc")
 const collect: unknown = runInNewContext("gc")
 
@@ -99,7 +113,12 @@ describe("ToolClient", () => {
           version: "0.0.0",
           source: "memory"
         })
-        assert.notStrictEqual((yield* call).routing.instance, first.routing.instance)
+        // Both are used, once both are known to be healthy.
+        const other = yield* Effect.repeat(call, {
+          until: ({ routing }) => routing.instance !== first.routing.instance
+        })
+          .pipe(Effect.timeout("10 seconds"))
+        assert.match(other.routing.instance, /^w[12]$/)
         yield* one.stop
         let failovers = 0
         for (let round = 0; round < 20; round++) {
@@ -131,15 +150,11 @@ describe("ToolClient", () => {
           ambiguous.message,
           "met-office__get_forecast or stocks__get_forecast or weather-eu__get_forecast"
         )
-        const seen = new Set<string>()
-        for (let round = 0; round < 12; round++) {
-          const { routing } = yield* tools.callTool("get_forecast", args, {
-            capabilities: ["weather.*"],
-            strategy: "round-robin"
-          })
-          seen.add(routing.service)
-        }
-        assert.deepStrictEqual(Array.from(seen).toSorted(), ["met-office", "weather-eu"])
+        const seen = yield* usedBy(
+          tools.callTool("get_forecast", args, { capabilities: ["weather.*"], strategy: "round-robin" }),
+          2
+        )
+        assert.deepStrictEqual(seen, ["met-office", "weather-eu"])
         const only = (options: ToolClient.CallOptions) =>
           Effect.map(tools.callTool("get_forecast", args, options), ({ server }) => server.instance)
         assert.strictEqual(yield* only({ capabilities: ["weather.forecast", "eu"] }), "eu")
@@ -186,7 +201,7 @@ describe("ToolClient", () => {
         ]
       })
       const value = (capability: string) => Effect.map(tools.callCapability(capability, {}), ({ value }) => value)
-      yield* Effect.repeat(tools.listTools(), { until: (list) => list.length === 7 })
+      yield* Effect.repeat(tools.listTools(), { until: (list) => list.length === 8 })
       assert.strictEqual(yield* value("weather.forecast"), "v2")
       assert.strictEqual(yield* value("sky.colour"), "blue")
       assert.strictEqual(yield* value("time.now"), "noon")
@@ -209,15 +224,28 @@ describe("ToolClient", () => {
       const tools = yield* ToolClient.ToolClient
       yield* Effect.repeat(tools.listTools(), { until: ([tool]) => tool?.instances.length === 2 })
       assert.deepStrictEqual((yield* tools.listTools()).map(({ name }) => name), ["weather__search"])
-      const seen = new Set<string>()
-      for (let round = 0; round < 10; round++) {
-        const { routing } = yield* tools.callTool("weather__search", {}, { strategy: "round-robin" })
-        seen.add(routing.service)
-      }
-      assert.deepStrictEqual(Array.from(seen).toSorted(), ["met-office", "weather-eu"])
+      const seen = yield* usedBy(tools.callTool("weather__search", {}, { strategy: "round-robin" }), 2)
+      assert.deepStrictEqual(seen, ["met-office", "weather-eu"])
       // Its own name means one service then, and a member can still be chosen.
       assert.strictEqual((yield* tools.callTool("search", {}, { service: "met-office" })).routing.service, "met-office")
       yield* tools.callTool("search")
+    }).pipe(Effect.provide(Alone([], { catalog: { groups: { weather: ["weather-eu", "met-office"] } } }))), 30_000)
+
+  it.live("routing rules hold for a group by its name, and by that of a member", () =>
+    Effect.gen(function*() {
+      yield* echo("weather-eu")
+      yield* echo("met-office")
+      const tools = yield* ToolClient.ToolClient
+      const router = yield* Router
+      yield* Effect.repeat(tools.listTools(), { until: ([tool]) => tool?.instances.length === 2 })
+      for (const service of ["weather", "met-office", "weather-eu"]) {
+        yield* router.reconfigure({ rules: [{ name: service, match: { service } }] })
+        for (const name of ["weather__search", "search"]) {
+          assert.include((yield* tools.callTool(name)).routing.why, `rule "${service}"`)
+        }
+        const narrowed = yield* tools.callTool("search", {}, { query: { service: "*" } })
+        assert.include(narrowed.routing.why, `rule "${service}"`)
+      }
     }).pipe(Effect.provide(Alone([], { catalog: { groups: { weather: ["weather-eu", "met-office"] } } }))), 30_000)
 
   it.live("gives values, decodes them, and says what failed", () =>
@@ -237,6 +265,11 @@ describe("ToolClient", () => {
           },
           { name: "image", handler: () => Effect.succeed([block]) },
           { name: "fail", handler: () => Effect.fail(new Lost({ place: "Atlantis" })) },
+          {
+            name: "failWith",
+            handler: ({ content }) =>
+              Effect.succeed(InProcess.result({ content, structuredContent: { code: 7 }, isError: true }))
+          },
           InProcess.tool({
             name: "strict",
             inputSchema: Schema.Struct({ n: Schema.Int }),
@@ -276,6 +309,11 @@ describe("ToolClient", () => {
 
       const failed = yield* Effect.flip(tools.callTool("house__fail"))
       assert.deepInclude(failed, { _tag: "ToolFailed", reason: "no such place: Atlantis", instance: "house" })
+      const text = { type: "text", text: "no room" }
+      const full = yield* Effect.flip(tools.callTool("failWith", { content: [text, block] }))
+      assert.deepInclude(full, { _tag: "ToolFailed", reason: "no room", instance: "house" })
+      const mute = yield* Effect.flip(tools.callTool("failWith", { content: [block] }))
+      assert.deepInclude(mute, { reason: "it failed and doesn't say why" })
       const refused = yield* Effect.flip(tools.callTool("strict", { n: "x" }))
       assert.deepInclude(refused, { _tag: "CallRefused", code: -32602 })
       assert.include(refused.message, "Invalid arguments for strict: n: expected")
@@ -332,6 +370,29 @@ describe("ToolClient", () => {
       yield* set([])
       yield* eventually("it is gone", () => changes.length > 1 ? true : undefined)
       assert.deepStrictEqual(changes, ["added late in static", "removed late in static"])
+    }).pipe(Effect.provide(Alone([]))), 30_000)
+
+  it.live("calls go on while an instance moves from one registry to another", () =>
+    Effect.gen(function*() {
+      const tools = yield* ToolClient.ToolClient
+      const registries = yield* Registries
+      const one = yield* StaticRegistry.make({ name: "one" })
+      const other = yield* StaticRegistry.make({ name: "other" })
+      yield* registries.add(one.registry)
+      yield* registries.add(other.registry)
+      const { instance } = yield* announced("mover")
+      yield* one.set([instance])
+      yield* tools.callTool("get_forecast", { city: "Faro" })
+      for (let move = 0; move < 20; move++) {
+        const [from, to] = move % 2 === 0 ? [one, other] : [other, one]
+        yield* to.set([instance])
+        yield* from.set([])
+        const calls = Effect.forEach(
+          Array.from({ length: 20 }),
+          () => Effect.andThen(Effect.sleep(1), tools.callTool("get_forecast", { city: "Faro" }))
+        )
+        yield* calls
+      }
     }).pipe(Effect.provide(Alone([]))), 30_000)
 
   it.live("shares the connections of a gateway, and follows what comes and goes", () =>

@@ -1,4 +1,4 @@
-import type { InstanceView } from "@portolan/gateway/Views"
+import type { InstanceView } from "@portolan/gateway/rest/Representations"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { age, stateStyle, table } from "../table.ts"

@@ -37,7 +37,7 @@ export const refresh = Command.make(
   },
   Effect.fnUntraced(function*({ source, target }) {
     const { client, gateway, json } = yield* asking(target)
-    const views = yield* Effect.promise(() => import("@portolan/gateway/Views"))
+    const views = yield* Effect.promise(() => import("@portolan/gateway/rest/Representations"))
     const name = Option.getOrElse(source, () => "")
     const path = `/api/v1/refresh${parameters({ source })}`
     const answer = yield* during(

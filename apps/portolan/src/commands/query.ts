@@ -2,7 +2,7 @@
  * The conditions that lists take, as a person types them.
  */
 import type { Query } from "@portolan/core/Query"
-import type { InstanceView } from "@portolan/gateway/Views"
+import type { InstanceView } from "@portolan/gateway/rest/Representations"
 import * as Argument from "effect/cli/Argument"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -48,7 +48,7 @@ export const instancesOf = (
 ): Effect.Effect<ReadonlyArray<InstanceView>, Failure> =>
   Effect.gen(function*() {
     const client = yield* Effect.promise(() => import("../client.ts"))
-    const views = yield* Effect.promise(() => import("@portolan/gateway/Views"))
+    const views = yield* Effect.promise(() => import("@portolan/gateway/rest/Representations"))
     return yield* client.list(gateway, pathOf("instances", conditions), views.InstanceView)
   })
 

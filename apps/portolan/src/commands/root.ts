@@ -78,6 +78,6 @@ export const asking = Effect.fnUntraced(function*({ token, url }: {
 /** The configuration and the adapters, loaded only where a command needs them. */
 export const configuring = Effect.gen(function*() {
   const { adapters } = yield* Effect.promise(() => import("../adapters.ts"))
-  const Configuration = yield* Effect.promise(() => import("@portolan/gateway/Configuration"))
+  const Configuration = yield* Effect.promise(() => import("@portolan/gateway/configuration/Configuration"))
   return { adapters, Configuration }
 })

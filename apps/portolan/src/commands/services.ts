@@ -1,4 +1,4 @@
-import type { ServiceView } from "@portolan/gateway/Views"
+import type { ServiceView } from "@portolan/gateway/rest/Representations"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { table } from "../table.ts"
@@ -27,7 +27,7 @@ export const services = Command.make(
   { target: gatewayFlags, query: queryArgument("services with an instance that meets these conditions") },
   Effect.fnUntraced(function*({ query, target }) {
     const { client, gateway, json } = yield* asking(target)
-    const views = yield* Effect.promise(() => import("@portolan/gateway/Views"))
+    const views = yield* Effect.promise(() => import("@portolan/gateway/rest/Representations"))
     const conditions = yield* parseConditions(query)
     const found = yield* client.list(gateway, pathOf("services", conditions), views.ServiceView)
     if (json) return yield* printJson(found)

@@ -1,4 +1,4 @@
-import type { SourceView, StatusView } from "@portolan/gateway/Views"
+import type { SourceView, StatusView } from "@portolan/gateway/rest/Representations"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { age, counted, stateStyle, table } from "../table.ts"
@@ -8,7 +8,8 @@ import { asking, gatewayFlags, print, printJson } from "./root.ts"
 const noteOf = (source: SourceView): string => {
   const notes: Array<string> = []
   if (source.state !== "connected") {
-    notes.push(source.error === undefined ? "connecting" : `reconnecting (${source.error})`)
+    const step = source.state === "stale" ? "reconnecting" : "connecting"
+    notes.push(source.error === undefined ? step : `${step} (${source.error})`)
   } else if (source.error !== undefined) notes.push(source.error)
   if (source.held > 0) notes.push(`${source.held} removals held back`)
   const [first] = source.rejected
@@ -57,7 +58,7 @@ export const status = Command.make(
   { target: gatewayFlags },
   Effect.fnUntraced(function*({ target }) {
     const { client, gateway, json } = yield* asking(target)
-    const views = yield* Effect.promise(() => import("@portolan/gateway/Views"))
+    const views = yield* Effect.promise(() => import("@portolan/gateway/rest/Representations"))
     const found = yield* client.get(gateway, "/api/v1/status", views.StatusView)
     if (json) return yield* printJson(found)
     yield* print(

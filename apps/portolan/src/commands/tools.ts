@@ -1,4 +1,4 @@
-import type { ToolView } from "@portolan/gateway/Views"
+import type { ToolView } from "@portolan/gateway/rest/Representations"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
@@ -38,7 +38,7 @@ export const tools = Command.make(
   },
   Effect.fnUntraced(function*({ query, service, target }) {
     const { client, gateway, json } = yield* asking(target)
-    const views = yield* Effect.promise(() => import("@portolan/gateway/Views"))
+    const views = yield* Effect.promise(() => import("@portolan/gateway/rest/Representations"))
     const conditions = yield* parseConditions([
       ...query,
       ...Option.match(service, { onNone: () => [], onSome: (name) => [`service=${JSON.stringify(name)}`] })

@@ -1,4 +1,4 @@
-import type { Event, Topic } from "@portolan/gateway/Events"
+import type { Event, Topic } from "@portolan/gateway/rest/Events"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ const clockTime = (event: Event): string => {
 
 const readTopics = (text: string): Effect.Effect<ReadonlyArray<Topic>, Failure> =>
   Effect.gen(function*() {
-    const Events = yield* Effect.promise(() => import("@portolan/gateway/Events"))
+    const Events = yield* Effect.promise(() => import("@portolan/gateway/rest/Events"))
     const { hint } = yield* Effect.promise(() => import("@portolan/core/NearestName"))
     const isTopic = Schema.is(Events.Topic)
     return yield* Effect.forEach(
@@ -49,7 +49,7 @@ const session = (
 ): Effect.Effect<never, Failure> =>
   Effect.scoped(Effect.gen(function*() {
     const client = yield* Effect.promise(() => import("../client.ts"))
-    const Events = yield* Effect.promise(() => import("@portolan/gateway/Events"))
+    const Events = yield* Effect.promise(() => import("@portolan/gateway/rest/Events"))
     const decode = Schema.decodeUnknownEffect(Events.Event)
     const path = `/api/v1/events?topics=${topics.join(",")}`
     const response = yield* client.open(gateway, path, {

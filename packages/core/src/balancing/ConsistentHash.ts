@@ -62,14 +62,14 @@ export const make: Strategy = (environment) => {
       const count = nodes.length
       let inFlight = 1
       for (let index = 0; index < count; index++) inFlight += nodes[index]!.inFlight
-      const room = loadFactor * inFlight / weight
+      const room = loadFactor * inFlight
       const own = hash(key)
       let best: Node | undefined
       let highest = -Infinity
       for (let index = 0; index < count; index++) {
         const node = nodes[index]!
         // Everybody may have one, whatever its share.
-        if (!isFree(node) || (node.inFlight > 0 && node.inFlight + 1 > Math.ceil(room * node.weight))) continue
+        if (!isFree(node) || (node.inFlight > 0 && node.inFlight + 1 > Math.ceil(room * node.weight / weight))) continue
         const drawn = uniform(own ^ hashes[index]!)
         const rank = weighted ? -node.weight / Math.log(drawn) : drawn
         if (rank > highest) {

@@ -6,8 +6,9 @@ import type { HealthStatus } from "@portolan/core/Health"
 import type { UpstreamState } from "@portolan/mcp/upstream/Upstream"
 import type { Upstreams } from "@portolan/mcp/upstream/Upstreams"
 import * as HashMap from "effect/HashMap"
-import type { CatalogChanges, FigureChanges, HealthChanges, Snapshot, SourceChanges, Topic } from "../Events.ts"
-import type { HealthView, InstanceView, SourceView, Views } from "../Views.ts"
+import type { CatalogChanges, FigureChanges, HealthChanges, Snapshot, SourceChanges, Topic } from "../rest/Events.ts"
+import type { HealthView, InstanceView, SourceView } from "../rest/Representations.ts"
+import type { Views } from "../rest/Views.ts"
 import { FigureTable, type Sources } from "./figureTable.ts"
 
 export interface FeedSources extends Sources {
@@ -84,7 +85,7 @@ export class FeedState {
   }
 
   #health(entry: Catalog.CatalogEntry): HealthView {
-    const { changedAt, reason, score, status } = this.#sources.views.health(entry).health
+    const { changedAt, reason, score, status } = this.#sources.views.health(entry)
     return { status, score, reason, changedAt }
   }
 

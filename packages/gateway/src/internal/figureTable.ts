@@ -7,7 +7,7 @@ import type { Discovery } from "@portolan/core/Discovery"
 import type { Health } from "@portolan/core/Health"
 import type { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import * as HashMap from "effect/HashMap"
-import type { FigureChanges, FigureRow, InstanceFigures, ServiceFigures, Totals } from "../Events.ts"
+import type { FigureChanges, FigureRow, InstanceFigures, ServiceFigures, Totals } from "../rest/Events.ts"
 
 export interface Sources {
   readonly balancer: Balancer["Service"]

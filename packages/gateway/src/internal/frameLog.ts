@@ -2,7 +2,7 @@
  * The last frames that were sent, encoded once for all readers. A reader is a position in it: who falls behind its
  * beginning has lost frames, and costs nothing.
  */
-import type { Topic } from "../Events.ts"
+import type { Topic } from "../rest/Events.ts"
 
 export interface Frame {
   readonly sequence: number

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type BadRequest, mistaken } from "../Problems.ts"
+import { type BadRequest, mistaken } from "../rest/Problems.ts"
 
 export const Page = {
   limit: Schema.optionalKey(

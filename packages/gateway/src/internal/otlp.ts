@@ -6,6 +6,7 @@ import { flow } from "effect/Function"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as Layer from "effect/Layer"
 import * as Otlp from "effect/observability/Otlp"
 
@@ -65,5 +66,8 @@ const collectorClient = Layer.effect(
   })
 ).pipe(Layer.provide(FetchHttpClient.layer))
 
+/** REST, probes and scrapes are in no trace: they would be most of it, and carry headers. */
+const restUntraced = Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true)
+
 /** Exports metrics, traces and logs. */
-export const layer = flow(Otlp.layerJson, Layer.provide(collectorClient))
+export const layer = flow(Otlp.layerJson, Layer.provide(collectorClient), Layer.merge(restUntraced))

@@ -5,7 +5,7 @@ import type * as Instruments from "@portolan/mcp/telemetry/Instruments"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
-import type { Reading } from "../Metrics.ts"
+import type { Reading } from "../telemetry/Metrics.ts"
 
 const one = (value: number) => [[{}, value] as const]
 
@@ -81,7 +81,7 @@ export const readings: ReadonlyArray<Reading> = [
   }
 ]
 
-export const eventLoopLag: Instruments.Family = {
+const eventLoopLag: Instruments.Family = {
   name: "portolan_event_loop_lag_seconds",
   help: "How much later than wanted the event loop runs what is due, twice a second.",
   unit: "s"

@@ -13,7 +13,8 @@ const values = (record: Readonly<Record<string, unknown>> | undefined): Record<s
     Object.entries(record ?? {}).map(([name, value]) => [name, typeof value === "string" ? hidden : value])
   )
 
-const url = (text: string): string => {
+/** An address without its password and the values of its parameters. */
+export const url = (text: string): string => {
   const parsed = URL.parse(text)
   if (parsed === null || (parsed.username === "" && parsed.password === "" && parsed.search === "")) return text
   if (parsed.username !== "") parsed.username = hidden

@@ -4,9 +4,9 @@
 import { strategyNames } from "@portolan/core/Balancer"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { RoutingEntry } from "../RoutingEntry.ts"
-import { ServerEntry } from "../ServerEntry.ts"
-import { formats, levels } from "../Telemetry.ts"
+import { RoutingEntry } from "../configuration/RoutingEntry.ts"
+import { ServerEntry } from "../configuration/ServerEntry.ts"
+import { formats, levels } from "../telemetry/Telemetry.ts"
 
 interface Notes {
   readonly description: string

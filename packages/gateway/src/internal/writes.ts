@@ -7,8 +7,8 @@ import { Health } from "@portolan/core/Health"
 import type * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import { Api, type WrittenView } from "../Api.ts"
-import { defaultRegistry, Leases, type Written } from "../Leases.ts"
+import { Api, type WrittenView } from "../rest/Api.ts"
+import { defaultRegistry, Leases, type Written } from "../rest/Leases.ts"
 import {
   Conflict,
   type Mistake,
@@ -17,8 +17,8 @@ import {
   PreconditionFailed,
   RegistryFailed,
   TooLarge
-} from "../Problems.ts"
-import { Views } from "../Views.ts"
+} from "../rest/Problems.ts"
+import { Views } from "../rest/Views.ts"
 import { millisOf } from "./durations.ts"
 import * as etag from "./etag.ts"
 import { noInstance, tagged, withId } from "./reads.ts"

@@ -42,7 +42,8 @@ export interface ListedInstance {
 export interface Merged {
   /** The service, or the group that it is in. */
   readonly service: string
-  readonly grouped: boolean
+  /** The services of those who list it: in a group one or more. */
+  readonly services: ReadonlyArray<string>
   readonly name: string
   /** The best precedence among the instances that list it. */
   readonly precedence: number
@@ -115,13 +116,13 @@ const join = (merged: ReadonlyArray<Merged>, groups: Groups): ReadonlyArray<Merg
   for (const item of merged.toSorted((a, b) => place(a) - place(b))) {
     // A service that has the name of a group is in it.
     const service = members.get(item.service)?.group ?? item.service
-    const grouped = Object.hasOwn(groups, service)
     const id = `${service}\u0000${item.name}`
     const first = joined.get(id)
     joined.set(
       id,
-      first === undefined ? { ...item, service, grouped } : {
+      first === undefined ? { ...item, service } : {
         ...first,
+        services: [...first.services, ...item.services],
         precedence: Math.min(first.precedence, item.precedence),
         keys: first.keys.union(item.keys)
       }
@@ -158,7 +159,7 @@ const mergeServices = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind
         }
       }
     }
-    for (const [name, offer] of offers) merged.push({ service, grouped: false, name, ...offer })
+    for (const [name, offer] of offers) merged.push({ service, services: [service], name, ...offer })
   }
   return merged
 }

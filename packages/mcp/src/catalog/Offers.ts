@@ -109,9 +109,8 @@ export const make = (initial: Naming.NamingOptions): Offers => {
   const standing = (kind: OfferKind, item: Merging.Merged): Standing => {
     const id = idOf(kind, item)
     const existing = standings.get(id)
-    // What a group offers is of several services, so its target can't name one.
-    const service = item.grouped ? undefined : item.service
-    if (existing !== undefined && existing.target.service === service) {
+    const services = Array.from(new Set([item.service, ...item.services]))
+    if (existing !== undefined && ServiceInstance.equals(existing.target.services, services)) {
       if (!sameKeys(existing.keys, item.keys)) {
         existing.keys = item.keys
         existing.revision++
@@ -122,11 +121,13 @@ export const make = (initial: Naming.NamingOptions): Offers => {
       keys: item.keys,
       revision: 0,
       target: {
-        service,
+        // What several services offer is looked for among all.
+        service: item.services.length === 1 ? item.services[0] : undefined,
+        services,
         accepts: (entry) => made.keys.has(entry.key) || isMoved(entry, made.keys),
         revision: () => made.revision,
         // Of a tool, the separator of public names may be configured: rules are written with a dot.
-        names: [`${item.service}.${item.name}`, item.name]
+        names: [...services.map((service) => `${service}.${item.name}`), item.name]
       }
     }
     standings.set(id, made)

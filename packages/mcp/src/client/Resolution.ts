@@ -85,7 +85,11 @@ const sameOffers = (one: ReadonlyMap<InstanceKey, Offer>, other: ReadonlyMap<Ins
 
 const sameTarget = (one: Target, other: Target): boolean =>
   one.service === other.service &&
-  ServiceInstance.equals([one.capabilities, one.names], [other.capabilities, other.names])
+  ServiceInstance.equals([one.capabilities, one.services, one.names], [
+    other.capabilities,
+    other.services,
+    other.names
+  ])
 
 /**
  * Makes it.
@@ -201,6 +205,7 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
           : undefined,
         // The router asks for announced ones; rules look at them.
         capabilities: announced && capabilities.length > 0 ? capabilities : undefined,
+        services: Array.from(new Set(used.flatMap((offer) => offer.target.services ?? []))),
         names: Array.from(new Set(used.flatMap((offer) => offer.target.names ?? [])))
       }
     })

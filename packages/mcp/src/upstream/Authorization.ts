@@ -54,7 +54,7 @@ export interface LoginOptions {
   readonly tls?: ServiceInstance.Tls | undefined
   /** Tells the person which address to open in a browser. */
   readonly onRedirect: (address: URL) => Effect.Effect<void>
-  /** Port on 127.0.0.1 that the browser comes back to. Default 0: a free one. A registered `clientId` may need a fixed one. */
+  /** Port on 127.0.0.1 that the browser comes back to. Default 0: a free one. A registered client may need a fixed one. */
   readonly redirectPort?: number | undefined
   /** Longest wait for the person. Default 5 min. */
   readonly timeout?: Duration.Input | undefined
@@ -214,9 +214,9 @@ const memory = (redirectUrl: string, state: string, options: LoginOptions, clien
 }
 
 /**
- * Has a person authorise us with a server: finds its authorisation server, registers us there where no `clientId` is given,
- * tells the address to open, waits for the browser on a loopback port, and stores the token (mode 0600) where the upstream
- * of this endpoint finds it. PKCE, `state`, `iss` and the resource indicator are those of the official SDK.
+ * Has a person authorise us with a server: finds its authorisation server, registers us there where no `clientId` is
+ * given, tells the address to open, waits for the browser on a loopback port, and stores the token (mode 0600) where the
+ * upstream of this endpoint finds it. PKCE, `state`, `iss` and the resource indicator are those of the official SDK.
  *
  * **When to use** for endpoints with `auth: { type: "authorization-code" }`, whose upstream says `needs authorisation`.
  *

@@ -103,6 +103,9 @@ const describe = (cause: unknown): string => {
   if (cause.name === "TimeoutError") return "the authorisation server doesn't answer"
   // What the server said: `invalid_client`.
   const code = NetworkErrors.codeOf(cause)
+  if (code === "server_error" || code === "temporarily_unavailable") {
+    return oneLine(`authorisation server: ${code}: ${cause.message}`)
+  }
   if (code !== undefined && /^[a-z_]+$/.test(code)) return oneLine(`authorisation refused: ${code}: ${cause.message}`)
   if (cause instanceof TypeError && cause.cause instanceof Error) {
     return `authorisation server: ${NetworkErrors.reason(cause.cause)}`

@@ -3,11 +3,19 @@
  *
  * @since 0.1.0
  */
-import type { ResponseHeaders, Sender } from "./HttpExchange.ts"
+import { type ResponseHeaders, type Sender, Unauthorized } from "./HttpExchange.ts"
 import type { TokenSource } from "./TokenSource.ts"
 
 /** Bytes of a refusal that are read so that the socket stays usable. */
 const MaxRefusal = 65_536
+
+const refusedAgain = () =>
+  new Unauthorized({
+    phase: "notSent",
+    reason: "the server refuses the new token (HTTP 401): check `auth`",
+    status: 401,
+    connectionLost: true
+  })
 
 /**
  * Makes a sender that authorises what goes over another one. A request that is refused for its token has not run: it is
@@ -24,7 +32,7 @@ export const make = (inner: Sender, tokens: TokenSource): Sender => ({
       return inner.dispatch({ ...options, headers: { ...options.headers, authorization: header } }, {
         onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
         onResponseStart: (controller, status, headers, message) => {
-          if (status === 401 && !last) challenge = headers
+          if (status === 401) challenge = headers
           else handler.onResponseStart?.(controller, status, headers, message)
         },
         onResponseData: (controller, chunk) => {
@@ -34,6 +42,7 @@ export const make = (inner: Sender, tokens: TokenSource): Sender => ({
         },
         onResponseEnd: (controller, trailers) => {
           if (challenge === undefined) return handler.onResponseEnd?.(controller, trailers)
+          if (last) return handler.onResponseError?.(controller, refusedAgain())
           tokens.obtain({ header, challenge }).then((renewed) => attempt(renewed, true)).catch((cause: unknown) =>
             handler.onResponseError?.(controller, cause instanceof Error ? cause : new Error(String(cause)))
           )

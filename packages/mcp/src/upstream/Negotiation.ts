@@ -2,9 +2,9 @@
  * Finds out which era a server speaks, and agrees on a version with it.
  *
  * **Details**: `server/discover` first. A modern answer means stateless. An authentication error, a 5xx, a lost connection
- * or, over HTTP, silence says nothing of the era and is an error. Anything else means handshake. A child process or WebSocket that
- * is silent, or ends, is taken for one of the handshake era too: some end at any message before `initialize`. HTTP+SSE is of
- * that era anyway.
+ * or, over HTTP, silence says nothing of the era and is an error. Anything else means handshake. A child process or a
+ * WebSocket that is silent, or ends, is taken for one of the handshake era too: some end at any message before
+ * `initialize`. HTTP+SSE is of that era anyway.
  *
  * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning#backward-compatibility-with-initialization-based-versions
  * @since 0.1.0

@@ -2,8 +2,8 @@
  * OAuth 2 towards upstreams, with the official SDK's flows: as ourselves (client credentials), or for a person who agreed
  * once (authorisation code), whose token is kept in a file and renewed.
  *
- * **Details**: a token is shared by all callers of an upstream, renewed before it expires and once where the server refuses
- * it; one flow at a time. The SDK is loaded when a record first needs it.
+ * **Details**: a token is shared by all callers of an upstream, renewed before it expires and once where the server
+ * refuses it; one flow at a time. The SDK is loaded when a record first needs it.
  *
  * @see https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization
  * @since 0.1.0

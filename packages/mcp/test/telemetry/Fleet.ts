@@ -16,6 +16,7 @@ import { fileURLToPath } from "node:url"
 import * as z from "zod"
 import { ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
 import type { Era } from "../../src/Era.ts"
+import { McpEndpoint } from "../../src/relay/McpEndpoint.ts"
 import * as Clients from "../Clients.ts"
 import { both, envelope, type Message, modern, send } from "../relay/Harness.ts"
 import { body, json, listen } from "../upstream/Servers.ts"
@@ -178,6 +179,7 @@ export const fleet = Effect.gen(function*() {
       const content = message.result?.["content"]
       return JSON.parse(Array.isArray(content) ? content[0].text : "{}")
     }
-    return { url, call, seen, post }
+    const { connect } = yield* McpEndpoint
+    return { url, call, seen, post, connect }
   }).pipe(Effect.provideContext(context))
 })

@@ -158,6 +158,36 @@ describe("spans", () => {
     60_000
   )
 
+  it.live("tell of clients on standard input and output, and of the beginning of sessions", () => {
+    const { layer, spans } = Fleet.tracer()
+    return Effect.gen(function*() {
+      const { connect } = yield* Fleet.fleet
+      const ended = new Set<() => void>()
+      const downstream = connect(
+        { send: () => ended.forEach((wake) => wake()), notify: () => {}, end: () => {} },
+        { stateless: true, transport: "pipe" }
+      )
+      spans.length = 0
+      yield* Effect.callback<void>((resume) => {
+        ended.add(() => resume(Effect.void))
+        downstream.receive({
+          jsonrpc: "2.0",
+          id: 7,
+          method: "initialize",
+          params: { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "test", version: "1" } }
+        })
+      })
+      assert.deepStrictEqual(spans.map(({ name }) => name), ["initialize"])
+      assert.include(Object.fromEntries(spans[0]?.attributes ?? []), {
+        "mcp.method.name": "initialize",
+        "mcp.protocol.version": "2025-06-18",
+        "network.transport": "pipe",
+        "jsonrpc.request.id": "7"
+      })
+      downstream.close()
+    }).pipe(Effect.provide(layer))
+  })
+
   it.live("begin a trace where the client has none, and are not sampled where its isn't", () => {
     const { layer, spans } = Fleet.tracer()
     return Effect.gen(function*() {

@@ -129,6 +129,28 @@ describe("client credentials", () => {
         }))
     }))
 
+  it.live("that the server refuses all the same are asked for again with pauses only", () =>
+    Effect.gen(function*() {
+      const authority = yield* AuthorizationServers.make
+      const { url } = yield* Servers.listen((request, response) => {
+        request.resume()
+        response.writeHead(401).end()
+      })
+      const auth = { ...credentials, tokenUrl: `${authority.url}/token` }
+      yield* Harness.withUpstreams([input("streamable-http", url, auth)], ({ get, until }) =>
+        Effect.gen(function*() {
+          yield* until("failed", (event) => event._tag === "Failed")
+          const upstream = yield* get("a")
+          for (let call = 0; call < 50; call++) {
+            assert.strictEqual(
+              (yield* Effect.flip(upstream.request(list))).reason,
+              "the server refuses the new token (HTTP 401): check `auth`"
+            )
+          }
+          assert.isBelow(authority.requests.length, 12)
+        }))
+    }))
+
   it.live("an authorisation server that is away is an outage, and it passes", () =>
     Effect.gen(function*() {
       const { authority, url } = yield* guarded

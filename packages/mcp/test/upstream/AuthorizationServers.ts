@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { createHash, randomUUID } from "node:crypto"
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
+import type { IncomingMessage, RequestListener } from "node:http"
 import * as Servers from "./Servers.ts"
 
 export interface Authority {
@@ -26,7 +26,6 @@ export interface Authority {
   /** Lets those pass that carry a valid token; a refusal says where the metadata is. */
   readonly guard: (inner: RequestListener) => RequestListener
   readonly admits: (request: IncomingMessage) => boolean
-  readonly refuse: (response: ServerResponse) => void
 }
 
 export const secret = "the-client-secret"
@@ -155,7 +154,6 @@ export const make: Effect.Effect<Authority, never, Scope.Scope> = Effect.gen(fun
       response.writeHead(401, {
         "www-authenticate": `Bearer error="invalid_token", resource_metadata="${metadata(request)}", scope="tools"`
       }).end("go away")
-    },
-    refuse: (response) => void response.writeHead(401).end()
+    }
   }
 })

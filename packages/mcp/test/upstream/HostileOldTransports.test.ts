@@ -211,6 +211,8 @@ const socket = (
     readonly protocol?: string | false
     readonly upgrade?: (raw: Socket) => boolean
     readonly autoPong?: boolean
+    /** Whether it has dealt with the message. */
+    readonly hear?: (message: Message, socket: WebSocket) => boolean
   } = {}
 ) =>
   Effect.gen(function*() {
@@ -230,6 +232,7 @@ const socket = (
       client.on("error", () => {})
       client.on("message", (data: Buffer) => {
         const message: Message = JSON.parse(data.toString("utf8"))
+        if (options.hear?.(message, client) === true) return
         if (message.method === "initialize") client.send(JSON.stringify(initialized(message)))
         else if (message.method === "tools/call") answer(message, client)
         else if (message.id !== undefined) {
@@ -309,6 +312,44 @@ describe("WebSocket", () => {
           assert.deepStrictEqual(yield* upstream.request(call("x")), { result: {} })
         }), { maxMessageSize: 100_000 })
       yield* noSocketsLeft(running)
+    }))
+
+  it.live("a server of the stateless era, and one that only hears `initialize`, are found out", () =>
+    Effect.gen(function*() {
+      const methods: Array<string | undefined> = []
+      const modern = yield* socket(() => {}, {
+        hear: (message, client) => {
+          methods.push(message.method)
+          client.send(JSON.stringify(result(
+            message,
+            message.method === "server/discover"
+              ? { supportedVersions: ["2026-07-28"], capabilities: { tools: {} } }
+              : { resultType: "complete", fine: true }
+          )))
+          return true
+        }
+      })
+      yield* Harness.withUpstreams([input("websocket", modern.url)], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          assert.strictEqual((yield* upstream.connect).era, "stateless")
+          assert.include(JSON.stringify(yield* upstream.request(call("x"))), "fine")
+          assert.deepStrictEqual(methods, ["server/discover", "tools/call"])
+        }))
+      let connections = 0
+      const strict = yield* socket((message, client) => client.send(JSON.stringify(result(message))), {
+        hear: (message, client) => {
+          if (message.method !== "server/discover") return false
+          connections++
+          client.close(1002, "not initialized")
+          return true
+        }
+      })
+      yield* Harness.withUpstreams([input("websocket", strict.url)], ({ get }) =>
+        Effect.gen(function*() {
+          assert.deepStrictEqual(yield* (yield* get("a")).request(call("x")), { result: {} })
+          assert.strictEqual(connections, 1)
+        }))
     }))
 
   const openTo = (url: string, onLost: (failure: Failure) => void) =>

@@ -6,6 +6,7 @@ import type { RequestListener } from "node:http"
 import { createServer, type ServerOptions } from "node:https"
 import { tmpdir } from "node:os"
 import * as Path from "node:path"
+import { TLSSocket } from "node:tls"
 import { generate } from "selfsigned"
 import * as Harness from "./Harness.ts"
 import * as OldServers from "./OldServers.ts"
@@ -63,18 +64,15 @@ const authority = Effect.gen(function*() {
   return { cert: own.cert, file: file("ca.pem", own.cert), issue, write: file }
 })
 
-const ignored: RequestListener = (_, response) => void response.writeHead(404).end()
-
-/** All three transports on one port. */
-const serve = (options: ServerOptions) =>
+/** All three transports on one port, or what the handler says. */
+const serve = (options: ServerOptions, handler?: RequestListener) =>
   Effect.gen(function*() {
     const sdk = Servers.sessionful()
     const old = OldServers.sseHandler()
     const sockets = OldServers.webSocketServer(old.figures).sockets
     const server = createServer(
       options,
-      (request, response) =>
-        (request.url === "/mcp" ? sdk.handler : request.url === "/none" ? ignored : old.handler)(request, response)
+      handler ?? ((request, response) => (request.url === "/mcp" ? sdk.handler : old.handler)(request, response))
     )
     server.on("upgrade", (request, socket, head) =>
       sockets.handleUpgrade(request, socket, head, (client) =>
@@ -206,6 +204,45 @@ describe("TLS towards upstreams", () => {
           write("key.pem", one.key)
           yield* until("connected", (event) => event._tag === "Connected")
         }))
+    }))
+
+  it.live("holds for the authorisation server too, which isn't shown our certificate", () =>
+    Effect.gen(function*() {
+      const { cert: ca, file, issue } = yield* authority
+      const server = yield* issue("server", "127.0.0.1")
+      const client = yield* issue("client", "client")
+      const shown: Array<boolean> = []
+      const { port: tokens } = yield* serve(
+        { ...server, ca, requestCert: true, rejectUnauthorized: false },
+        (request, response) => {
+          if (request.socket instanceof TLSSocket) {
+            shown.push(Object.keys(request.socket.getPeerCertificate()).length > 0)
+          }
+          Servers.json(response, 200, { access_token: "t", token_type: "Bearer" })
+        }
+      )
+      const sdk = Servers.sessionful()
+      const { port } = yield* serve(
+        { ...server, ca, requestCert: true, rejectUnauthorized: true },
+        (request, response) =>
+          request.headers.authorization === "Bearer t" ? sdk.handler(request, response) : response.writeHead(401).end()
+      )
+      yield* Harness.withUpstreams([{
+        id: "a",
+        service: "a",
+        endpoint: {
+          transport: "streamable-http",
+          url: `https://127.0.0.1:${port}/mcp`,
+          tls: { ca: file, cert: client.certFile, key: client.keyFile },
+          auth: {
+            type: "client-credentials",
+            clientId: "me",
+            clientSecret: "s",
+            tokenUrl: `https://127.0.0.1:${tokens}/token`
+          }
+        }
+      }], ({ get }) => Effect.flatMap(get("a"), (upstream) => upstream.connect))
+      assert.deepStrictEqual(shown, [false])
     }))
 
   it.live("says that a server doesn't speak TLS", () =>

@@ -50,6 +50,43 @@ describe("ServerSentEvents", () => {
     assert.deepStrictEqual([ids, retries, seen], [["7"], [250], ["a"]])
   })
 
+  it("tells the type of an event, and forgets it with the event", () => {
+    const seen: Array<readonly [string, string]> = []
+    const feed = ServerSentEvents.make({ limit: 1_000, onData: (data, type) => seen.push([data, type]) })
+    feed(Buffer.from("event: endpoint\ndata: /m\n\ndata: 1\n\nevent: gone\n\ndata: 2\n\n"))
+    assert.deepStrictEqual(seen, [["/m", "endpoint"], ["1", ""], ["2", ""]])
+  })
+
+  it("throws away an event that is too long and goes on, however the bytes are cut", () => {
+    const long = `{"id":7,"text":"${"x".repeat(5_000)}"}`
+    fc.assert(fc.property(
+      fc.constantFrom(long, `${long}\n${long}`),
+      fc.constantFrom("\n", "\r", "\r\n"),
+      fc.array(fc.nat({ max: 4_000 }), { minLength: 1, maxLength: 8 }),
+      (event, end, places) => {
+        const wire = ["a", event, "b"].map((data) =>
+          [...data.split("\n").map((line) => `data: ${line}`), "", ""].join(end)
+        ).join("")
+        const seen: Array<string> = []
+        const thrown: Array<readonly [string, string]> = []
+        const feed = ServerSentEvents.make({
+          limit: 500,
+          onData: (data) => seen.push(data),
+          onTooLong: (head, tail) => thrown.push([head, tail])
+        })
+        // Chunks of a socket are shorter than the limit here, so that a whole long event never comes in one.
+        for (const part of cut(Buffer.from(wire), places)) {
+          for (let at = 0; at < part.length; at += 300) assert.isTrue(feed(part.subarray(at, at + 300)))
+        }
+        assert.deepStrictEqual(seen, ["a", "b"])
+        assert.strictEqual(thrown.length, 1)
+        assert.isTrue(thrown[0]?.[0].startsWith("{\"id\":7,\"text\":\"xx"), thrown[0]?.[0])
+        assert.isTrue(thrown[0]?.[1].endsWith("x\"}"), thrown[0]?.[1])
+        assert.isAtMost((thrown[0]?.[0].length ?? 0) + (thrown[0]?.[1].length ?? 0), 256)
+      }
+    ))
+  })
+
   it("says when an event is too long, in one line or in many", () => {
     assert.deepStrictEqual(events([Buffer.from("data: 0123456789")], 10).fits, [false])
     assert.deepStrictEqual(events([Buffer.from("data: 01234\n"), Buffer.from("data: 56789\n")], 10).fits, [true, false])

@@ -9,8 +9,8 @@
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Equal from "effect/Equal"
 import * as Predicate from "effect/Predicate"
+import { hidden, secretName, url } from "../internal/redact.ts"
 import type { Configuration, ConfiguredRegistry, Origin } from "./Configuration.ts"
-import { hidden, secretName } from "./internal/redact.ts"
 
 /**
  * A difference. `Order`: the registries that stay have another order now.
@@ -124,6 +124,8 @@ export const diff = (before: Configuration, after: Configuration): ReadonlyArray
 const shown = (path: string, value: unknown): unknown =>
   secretName.test(path.slice(path.indexOf(".") + 1)) || path.includes(".headers.") || path.includes(".env.")
     ? hidden
+    : typeof value === "string"
+    ? url(value)
     : value
 
 const longest = 60

@@ -22,9 +22,9 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
+import { FeedState } from "../internal/feedState.ts"
+import { FrameLog } from "../internal/frameLog.ts"
 import type { Topic } from "./Events.ts"
-import { FeedState } from "./internal/feedState.ts"
-import { FrameLog } from "./internal/frameLog.ts"
 import { Overloaded } from "./Problems.ts"
 import { Views } from "./Views.ts"
 
@@ -53,7 +53,7 @@ export class EventFeed extends Context.Service<EventFeed, {
   readonly open: (watch: Watch) => Effect.Effect<Stream.Stream<Uint8Array, Overloaded>, Overloaded>
   /** Watchers now. Plain. */
   readonly watchers: () => number
-}>()("@portolan/gateway/EventFeed") {}
+}>()("@portolan/gateway/rest/EventFeed") {}
 
 /**
  * Settings, with their defaults. Times in ms.

@@ -11,9 +11,9 @@ import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { Gateway } from "../Gateway.ts"
 import type { Configuration } from "./Configuration.ts"
 import { ConfiguredRegistries } from "./ConfiguredRegistries.ts"
-import { Gateway } from "./Gateway.ts"
 import type { Part } from "./LiveConfiguration.ts"
 
 const part = <A>(

@@ -30,7 +30,7 @@ export class ConfiguredRegistries extends Context.Service<ConfiguredRegistries, 
    * not be opened: of those, the registries of the same names stay as they were.
    */
   readonly apply: (configuration: Configuration) => Effect.Effect<ReadonlyArray<Mistake>>
-}>()("@portolan/gateway/ConfiguredRegistries") {}
+}>()("@portolan/gateway/configuration/ConfiguredRegistries") {}
 
 interface Opened {
   readonly entry: ConfiguredRegistry

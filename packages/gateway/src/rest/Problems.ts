@@ -160,7 +160,7 @@ export class Overloaded extends HttpApiError.Problem<Overloaded>()("Overloaded",
 }) {}
 
 /** Says mistakes in one line. */
-export const lineOf = (mistakes: ReadonlyArray<Mistake>): string =>
+const lineOf = (mistakes: ReadonlyArray<Mistake>): string =>
   mistakes.map(({ message, path }) => path === "" ? message : `${path}: ${message}`).join("; ")
 
 /**

@@ -6,11 +6,11 @@
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
+import * as reads from "../internal/reads.ts"
+import * as watching from "../internal/watching.ts"
+import * as writes from "../internal/writes.ts"
 import { Api } from "./Api.ts"
 import * as Conduct from "./Conduct.ts"
-import * as reads from "./internal/reads.ts"
-import * as watching from "./internal/watching.ts"
-import * as writes from "./internal/writes.ts"
 
 /**
  * Layer that serves the API on a router, with its OpenAPI description at `/api/v1/openapi.json`.

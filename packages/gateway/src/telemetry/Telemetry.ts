@@ -135,7 +135,7 @@ export const layerOtlp = (
   // Most programs export nothing: the exporters are loaded by those that do.
   Layer.unwrap(
     Effect.map(
-      Effect.promise(() => import("./internal/otlp.ts")),
+      Effect.promise(() => import("../internal/otlp.ts")),
       (otlp) =>
         otlp.layer({
           baseUrl: url,

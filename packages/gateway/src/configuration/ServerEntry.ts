@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import { parseEnv } from "node:util"
-import type { Finding, Path as DocumentPath } from "./internal/document.ts"
+import type { Finding, Path as DocumentPath } from "../internal/document.ts"
 
 const Texts = Schema.Array(Schema.String)
 const TextByName = Schema.Record(Schema.String, Schema.String)

@@ -47,7 +47,7 @@ export interface Writer {
  * @category services
  * @since 0.1.0
  */
-export class WriteAccess extends HttpApiMiddleware.Service<WriteAccess>()("@portolan/gateway/WriteAccess", {
+export class WriteAccess extends HttpApiMiddleware.Service<WriteAccess>()("@portolan/gateway/rest/WriteAccess", {
   error: [Unauthorized, Forbidden],
   security: { token: HttpApiSecurity.bearer }
 }) {}

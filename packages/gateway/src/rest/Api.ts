@@ -13,12 +13,11 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
+import { Filter, filterNote, Page } from "../internal/lists.ts"
+import { documented } from "../internal/openapi.ts"
 import * as Conduct from "./Conduct.ts"
 import { Sent, Topic } from "./Events.ts"
-import { Filter, filterNote, Page } from "./internal/lists.ts"
-import { documented } from "./internal/openapi.ts"
 import { Conflict, NotFound, Overloaded, PreconditionFailed, RegistryFailed, TooLarge } from "./Problems.ts"
-import { Report } from "./Series.ts"
 import {
   HealthDetail,
   InstanceView,
@@ -28,7 +27,8 @@ import {
   SourceView,
   StatusView,
   ToolView
-} from "./Views.ts"
+} from "./Representations.ts"
+import { Report } from "./Series.ts"
 import { WriteAccess } from "./WriteAccess.ts"
 
 const list = <S extends Schema.Top>(item: S) =>

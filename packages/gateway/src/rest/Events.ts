@@ -5,8 +5,8 @@
  * with what a fresh snapshot would say.
  *
  * **Details**: the stream is server-sent events. `event:` is the name, `data:` the JSON of the payload, `id:` the
- * revision, an opaque text. A watcher that comes back with `Last-Event-ID` goes on from there, or gets `resync` and a new
- * snapshot where that is too long ago. The rules by which events are applied:
+ * revision, an opaque text. A watcher that comes back with `Last-Event-ID`, for the same topics, goes on from there, or
+ * gets `resync` and a new snapshot where that is too long ago. The rules by which events are applied:
  *
  * - An instance is known by `source` and `id`. `catalog` adds, replaces and removes instances.
  * - `health` replaces the health of an instance, in the catalog too. Its score moves with every call; `figures` tell it.
@@ -19,7 +19,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { HealthStatus, HealthView, InstanceView, SourceView } from "./Views.ts"
+import { HealthStatus, HealthView, InstanceView, SourceView } from "./Representations.ts"
 
 const Time = Schema.String.annotate({ description: "ISO 8601" })
 const Count = Schema.Int.pipe(Schema.check(Schema.isGreaterThanOrEqualTo(0)))

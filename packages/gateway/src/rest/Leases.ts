@@ -82,7 +82,7 @@ export class Leases extends Context.Service<Leases, {
   readonly remove: (registry: string, id: string) => Effect.Effect<void, NotFound | Conflict>
   /** The lease of an instance, if the gateway holds it. Plain. */
   readonly find: (key: Catalog.InstanceKey) => Lease | undefined
-}>()("@portolan/gateway/Leases") {}
+}>()("@portolan/gateway/rest/Leases") {}
 
 /**
  * Settings, with their defaults.

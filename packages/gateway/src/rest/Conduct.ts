@@ -17,8 +17,8 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import type { unhandled } from "effect/Types"
 import { STATUS_CODES } from "node:http"
-import { matches, strong } from "./internal/etag.ts"
-import { type Filter, unknownParameter } from "./internal/lists.ts"
+import { matches, strong } from "../internal/etag.ts"
+import { type Filter, unknownParameter } from "../internal/lists.ts"
 import { BadRequest, Internal, mistaken, NotAcceptable } from "./Problems.ts"
 
 /**
@@ -27,7 +27,7 @@ import { BadRequest, Internal, mistaken, NotAcceptable } from "./Problems.ts"
  * @category services
  * @since 0.1.0
  */
-export class Conduct extends HttpApiMiddleware.Service<Conduct>()("@portolan/gateway/Conduct", {
+export class Conduct extends HttpApiMiddleware.Service<Conduct>()("@portolan/gateway/rest/Conduct", {
   error: [BadRequest, NotAcceptable, Internal]
 }) {}
 

@@ -14,7 +14,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { percentiles } from "./internal/figureTable.ts"
+import { percentiles } from "../internal/figureTable.ts"
 
 const Column = Schema.Array(Schema.NullOr(Schema.Finite))
 
@@ -86,7 +86,7 @@ export class Series extends Context.Service<Series, {
   readonly window: number
   /** Plain. */
   readonly report: (request: ReportRequest) => Report
-}>()("@portolan/gateway/Series") {}
+}>()("@portolan/gateway/rest/Series") {}
 
 /**
  * Settings, with their defaults.

@@ -45,7 +45,7 @@ export interface ConfigurationState {
   readonly changes: Stream.Stream<ConfigurationStatus>
 }
 export const ConfigurationState: Context.Reference<ConfigurationState> = Context.Reference<ConfigurationState>(
-  "@portolan/gateway/ConfigurationState",
+  "@portolan/gateway/configuration/ConfigurationState",
   { defaultValue: () => ({ current: () => undefined, changes: Stream.empty }) }
 )
 

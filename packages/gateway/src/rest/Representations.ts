@@ -1,0 +1,212 @@
+/**
+ * What the REST API shows, as schemas: programs that ask a gateway decode its answers with them.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+const Rest = Schema.Record(Schema.String, Schema.Unknown)
+const Time = Schema.String.annotate({ description: "ISO 8601" })
+
+/**
+ * Status of an instance.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HealthStatus = Schema.Literals(["healthy", "degraded", "unhealthy", "draining", "down", "unknown"])
+
+/**
+ * Health of an instance.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HealthView = Schema.Struct({
+  status: HealthStatus,
+  score: Schema.Finite,
+  reason: Schema.String,
+  changedAt: Time
+}).annotate({ identifier: "Health" })
+export type HealthView = typeof HealthView.Type
+
+/**
+ * Health of an instance, with what it follows from.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HealthDetail = Schema.Struct({
+  id: Schema.String,
+  service: Schema.String,
+  source: Schema.String,
+  stale: Schema.Boolean,
+  ...HealthView.fields,
+  /** End of the last check. */
+  checkedAt: Schema.optionalKey(Time),
+  /** Median latency of the checks and calls that succeeded in the last 60 s, ms. */
+  latency: Schema.optionalKey(Schema.Finite),
+  /** Share of checks and calls of the last 60 s that succeeded. */
+  successRate: Schema.optionalKey(Schema.Finite)
+}).annotate({ identifier: "HealthDetail" })
+export type HealthDetail = typeof HealthDetail.Type
+
+/**
+ * Health of a service: how many instances are in which status, and each of them.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceHealth = Schema.Struct({
+  service: Schema.String,
+  /** Instances that calls may go to. */
+  available: Schema.Int,
+  statuses: Schema.Record(HealthStatus, Schema.Int),
+  instances: Schema.Array(HealthDetail)
+}).annotate({ identifier: "ServiceHealth" })
+export type ServiceHealth = typeof ServiceHealth.Type
+
+/**
+ * An announced instance: its record, where it was announced, and how it is.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const InstanceView = Schema.StructWithRest(
+  Schema.Struct({
+    id: Schema.String,
+    service: Schema.String,
+    source: Schema.String,
+    alsoIn: Schema.Array(Schema.String),
+    /** How it is; `path` and `interval` are what its record says of checks. */
+    health: Schema.Struct({
+      ...HealthView.fields,
+      path: Schema.optionalKey(Schema.String),
+      interval: Schema.optionalKey(Schema.String)
+    }),
+    /** Epoch of its first announcement, and of the last change of its record. */
+    firstSeen: Schema.optionalKey(Time),
+    changedAt: Schema.optionalKey(Time),
+    /** Whether its source is lost, so that this is its last known state. */
+    stale: Schema.Boolean,
+    /** The connection to it, where it is an MCP server. */
+    upstream: Schema.optionalKey(Schema.Struct({
+      state: Schema.Literals(["idle", "connecting", "connected", "failed"]),
+      since: Time,
+      error: Schema.optionalKey(Schema.String),
+      protocolVersion: Schema.optionalKey(Schema.String),
+      server: Schema.optionalKey(Rest)
+    }))
+  }),
+  [Rest]
+).annotate({ identifier: "Instance" })
+export type InstanceView = typeof InstanceView.Type
+
+/**
+ * A service: the instances of one name.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceView = Schema.Struct({
+  name: Schema.String,
+  kind: Schema.String,
+  versions: Schema.Array(Schema.String),
+  instances: Schema.Int,
+  /** Instances that calls may go to. */
+  available: Schema.Int,
+  tools: Schema.Int,
+  capabilities: Schema.Array(Schema.String),
+  tags: Schema.Array(Schema.String),
+  sources: Schema.Array(Schema.String)
+}).annotate({ identifier: "Service" })
+export type ServiceView = typeof ServiceView.Type
+
+/**
+ * A service with its instances.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceDetail = Schema.Struct({ ...ServiceView.fields, instances: Schema.Array(InstanceView) })
+  .annotate({ identifier: "ServiceDetail" })
+
+/**
+ * A tool under its public name, with the definition that its servers gave.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ToolView = Schema.StructWithRest(
+  Schema.Struct({
+    name: Schema.String,
+    service: Schema.String,
+    instances: Schema.Array(Schema.String),
+    readOnly: Schema.Boolean,
+    /** Whether a call that may have run may be sent again. */
+    repeatable: Schema.Boolean
+  }),
+  [Rest]
+).annotate({ identifier: "Tool" })
+export type ToolView = typeof ToolView.Type
+
+/**
+ * A registry and the state of its session.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const SourceView = Schema.Struct({
+  name: Schema.String,
+  type: Schema.String,
+  state: Schema.Literals(["connecting", "connected", "stale"]),
+  since: Time,
+  lastHeard: Schema.optionalKey(Time),
+  instances: Schema.Int,
+  rejected: Schema.Array(Schema.Struct({ id: Schema.String, reason: Schema.String })),
+  reconnects: Schema.Int,
+  held: Schema.Int,
+  error: Schema.optionalKey(Schema.String)
+}).annotate({ identifier: "Source" })
+export type SourceView = typeof SourceView.Type
+
+/**
+ * Everything that `portolan status` tells.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const StatusView = Schema.Struct({
+  version: Schema.String,
+  ready: Schema.Boolean,
+  sources: Schema.Array(SourceView),
+  services: Schema.Int,
+  instances: Schema.Int,
+  tools: Schema.Int,
+  resources: Schema.Int,
+  prompts: Schema.Int,
+  /** Instances that can't be reached or listed, and why. */
+  problems: Schema.Array(
+    Schema.Struct({ instance: Schema.String, service: Schema.String, source: Schema.String, reason: Schema.String })
+  ),
+  /** What servers list and clients don't see, and why. */
+  hidden: Schema.Array(
+    Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, reason: Schema.String })
+  ),
+  /** The configuration file, where there is one. */
+  configuration: Schema.optionalKey(Schema.Struct({
+    file: Schema.String,
+    loadedAt: Time,
+    revision: Schema.Int,
+    /** Why the file as it is now is not in use. */
+    error: Schema.optionalKey(Schema.Struct({
+      at: Time,
+      mistakes: Schema.Array(
+        Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
+      )
+    })),
+    /** Keys whose new values take effect at the next start. */
+    pending: Schema.Array(Schema.String)
+  }))
+}).annotate({ identifier: "Status" })
+export type StatusView = typeof StatusView.Type

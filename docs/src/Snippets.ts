@@ -132,14 +132,15 @@ const matches = (shown: string, printed: string): boolean => {
 }
 
 /**
- * The program as a file to type-check: one that is "part of a program" comes after the program before it on its page, and
- * after the parts in between.
+ * The program as a file to type-check: one that isn't run and is a part of one (it says so, or imports nothing of effect)
+ * comes after the program before it on its page, and after the parts in between.
  *
  * @category accessors
  * @since 0.1.0
  */
 export const whole = (snippets: ReadonlyArray<Snippet>, snippet: Snippet): string => {
-  const isPart = ({ notRun }: Snippet) => notRun?.startsWith("part of a program") === true
+  const isPart = ({ code, notRun }: Snippet) =>
+    notRun !== undefined && (notRun.startsWith("part of a program") || !/from "effect/.test(code))
   if (!isPart(snippet)) return snippet.code
   const before = snippets.filter((other) => isProgram(other) && other.file === undefined && other.line <= snippet.line)
   const parts = before.slice(Math.max(0, before.findLastIndex((other) => !isPart(other))))
@@ -165,7 +166,7 @@ export const run = async (
   const isTest = code.includes("RegistryLaws.suite(")
   const file = join(at, `line${line}${isTest ? ".test" : ""}.${language}`)
   writeFileSync(file, code)
-  const vitest = join(dirname(createRequire(import.meta.url).resolve("vitest/package.json")), "vitest.mjs")
+  const vitest = join(dirname(createRequire(join(at, "program.js")).resolve("vitest/package.json")), "vitest.mjs")
   await using program = isTest
     ? Program.start(process.execPath, [vitest, "run", "--root", at, "--configLoader", "native", file], { cwd: at, env })
     : Program.start(process.execPath, [file], { cwd, env, limit: 30_000 })

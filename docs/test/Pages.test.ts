@@ -2,13 +2,7 @@
  * Everything that the pages show is run: programs, configurations, commands with their output. See `Snippets`.
  */
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
-import * as Consul from "@portolan/tooling/backends/Consul"
-import * as Etcd from "@portolan/tooling/backends/Etcd"
-import type { Server } from "@portolan/tooling/backends/Server"
 import * as Program from "@portolan/tooling/Program"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -16,6 +10,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import * as Snippets from "../src/Snippets.ts"
+import * as Backends from "./backends.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const portolan = path.join(root, "apps/portolan/bin/portolan.js")
@@ -24,32 +19,6 @@ const programs = path.join(root, "docs/dist-test/snippets")
 
 const pages = fs.globSync(["*.md", "docs/*.md", "{packages,apps,apps/examples}/*/README.md"], { cwd: root }).sort()
 
-const scope = Scope.makeUnsafe()
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-
-const lacking = {
-  consul: await Effect.runPromise(Consul.unavailable),
-  etcd: await Effect.runPromise(Etcd.unavailable)
-}
-
-const started = new Map<string, Promise<Server>>()
-
-/** The real backend at an address that a page names; none where it names none. */
-const backends = async (code: string): Promise<ReadonlyArray<readonly [address: string, url: string]>> => {
-  const found: Array<readonly [string, string]> = []
-  for (const [address, backend] of [["127.0.0.1:8500", Consul], ["127.0.0.1:2379", Etcd]] as const) {
-    if (!code.includes(address)) continue
-    const server = started.get(address) ?? Effect.runPromise(Scope.provide(backend.make, scope))
-    started.set(address, server)
-    const { host, port } = await server
-    found.push([address, `${host}:${port}`])
-  }
-  return found
-}
-
-const missing = (code: string) =>
-  code.includes("127.0.0.1:8500") && lacking.consul || code.includes("127.0.0.1:2379") && lacking.etcd || undefined
-
 const freePort = () =>
   new Promise<number>((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
@@ -57,6 +26,15 @@ const freePort = () =>
       server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
     })
   })
+
+/** Waits until the gateway at this port answers. */
+const served = async (port: number): Promise<void> => {
+  const answers = () => fetch(`http://127.0.0.1:${port}/readyz`).then(({ ok }) => ok, () => false)
+  for (const end = performance.now() + 60_000; !(await answers());) {
+    assert.isBelow(performance.now(), end, "nobody answers")
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
 
 /** As it is typed at a terminal, for a shell here. */
 const shell = (command: string, port: number, start: string) =>
@@ -85,6 +63,7 @@ for (const page of pages) {
       fs.mkdirSync(at, { recursive: true })
     })
     afterAll(async () => {
+      await Backends.end()
       for (const server of servers) await server.ended("SIGTERM")
       fs.rmSync(sandbox, { recursive: true, force: true })
     })
@@ -92,7 +71,7 @@ for (const page of pages) {
 
     for (const snippet of snippets) {
       const { code, file, language, line, mistaken, notRun, output } = snippet
-      const lacks = missing(code)
+      const lacks = Backends.missing(code)
       if (Snippets.isProgram(snippet) && file === undefined) {
         it(`line ${line}: the program has no type errors`, async () => {
           fs.writeFileSync(
@@ -113,9 +92,8 @@ for (const page of pages) {
         })
         if (notRun !== undefined) continue
         it.skipIf(lacks !== undefined)(`line ${line}: the program does what is shown`, async () => {
-          const real = await backends(code)
-          const here = real.reduce((text, [address, url]) => text.replaceAll(address, url), code)
-          await Snippets.run({ ...snippet, code: here.replaceAll("7420", String(port)), output }, at, sandbox, env())
+          const here = (await Backends.real(code)).replaceAll("7420", String(port))
+          await Snippets.run({ ...snippet, code: here, output }, at, sandbox, env())
         })
       } else if (notRun !== undefined || language === "text") {
         continue
@@ -154,7 +132,7 @@ for (const page of pages) {
               const end = await program.ended()
               return assert.strictEqual(end, 0, program.printed())
             }
-            if (output === "") return void await program.until((printed) => printed.includes("\n"))
+            if (isServer && output === "") return served(port)
             await Snippets.prints(program, output.replaceAll("7420", String(port)))
             if (!isServer) await program.ended()
           })

@@ -30,6 +30,6 @@ describe("example gateway", () => {
     const { content } = await client.callTool({ name: "house__motd", arguments: {} })
     assert.deepStrictEqual(content, [{ type: "text", text: "hello" }])
     await client.close()
-    assert.strictEqual(await program.ended("SIGTERM"), 143, program.printed())
+    assert.strictEqual(await program.ended("SIGTERM"), 130, program.printed())
   })
 })

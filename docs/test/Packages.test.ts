@@ -66,7 +66,7 @@ describe("packages", () => {
         const installed = path.join(project, "node_modules", manifest.name)
         const packed = read(path.join(installed, "package.json"))
         assert.notMatch(JSON.stringify(packed), /workspace:|catalog:/)
-        for (const field of ["description", "license", "repository", "keywords", "files", "sideEffects", "engines"]) {
+        for (const field of ["description", "license", "keywords", "files", "sideEffects", "engines"]) {
           assert.property(packed, field)
         }
         const names = fs.globSync("**/*", { cwd: installed, exclude: (name) => name === "node_modules" })

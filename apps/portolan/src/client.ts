@@ -121,13 +121,22 @@ export const refusal = (gateway: GatewayAddress, path: string, status: number, t
   return failed(reason, status)
 }
 
-/** Asks, and answers the body of an answer that is no refusal: parsed JSON, or `undefined` where there is none. */
+/** Longer than a gateway waits for the slowest registry or check. */
+const patience = "60 seconds"
+
+/**
+ * Asks, and answers the body of an answer that is no refusal: parsed JSON, or `undefined` where there is none. Fails where
+ * the gateway takes longer than a minute.
+ */
 export const send = (gateway: GatewayAddress, path: string, question?: Question): Effect.Effect<unknown, Failure> =>
   Effect.scoped(Effect.gen(function*() {
     const response = yield* open(gateway, path, question)
     const text = yield* Stream.mkString(textOf(gateway, response))
     const status = response.statusCode ?? 0
     return status >= 200 && status < 300 ? parseJson(text) : yield* refusal(gateway, path, status, text)
+  })).pipe(Effect.timeoutOrElse({
+    duration: patience,
+    orElse: () => Effect.fail(failed(`${gateway.url} gave no answer within ${patience}`))
   }))
 
 /** Sends JSON. */

@@ -38,8 +38,9 @@ const told = (error: CliError.CliError, help: HelpDoc.HelpDoc): string => {
       const words = Array.from(error.expected.matchAll(/"([^"]+)"/g), ([, word = ""]) => word)
       const expected = words.length === 0 ? error.expected : `expected one of ${words.join(", ")}`
       const what = error.kind === "flag" ? `--${error.option}` : error.option
-      const got = error.value === "" ? "" : `, got "${error.value}"`
-      return `${what}: ${lowered(expected)}${got}${hint(error.value, words)}`
+      return error.value === ""
+        ? `${what}: needs a value`
+        : `${what}: ${lowered(expected)}, got "${error.value}"${hint(error.value, words)}`
     }
     default:
       return lowered(error.message.replace(/\s*\n\s*/g, " "))

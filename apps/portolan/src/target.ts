@@ -81,7 +81,8 @@ export const resolve = (
       return yield* wrong(`--registry: ${type}: expected an address such as ${type}:${adapter.usual}, got "${address}"`)
     }
     // A name is shown; an address may hold a password.
-    const name = URL.parse(address)?.host || address
+    const [first = address] = type === "etcd" ? address.split(",") : [address]
+    const name = URL.parse(first)?.host || address
     const context = { name, trust: undefined, directory: Path.resolve(".") }
     return yield* opened(type, name, decoded.success.open(context))
   })

@@ -4,6 +4,7 @@
 import * as Portolan from "@portolan/core/Portolan"
 import * as FileHints from "@portolan/file/FileHints"
 import * as Configuration from "@portolan/gateway/configuration/Configuration"
+import * as ConfigurationChanges from "@portolan/gateway/configuration/ConfigurationChanges"
 import * as ConfigurationParts from "@portolan/gateway/configuration/ConfigurationParts"
 import * as ConfigurationState from "@portolan/gateway/configuration/ConfigurationState"
 import * as ConfiguredRegistries from "@portolan/gateway/configuration/ConfiguredRegistries"
@@ -136,7 +137,8 @@ const serve = (options: UpOptions) =>
       file,
       loadedAt: yield* Clock.currentTimeMillis,
       revision: 1,
-      pending: []
+      pending: [],
+      settings: ConfigurationChanges.effective(configuration)
     })
     const State = status === undefined
       ? Layer.empty

@@ -49,7 +49,7 @@ describe("completions", () => {
       assert.deepStrictEqual(offered(path, ["portolan", "st"]), ["status"])
       assert.deepStrictEqual(offered(path, ["portolan", "mark", "x", ""]).toSorted(), ["down", "draining", "up"])
       assert.deepStrictEqual(offered(path, ["portolan", "completions", "z"]), ["zsh"])
-      assert.deepStrictEqual(offered(path, ["portolan", "config", ""]), ["schema"])
+      assert.deepStrictEqual(offered(path, ["portolan", "config", ""]), ["show", "schema"])
       const flags = offered(path, ["portolan", "call", "x", "--"])
       for (const flag of ["--args", "--args-file", "--timeout", "--json", "--url"]) assert.include(flags, flag)
       assert.deepStrictEqual(

@@ -136,7 +136,7 @@ describe("kill -9 of one of two replicas", () => {
     Effect.gen(function*() {
       const cwd = yield* directory()
       const logs = [join(cwd, "a.log"), join(cwd, "b.log")]
-      const [a, b] = yield* Effect.all([replica(logs[0] ?? "", 30), replica(logs[1] ?? "", 30)])
+      const [a, b] = yield* Effect.all([replica(logs[0] ?? "", 100), replica(logs[1] ?? "", 100)])
       const running = yield* gateway(fromFile, {
         "services.json": registry(
           { ...record("a", a.url), service: "pair" },
@@ -171,7 +171,14 @@ describe("kill -9 of one of two replicas", () => {
         Effect.promise(() => Promise.all(Array.from({ length: callers }, (_, number) => caller(number))))
       )
       // Both work; then one is killed amid calls that it has begun.
-      yield* until(Effect.sync(() => runs().every((ids) => ids.length > callers)), 20_000)
+      yield* until(
+        Effect.sync(() => {
+          const [ofA = [], ofB = []] = runs()
+          const answered = new Set(answers.map((text) => text.split(" ")[0]))
+          return ofA.length > callers && ofB.length > callers && ofA.some((id) => !answered.has(id))
+        }),
+        20_000
+      )
       yield* a.kill
       const then = answers.length
       yield* until(Effect.sync(() => answers.length > then + 10 * callers), 20_000)

@@ -14,6 +14,7 @@ const wrong = [
   [["call", "x", "--tiemout=3s"], "unknown flag --tiemout; did you mean \"--timeout\"?"],
   [["mark", "x", "drainin"], "as: expected one of up, draining, down, got \"drainin\"; did you mean \"draining\"?"],
   [["up", "--verbose"], "unknown flag --verbose"],
+  [["status", "--token"], "--token: needs a value"],
   [["call"], "missing required argument: tool"],
   [["call", "x", "--timeout", "3"], "--timeout: expected a duration such as 250ms, 30s or 5m, got \"3\""]
 ] as const
@@ -67,7 +68,7 @@ describe("a wrong command line", () => {
           [["--url", "http://127.0.0.1:1", "register", "x"], 2, "say where it is reached"],
           [["--url", "http://127.0.0.1:1", "up"], 2, "unknown flag --url"],
           [["--url", "http://127.0.0.1:1"], 2, "unknown flag --url"],
-          [["--url", "status"], 2, "unknown flag --url"]
+          [["watch", "--topics", ","], 2, "--topics: expected catalog, health, figures, sources, got \"\""]
         ] as const
       ) {
         const ran = yield* portolan(args)

@@ -169,7 +169,7 @@ export const make = Effect.fnUntraced(function*(
   const dispatcher = yield* NodeHttpClient.makeDispatcher
   const client = HttpClient.transformResponse(
     yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher),
-    // A span would carry the headers, and with them the token.
+    // A span would carry the address, which may hold a password.
     Effect.withTracerEnabled(false)
   )
   let current = 0

@@ -30,7 +30,7 @@ const readTopics = (text: string): Effect.Effect<ReadonlyArray<Topic>, Failure> 
     const { hint } = yield* Effect.promise(() => import("@portolan/core/NearestName"))
     const isTopic = Schema.is(Events.Topic)
     return yield* Effect.forEach(
-      text.split(",").map((topic) => topic.trim()).filter((topic) => topic !== ""),
+      text.split(",").map((topic) => topic.trim()),
       (topic) =>
         isTopic(topic)
           ? Effect.succeed(topic)

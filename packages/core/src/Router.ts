@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -17,6 +18,7 @@ import { Discovery } from "./Discovery.ts"
 import { Health } from "./Health.ts"
 import { Call, noInstance, pick, type Routes } from "./internal/call.ts"
 import { Candidates } from "./internal/candidates.ts"
+import { Deadlines } from "./internal/deadlines.ts"
 import type { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.ts"
 import type { Query } from "./Query.ts"
 import * as RoutingRule from "./RoutingRule.ts"
@@ -232,15 +234,19 @@ export const make = (
 ): Effect.Effect<Router["Service"], never, Discovery | Health | Balancer | Scope.Scope> =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
+    const scope = yield* Effect.scope
+    const balancer = yield* Balancer
+    const fork = Effect.runForkWith(yield* Effect.context())
     const routes: Routes = {
       discovery: yield* Discovery,
       health: yield* Health,
-      balancer: yield* Balancer,
+      balancer,
       clock,
-      scope: yield* Effect.scope,
+      scope,
+      deadlines: new Deadlines(balancer.now, (effect) => Fiber.runIn(fork(effect), scope)),
       settings: settingsOf(options)
     }
-    const { balancer, discovery, health } = routes
+    const { discovery, health } = routes
 
     // As long as their target, and no longer.
     const cache = new WeakMap<Target, Candidates>()

@@ -42,6 +42,7 @@ export {
   InvalidArguments,
   type Offering,
   type Prompt,
+  type ReadContext,
   RegistrationError,
   type Resource,
   result,
@@ -177,7 +178,7 @@ export const make = <const O extends Offering<unknown>>(
 const idOf = (taken: ReadonlySet<string>, { id, service }: ServerOptions): Result.Result<string, RegistrationError> => {
   if (id !== undefined) {
     return taken.has(id)
-      ? Result.fail(new RegistrationError({ service, name: id, reason: "another server of this process has this id" }))
+      ? Result.fail(new RegistrationError({ service, item: id, reason: "another server of this process has this id" }))
       : Result.succeed(id)
   }
   for (let number = 1;; number++) {

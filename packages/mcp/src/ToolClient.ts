@@ -107,8 +107,8 @@ export interface CallTool {
  * Service that calls tools.
  *
  * **Details**: a call is made again on another instance where that is safe: it certainly had not run, or the tool says that
- * it is read-only or idempotent. Where servers are still connecting, a name that isn't there yet is waited for, two
- * seconds at most. Interruption cancels the call at its server.
+ * it is read-only or idempotent. Where servers are still connecting, a name that nobody has yet is waited for, ten seconds
+ * at most; a choice among several waits two. Interruption cancels the call at its server.
  *
  * @category services
  * @since 0.1.0
@@ -137,12 +137,14 @@ export class ToolClient extends Context.Service<ToolClient, {
 
 const list = (value: unknown): ReadonlyArray<Fields> => Array.isArray(value) ? value.filter(isFields) : []
 
+const textsOf = ({ content }: Fields): ReadonlyArray<string> =>
+  list(content).flatMap(({ text, type }) => type === "text" && typeof text === "string" ? [text] : [])
+
 const valueOf = (result: Fields): unknown => {
   const { content, structuredContent } = result
   if (structuredContent !== undefined) return structuredContent
-  const blocks = list(content)
-  const texts = blocks.flatMap(({ text, type }) => type === "text" && typeof text === "string" ? [text] : [])
-  return texts.length === blocks.length ? texts.join("\n") : content
+  const texts = textsOf(result)
+  return texts.length === list(content).length ? texts.join("\n") : content
 }
 
 /** What a text says as JSON, if it is that. */
@@ -165,7 +167,7 @@ const make = Effect.gen(function*() {
       .pipe(
         Effect.mapError((error) =>
           new CallError.UnexpectedValue({
-            name,
+            requested: name,
             value,
             reason: ServiceInstance.explain(error.issue),
             instance: answer.routing.instance
@@ -190,10 +192,12 @@ const make = Effect.gen(function*() {
       return Effect.flatMap(
         call(wantedOf(name, options), { arguments: args }, options),
         (answer): Effect.Effect<CallResult, ToolCallError> => {
-          const value = valueOf(answer.result)
           if (answer.result["isError"] === true) {
-            return Effect.fail(CallError.ofResult(name, answer.result, value, answer.routing))
+            return Effect.fail(
+              CallError.ofResult(name, answer.result, textsOf(answer.result).join("\n"), answer.routing)
+            )
           }
+          const value = valueOf(answer.result)
           return options.schema === undefined
             ? Effect.succeed({ ...answer, value })
             : decoded(name, answer, value, options.schema)

@@ -18,6 +18,7 @@
  * @since 0.1.0
  */
 import type { BalancerOptions } from "@portolan/core/Balancer"
+import * as Catalog from "@portolan/core/Catalog"
 import { Discovery, type DiscoveryOptions } from "@portolan/core/Discovery"
 import type { HealthOptions } from "@portolan/core/Health"
 import * as Portolan from "@portolan/core/Portolan"
@@ -270,13 +271,15 @@ export const connect = async (options: ConnectOptions = {}): Promise<Fleet> => {
     registerTool: async ({ handler, service = "local", ...tool }) => {
       // A part of the fleet's own, so that closing that takes the tool away too.
       const own = Effect.runSync(Scope.fork(scope))
-      await run(
-        Effect.flatMap(
-          serverOf(service),
-          (server) => server.register({ tools: [{ ...tool, handler: handlerOf(handler) }] })
-        ).pipe(Scope.provide(own))
+      const { instance, source } = await run(
+        serverOf(service).pipe(
+          Effect.tap((server) => server.register({ tools: [{ ...tool, handler: handlerOf(handler) }] })),
+          Scope.provide(own),
+          Effect.onError(() => Scope.close(own, Exit.void))
+        )
       )
-      const listed = () => catalog.named("tools", tool.name).some((offer) => offer.service === service)
+      const key = Catalog.key(source, instance.id)
+      const listed = () => catalog.named("tools", tool.name).some((offer) => offer.instances().includes(key))
       await Effect.runPromiseWith(context)(until(listed))
       let gone: Promise<void> | undefined
       const unregister = () => {

@@ -115,7 +115,7 @@ describe("InProcess", () => {
             { uri: "house://broken", handler: () => Effect.die(new Error("secret detail")) },
             {
               uriTemplate: "house://rooms/{id}",
-              handler: (uri) => Effect.map(Places, ({ city }) => `${uri} in ${city}`)
+              handler: (uri, { variables }) => Effect.map(Places, ({ city }) => `${uri}: ${variables["id"]} in ${city}`)
             }
           ],
           prompts: [{
@@ -191,8 +191,8 @@ describe("InProcess", () => {
         assert.deepInclude(yield* promise(() => client.read("house://photo")), {
           contents: [{ uri: "house://photo", mimeType: "image/png", blob: "AQID" }]
         })
-        assert.deepInclude(yield* promise(() => client.read("house://rooms/7")), {
-          contents: [{ uri: "house://rooms/7", text: "house://rooms/7 in Lisbon" }]
+        assert.deepInclude(yield* promise(() => client.read("house://rooms/7%20a")), {
+          contents: [{ uri: "house://rooms/7%20a", text: "house://rooms/7%20a: 7 a in Lisbon" }]
         })
         assert.deepStrictEqual(yield* promise(client.prompts), ["house__welcome"])
         assert.deepInclude(yield* promise(() => client.prompt("house__welcome", { who: "Ann" })), {

@@ -62,6 +62,20 @@ describe("promise", () => {
       )
     }), 20_000)
 
+  it("registers under the name of a group without a wait", async () => {
+    const fleet = await connect({ catalog: { groups: { house: ["local"] } } })
+    try {
+      const began = performance.now()
+      const motd = await fleet.registerTool({ name: "motd", handler: () => "hello" })
+      assert.strictEqual((await fleet.callTool("house__motd")).value, "hello")
+      await motd.unregister()
+      assert.deepStrictEqual(await fleet.listTools(), [])
+      assert.isBelow(performance.now() - began, 1_500)
+    } finally {
+      await fleet.close()
+    }
+  }, 20_000)
+
   it("rejects with errors that say what happened", () =>
     using(async (fleet) => {
       await fleet.registerTool({
@@ -73,7 +87,10 @@ describe("promise", () => {
       await fleet.registerTool({ name: "odd", handler: () => Promise.reject("just a text") })
       const failed = await rejected(fleet.callTool("fail"))
       assert.strictEqual(failed.message, "fail: no such place")
-      assert.strictEqual(tagOf(failed), "ToolFailed")
+      assert.deepStrictEqual([tagOf(failed), failed.name], ["ToolFailed", "ToolFailed"])
+      assert.strictEqual(String(await rejected(fleet.callTool("x"))), "NoTool: x: nobody offers this tool")
+      const taken = await rejected(fleet.registerTool({ name: "odd", handler: () => 1 }))
+      assert.strictEqual(String(taken), "RegistrationError: local: odd: it is registered already")
       assert.strictEqual((await rejected(fleet.callTool("odd"))).message, "odd: just a text")
       assert.strictEqual(tagOf(await rejected(fleet.readResource("x://y"))), "NoTool")
       assert.strictEqual(tagOf(await rejected(fleet.getPrompt("nothing"))), "NoTool")

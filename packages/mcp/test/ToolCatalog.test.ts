@@ -414,6 +414,20 @@ describe("ToolCatalog", () => {
         "tools/list: the server repeats its cursor"
       ])
     }))
+
+  it.effect("tells in one line what a server says of its list in many", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      yield* open(
+        scripted(
+          instance("w1", "weather"),
+          () => Effect.succeed({ error: { code: 7, message: `a\n\u001b b${"c".repeat(10_000)}` } })
+        ).upstream
+      )
+      const [problem] = catalog.problems()
+      assert.match(problem?.reason ?? "", /^tools\/list: error 7: a bc{50}/)
+      assert.isBelow(problem?.reason.length ?? Infinity, 3 * 400)
+    }))
 })
 
 describe("Listing", () => {
@@ -564,10 +578,41 @@ describe("UriTemplate", () => {
     assert.isUndefined(UriTemplate.compile("{a}-".repeat(40)))
   })
 
+  it("reads the values of variables", () => {
+    const rows: ReadonlyArray<readonly [string, string, Record<string, string> | undefined]> = [
+      ["demo://plain", "demo://plain", {}],
+      ["demo://item/{id}", "demo://item/7%20a", { id: "7 a" }],
+      ["demo://item/{id}", "demo://item/7%zz", { id: "7%zz" }],
+      ["demo://item/{id}", "demo://other/7", undefined],
+      ["file:///{+path}", "file:///a/b/c.txt", { path: "a/b/c.txt" }],
+      ["x:{city}/{day}{.format}", "x:Faro/2026-05-01.json", { city: "Faro", day: "2026-05-01", format: "json" }],
+      ["x:{a,b}", "x:1,2,3", { a: "1", b: "2,3" }],
+      ["x:{a,b}", "x:1", { a: "1" }],
+      ["x{/path*}", "x/a/b%2Fc", { path: "a/b/c" }],
+      ["x{/a,b:3}{#part}", "x/1/2#end", { a: "1", b: "2", part: "end" }],
+      ["x{?q,limit}{&more}", "x?limit=3&q=a%26b&other=1", { q: "a&b", limit: "3" }],
+      ["x{;lat,long}", "x;lat=1;long=2", { lat: "1", long: "2" }],
+      ["x{?q}", "x", {}]
+    ]
+    for (const [template, uri, expected] of rows) {
+      assert.deepStrictEqual(UriTemplate.reader(template)?.(uri), expected, `${template} ${uri}`)
+    }
+    assert.isUndefined(UriTemplate.reader("demo://{open"))
+  })
+
+  it("reads back what it expands, wherever the parts end", () => {
+    const value = fc.stringMatching(/^[a-z]{1,8}$/)
+    fc.assert(fc.property(value, value, value, (a, b, c) => {
+      const read = UriTemplate.reader("x:/{a}/mid-{b}{?c}")
+      assert.deepStrictEqual(read?.(`x:/${a}/mid-${b}?c=${c}`), { a, b, c })
+    }))
+  })
+
   it("takes linear time on hostile input", () => {
-    const matches = UriTemplate.compile("x:{a}{+b}{c}-{d}-{+e}-{f}-{a}-{b}-{c}/")
+    const template = "x:{a}{+b}{c}-{d}-{+e}-{f}-{a}-{b}-{c}/"
     const started = performance.now()
-    matches?.(`x:${"-".repeat(2_000)}`)
+    UriTemplate.compile(template)?.(`x:${"-".repeat(2_000)}`)
+    UriTemplate.reader(template)?.(`x:${"-".repeat(2_000)}/`)
     assert.isBelow(performance.now() - started, 1_000)
   })
 })

@@ -4,13 +4,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { toNodeHandler } from "@modelcontextprotocol/node"
 import { createMcpHandler, McpServer } from "@modelcontextprotocol/server"
+import * as Catalog from "@portolan/core/Catalog"
+import { Discovery } from "@portolan/core/Discovery"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
 import { Registries } from "@portolan/core/Registries"
 import { Router } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as StaticRegistry from "@portolan/core/StaticRegistry"
-import { Deferred, Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, HashMap, Layer, Schema, Scope, Stream } from "effect"
 import type { RequestListener } from "node:http"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
@@ -372,10 +374,35 @@ describe("ToolClient", () => {
       assert.deepStrictEqual(changes, ["added late in static", "removed late in static"])
     }).pipe(Effect.provide(Alone([]))), 30_000)
 
+  it.live(
+    "waits longer than it does for a choice where nobody has the tool and a server still starts",
+    () =>
+      Effect.gen(function*() {
+        const tools = yield* ToolClient.ToolClient
+        const registries = yield* Registries
+        const handle = official("slow")
+        const begun = performance.now()
+        const running = yield* listen((request, response) => {
+          setTimeout(() => handle(request, response), Math.max(0, 3_000 - (performance.now() - begun)))
+        })
+        const endpoint = { transport: "streamable-http", url: running.url } as const
+        const { registry, set } = yield* StaticRegistry.make()
+        yield* registries.add(registry)
+        yield* set([ServiceInstance.make({ id: "slow", service: "slow", endpoint })])
+        const { value } = yield* tools.callTool("get_forecast", { city: "Faro" })
+        assert.strictEqual(value, "slow: sunny in Faro")
+        const began = performance.now()
+        assert.strictEqual((yield* Effect.flip(tools.callTool("nobody has it")))._tag, "NoTool")
+        assert.isBelow(performance.now() - began, 1_500, "nothing is connecting any more")
+      }).pipe(Effect.provide(Alone([]))),
+    30_000
+  )
+
   it.live("calls go on while an instance moves from one registry to another", () =>
     Effect.gen(function*() {
       const tools = yield* ToolClient.ToolClient
       const registries = yield* Registries
+      const discovery = yield* Discovery
       const one = yield* StaticRegistry.make({ name: "one" })
       const other = yield* StaticRegistry.make({ name: "other" })
       yield* registries.add(one.registry)
@@ -384,19 +411,19 @@ describe("ToolClient", () => {
       yield* one.set([instance])
       const call = tools.callTool("get_forecast", { city: "Faro" })
       yield* call
-      // A call with each change, at the moment that it is told.
-      const calls: Array<Fiber.Fiber<ToolClient.CallResult, ToolClient.ToolCallError>> = []
-      yield* tools.changes.pipe(
-        Stream.runForEach(() => Effect.map(Effect.forkChild(call), (fiber) => void calls.push(fiber))),
-        Effect.forkScoped({ startImmediately: true })
-      )
+      // At the moment that the catalog has it, which is before anybody can have been told.
       for (let move = 0; move < 10; move++) {
         const [from, to] = move % 2 === 0 ? [one, other] : [other, one]
-        yield* to.set([instance])
-        yield* from.set([])
-        yield* eventually("it moved", () => calls.length >= 2 * (move + 1) ? true : undefined)
+        const moved = Catalog.key(to.registry.name, "mover")
+        const following = yield* Effect.yieldNow.pipe(
+          Effect.repeat({ until: () => HashMap.has(discovery.catalog().entries, moved) }),
+          Effect.andThen(call),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* Effect.all([from.set([]), to.set([instance])], { concurrency: "unbounded" })
+        yield* Fiber.join(following)
+        yield* Effect.sleep(20)
       }
-      yield* Fiber.joinAll(calls)
     }).pipe(Effect.provide(Alone([]))), 30_000)
 
   it.live("shares the connections of a gateway, and follows what comes and goes", () =>

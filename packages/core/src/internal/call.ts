@@ -13,6 +13,7 @@ import type { Attempt, AttemptFailure, FailedAttempt, Phase, Routed, RouteError,
 import type { CompiledRule } from "../RoutingRule.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
 import { type Candidates, nodeOf, type View } from "./candidates.ts"
+import type { Deadlines } from "./deadlines.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
 
 /** @internal */
@@ -23,6 +24,7 @@ export interface Routes {
   readonly clock: Clock.Clock
   /** Where attempts end that outlive their deadline. */
   readonly scope: Scope.Scope
+  readonly deadlines: Deadlines
   settings: Settings
 }
 
@@ -250,16 +252,22 @@ export class Call<A, E, R> {
 
   #wait(node: Node, fiber: Fiber.Fiber<A, AttemptFailure<E>>): Effect.Effect<Routed<A>, RouteError<E>> {
     const waiting = Effect.callback<Exit.Exit<A, AttemptFailure<E>> | undefined>((resume) => {
-      const timer = this.#fork(this.#untilDeadline(() => {
-        this.#expired = true
-        fiber.interruptUnsafe()
-        if (fiber.pollUnsafe() !== undefined) return
-        // It doesn't let itself be interrupted just now. The caller's deadline holds all the same.
-        Fiber.runIn(fiber, this.#routes.scope)
-        resume(Effect.undefined)
-      }))
+      const { deadlines, scope } = this.#routes
+      const expiry = {
+        place: 0,
+        deadline: () => this.#deadline,
+        expire: () => {
+          this.#expired = true
+          fiber.interruptUnsafe()
+          if (fiber.pollUnsafe() !== undefined) return
+          // It doesn't let itself be interrupted just now. The caller's deadline holds all the same.
+          Fiber.runIn(fiber, scope)
+          resume(Effect.undefined)
+        }
+      }
+      deadlines.add(expiry)
       fiber.addObserver((exit) => {
-        timer.interruptUnsafe()
+        deadlines.remove(expiry)
         resume(Effect.succeed(exit))
       })
     })
@@ -280,16 +288,6 @@ export class Call<A, E, R> {
         }
         return this.#settle(node, exit) ?? this.run()
       }
-    })
-  }
-
-  #untilDeadline(expire: () => void): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const left = this.#deadline - this.#routes.balancer.now()
-      // Timers know whole milliseconds; one that is cut short would be set again and again.
-      return left <= 0
-        ? Effect.sync(expire)
-        : Effect.andThen(Effect.sleep(Math.ceil(left)), this.#untilDeadline(expire))
     })
   }
 

@@ -24,7 +24,7 @@ const isLoopback = (name: string): boolean =>
 
 const isWildcard = (host: string): boolean => host === "0.0.0.0" || host === "::"
 
-const bare = (address: string): string => address.replace(/^::ffff:/, "")
+const bare = (address: string): string => address.startsWith("::ffff:") ? address.slice(7) : address
 
 /** Makes the check; it answers why a request is refused, or nothing. */
 export const make = (options: AccessOptions): (request: IncomingMessage) => Refusal | undefined => {
@@ -39,18 +39,29 @@ export const make = (options: AccessOptions): (request: IncomingMessage) => Refu
   )
   const origins = new Set([...options.allowedOrigins ?? [], ...own === null ? [] : [own.origin]])
 
-  return (request) => {
-    const header = request.headers.host
+  const refusedHost = (header: string | undefined, local: string): Refusal | undefined => {
     const host = header === undefined ? null : URL.parse(`http://${header}`)
     if (host === null) return { title: "Host not allowed", detail: "the request names no host" }
     // An address that is the one connected to is no name that somebody else's DNS could answer for.
-    const local = bare(request.socket.localAddress ?? "")
     const name = host.hostname
-    if (!isLoopback(name) && name !== local && name !== `[${local}]` && !hosts.has(name) && !hosts.has(host.host)) {
-      return {
+    return isLoopback(name) || name === local || name === `[${local}]` || hosts.has(name) || hosts.has(host.host)
+      ? undefined
+      : {
         title: "Host not allowed",
         detail: `${name} is none of our names; allow it with gateway.allowedHosts or publicUrl`
       }
+  }
+
+  // What passed last mostly comes again, and parsing it costs more than all else here.
+  let passed: { readonly header: string | undefined; readonly local: string } | undefined
+
+  return (request) => {
+    const header = request.headers.host
+    const local = bare(request.socket.localAddress ?? "")
+    if (passed === undefined || passed.header !== header || passed.local !== local) {
+      const refusal = refusedHost(header, local)
+      if (refusal !== undefined) return refusal
+      passed = { header, local }
     }
     const origin = request.headers.origin
     if (origin === undefined || origins.has(origin)) return undefined

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Fields, isFields } from "../JsonRpc.ts"
+import { oneLine } from "../upstream/Connection.ts"
 import { type Upstream, UpstreamError } from "../upstream/Upstream.ts"
 import type { ListKind, OfferKind } from "./Offer.ts"
 
@@ -68,7 +69,7 @@ export const read = Effect.fnUntraced(function*(
   const found = new Map<string, Fields>()
   const cursors = new Set<string>()
   const broken = (reason: string) =>
-    new UpstreamError({ instance: upstream.instance().id, phase: "answered", reason: `${method}: ${reason}` })
+    new UpstreamError({ instance: upstream.instance().id, phase: "answered", reason: oneLine(`${method}: ${reason}`) })
 
   let cursor: string | undefined
   for (let page = 0; page < limits.pages; page++) {

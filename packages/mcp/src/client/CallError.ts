@@ -1,5 +1,6 @@
 /**
- * How a call of a program can fail. Each says what happened, where, and what to do.
+ * How a call of a program can fail. Each says what happened, where, and what to do; `requested` is the name, the URI or
+ * the capabilities that were asked for.
  *
  * @since 0.1.0
  */
@@ -20,11 +21,11 @@ const Attempts = Schema.Array(
  * @since 0.1.0
  */
 export class NoTool extends Schema.TaggedError<NoTool>()("NoTool", {
-  name: Schema.String,
+  requested: Schema.String,
   reason: Schema.String
 }) {
   override get message(): string {
-    return `${this.name}: ${this.reason}`
+    return `${this.requested}: ${this.reason}`
   }
 }
 
@@ -35,13 +36,13 @@ export class NoTool extends Schema.TaggedError<NoTool>()("NoTool", {
  * @since 0.1.0
  */
 export class AmbiguousTool extends Schema.TaggedError<AmbiguousTool>()("AmbiguousTool", {
-  name: Schema.String,
+  requested: Schema.String,
   candidates: Schema.Array(Schema.Struct({ service: Schema.String, publicName: Schema.String }))
 }) {
   override get message(): string {
     const services = this.candidates.map(({ service }) => service).join(", ")
     const names = this.candidates.map(({ publicName }) => publicName).join(" or ")
-    return `${this.name}: ${this.candidates.length} services offer it: ${services}. ` +
+    return `${this.requested}: ${this.candidates.length} services offer it: ${services}. ` +
       `Call ${names}, or choose with \`service\`, \`capabilities\` or \`query\``
   }
 }
@@ -53,7 +54,7 @@ export class AmbiguousTool extends Schema.TaggedError<AmbiguousTool>()("Ambiguou
  * @since 0.1.0
  */
 export class CallUnavailable extends Schema.TaggedError<CallUnavailable>()("CallUnavailable", {
-  name: Schema.String,
+  requested: Schema.String,
   reason: Schema.String,
   failed: Attempts,
   /** When an instance said when to come back, ms. */
@@ -71,7 +72,7 @@ export class CallUnavailable extends Schema.TaggedError<CallUnavailable>()("Call
  * @since 0.1.0
  */
 export class CallInterrupted extends Schema.TaggedError<CallInterrupted>()("CallInterrupted", {
-  name: Schema.String,
+  requested: Schema.String,
   reason: Schema.String,
   failed: Attempts
 }) {
@@ -87,13 +88,13 @@ export class CallInterrupted extends Schema.TaggedError<CallInterrupted>()("Call
  * @since 0.1.0
  */
 export class CallRefused extends Schema.TaggedError<CallRefused>()("CallRefused", {
-  name: Schema.String,
+  requested: Schema.String,
   code: Schema.Finite,
   reason: Schema.String,
   data: Schema.optionalKey(Schema.Unknown)
 }) {
   override get message(): string {
-    return `${this.name}: ${this.reason} (${this.code})`
+    return `${this.requested}: ${this.reason} (${this.code})`
   }
 }
 
@@ -104,7 +105,7 @@ export class CallRefused extends Schema.TaggedError<CallRefused>()("CallRefused"
  * @since 0.1.0
  */
 export class ToolFailed extends Schema.TaggedError<ToolFailed>()("ToolFailed", {
-  name: Schema.String,
+  requested: Schema.String,
   /** What the tool says of it. */
   reason: Schema.String,
   /** The whole result. */
@@ -113,7 +114,7 @@ export class ToolFailed extends Schema.TaggedError<ToolFailed>()("ToolFailed", {
   instance: Schema.String
 }) {
   override get message(): string {
-    return `${this.name}: ${this.reason}`
+    return `${this.requested}: ${this.reason}`
   }
 }
 
@@ -124,13 +125,13 @@ export class ToolFailed extends Schema.TaggedError<ToolFailed>()("ToolFailed", {
  * @since 0.1.0
  */
 export class UnexpectedValue extends Schema.TaggedError<UnexpectedValue>()("UnexpectedValue", {
-  name: Schema.String,
+  requested: Schema.String,
   reason: Schema.String,
   value: Schema.Unknown,
   instance: Schema.String
 }) {
   override get message(): string {
-    return `${this.name}: ${this.instance} answered what isn't expected: ${this.reason}`
+    return `${this.requested}: ${this.instance} answered what isn't expected: ${this.reason}`
   }
 }
 
@@ -164,14 +165,19 @@ export const ofRoute = (
   if (code === Code.unavailable) {
     const retryAfter = Predicate.hasProperty(data, "retryAfterMs") ? data.retryAfterMs : undefined
     return new CallUnavailable({
-      name: request.name,
+      requested: request.name,
       reason: message,
       failed,
       ...(typeof retryAfter === "number" ? { retryAfter } : undefined)
     })
   }
-  if (code === Code.interrupted) return new CallInterrupted({ name: request.name, reason: message, failed })
-  return new CallRefused({ name: request.name, code, reason: message, ...(data === undefined ? undefined : { data }) })
+  if (code === Code.interrupted) return new CallInterrupted({ requested: request.name, reason: message, failed })
+  return new CallRefused({
+    requested: request.name,
+    code,
+    reason: message,
+    ...(data === undefined ? undefined : { data })
+  })
 }
 
 /**
@@ -180,10 +186,10 @@ export const ofRoute = (
  * @category constructors
  * @since 0.1.0
  */
-export const ofResult = (name: string, result: Fields, value: unknown, routing: Routing): ToolFailed =>
+export const ofResult = (name: string, result: Fields, text: string, routing: Routing): ToolFailed =>
   new ToolFailed({
-    name,
-    reason: typeof value === "string" && value !== "" ? value : "it failed and doesn't say why",
+    requested: name,
+    reason: text === "" ? "it failed and doesn't say why" : text,
     result,
     instance: routing.instance
   })

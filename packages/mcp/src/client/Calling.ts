@@ -10,6 +10,7 @@ import { type Attempt, type AttemptFailure, type Caller, Router, type Routing } 
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import { ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { Code, type Fields, type JsonRpcNotification } from "../JsonRpc.ts"
 import * as Failures from "../relay/Failures.ts"
@@ -18,6 +19,10 @@ import { UpstreamError } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
 import * as CallError from "./CallError.ts"
 import * as Resolution from "./Resolution.ts"
+
+/** Longest wait for a name that nobody has while servers still connect: as long as a connection may take, ms. */
+const AppearTimeout = 10_000
+const AppearInterval = 50
 
 /**
  * How far a call is, as its server tells.
@@ -112,13 +117,26 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
   const catalog = yield* ToolCatalog
   const resolve = Resolution.make(catalog, yield* Discovery)
 
+  const isConnecting = () =>
+    upstreams.all().some((upstream) => {
+      const { _tag } = upstream.state()
+      return _tag === "idle" || _tag === "connecting"
+    })
+
   let settledOnce = false
   const settled = Effect.map(catalog.settled, () => {
     settledOnce = true
   })
   const planOf = (wanted: Resolution.Wanted, timeout: number | undefined) => {
     const resolved = Effect.suspend(() => Effect.fromResult(resolve(wanted)))
-    const later = Effect.andThen(timeout === undefined ? settled : Effect.timeoutOption(settled, timeout), resolved)
+    const waited = timeout === undefined ? settled : Effect.timeoutOption(settled, timeout)
+    // What a server that is still starting has is worth a longer wait than what others have too.
+    const later = Effect.andThen(waited, resolved).pipe(
+      Effect.retry({
+        schedule: Schedule.upTo(Schedule.spaced(AppearInterval), { duration: timeout ?? AppearTimeout }),
+        while: ({ _tag }) => _tag === "NoTool" && isConnecting()
+      })
+    )
     const { capabilities, name, query, service } = wanted
     const exact = name !== undefined && capabilities === undefined && service === undefined && query === undefined &&
       catalog.find(wanted.kind, name) !== undefined
@@ -136,7 +154,7 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
         try: (): Fields => JSON.parse(JSON.stringify({ ...given, _meta: options.meta })),
         catch: (cause) =>
           new CallError.CallRefused({
-            name,
+            requested: name,
             code: Code.invalidParams,
             reason: `the arguments can't be written as JSON: ${cause instanceof Error ? cause.message : String(cause)}`
           })
@@ -204,7 +222,7 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
       }, attempt).pipe(
         Effect.mapError((error) =>
           error._tag === "NoInstance" && error.kind === "unknown" && wanted.query !== undefined
-            ? new CallError.NoTool({ name, reason: "no instance that offers it meets the query" })
+            ? new CallError.NoTool({ requested: name, reason: "no instance that offers it meets the query" })
             : CallError.ofRoute(error, { name, repeatable })
         ),
         Effect.ensuring(Effect.sync(() => void (heard = 0)))
@@ -216,7 +234,7 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
         const reason = `${routing.instance} answered with a result of type ${
           String(type)
         }, which nobody here can go on with`
-        return yield* new CallError.CallRefused({ name, code: Code.internalError, reason })
+        return yield* new CallError.CallRefused({ requested: name, code: Code.internalError, reason })
       }
       const { instance, service, source } = routing
       return { result, routing, server: { service, instance, version, source } }

@@ -148,11 +148,14 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
     const word = words[kind]
     if (wanted.name === undefined) {
       const reason = "no tool stands for this capability; name one with `tool`, or in `catalog.aliases`"
-      return new NoTool({ name, reason })
+      return new NoTool({ requested: name, reason })
     }
     if (offers.length === 0) {
       const known = catalog.list(kind).flatMap((offer) => [offer.publicName, offer.name])
-      return new NoTool({ name, reason: `nobody offers this ${word}${NearestName.hint(wanted.name, known)}` })
+      return new NoTool({
+        requested: name,
+        reason: `nobody offers this ${word}${NearestName.hint(wanted.name, known)}`
+      })
     }
     const services = Array.from(new Set(offers.map((offer) => offer.service))).join(", ")
     const conditions = [
@@ -163,7 +166,7 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
       ? "none of them is announced now"
       : `no instance with ${conditions.join(" and ")}`
     return new NoTool({
-      name,
+      requested: name,
       reason: `${services} ${services.includes(",") ? "offer" : "offers"} this ${word}, but ${left}`
     })
   }
@@ -189,7 +192,7 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
       if (services.size > 1) {
         return Result.fail(
           new AmbiguousTool({
-            name,
+            requested: name,
             candidates: Array.from(services.values(), ({ publicName, service }) => ({ service, publicName }))
           })
         )

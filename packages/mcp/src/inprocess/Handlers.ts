@@ -37,11 +37,12 @@ export interface CallContext {
  */
 export class RegistrationError extends Schema.TaggedError<RegistrationError>()("RegistrationError", {
   service: Schema.String,
-  name: Schema.String,
+  /** Name, URI or URI template of what can't be registered, or the id of its server. */
+  item: Schema.String,
   reason: Schema.String
 }) {
   override get message(): string {
-    return `${this.service}: ${this.name}: ${this.reason}`
+    return `${this.service}: ${this.item}: ${this.reason}`
   }
 }
 
@@ -100,6 +101,17 @@ export interface Tool<out R = never> extends Described {
 }
 
 /**
+ * The read that a handler of a resource answers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadContext extends CallContext {
+  /** Values of the variables of `uriTemplate`, decoded; of those that the URI leaves out there is none. */
+  readonly variables: Readonly<Record<string, string>>
+}
+
+/**
  * A resource, or with `uriTemplate` all resources whose URIs the template makes. It answers with a text, with bytes, with
  * a JSON value, or with an array of contents as the protocol writes them.
  *
@@ -114,7 +126,7 @@ export interface Resource<out R = never> extends Described {
   readonly name?: string | undefined
   readonly mimeType?: string | undefined
   readonly annotations?: Fields | undefined
-  readonly handler: (uri: string, context: CallContext) => Effect.Effect<unknown, unknown, R>
+  readonly handler: (uri: string, context: ReadContext) => Effect.Effect<unknown, unknown, R>
 }
 
 /**

@@ -125,7 +125,8 @@ export const make = (service: string, host: HandlerHost, drain: number) => {
       return "a resource has either a uri or a uriTemplate"
     }
     if (uri !== undefined && URL.parse(uri) === null) return "uri must be a URI"
-    if (uriTemplate !== undefined && UriTemplate.compile(uriTemplate) === undefined) {
+    const read = uriTemplate === undefined ? undefined : UriTemplate.reader(uriTemplate)
+    if (uriTemplate !== undefined && read === undefined) {
       return "uriTemplate must be a URI template (RFC 6570)"
     }
     return {
@@ -141,7 +142,7 @@ export const make = (service: string, host: HandlerHost, drain: number) => {
       answer: ({ uri }, call) =>
         replied(
           String(uri),
-          resource.handler(String(uri), call),
+          resource.handler(String(uri), { ...call, variables: read?.(String(uri)) ?? {} }),
           (answer) => Results.ofResource(answer, String(uri), resource.mimeType),
           (message, defect) => failed(String(uri), message, defect)
         ).pipe(Effect.provideContext(context))
@@ -170,7 +171,7 @@ export const make = (service: string, host: HandlerHost, drain: number) => {
     }
   }
 
-  const refused = (name: string, reason: string) => Effect.fail(new RegistrationError({ service, name, reason }))
+  const refused = (item: string, reason: string) => Effect.fail(new RegistrationError({ service, item, reason }))
 
   function register<const O extends Offering<unknown>>(
     offering: O

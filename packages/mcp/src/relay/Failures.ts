@@ -6,6 +6,7 @@
 import type { AttemptFailure, FailedAttempt, RouteError } from "@portolan/core/Router"
 import type { Era } from "../Era.ts"
 import { Code, type JsonRpcErrorObject } from "../JsonRpc.ts"
+import { oneLine } from "../upstream/Connection.ts"
 import type { UpstreamError } from "../upstream/Upstream.ts"
 import * as Translation from "./Translation.ts"
 
@@ -38,7 +39,7 @@ export const answered = (error: JsonRpcErrorObject): AttemptFailure<Failure> => 
   error: { _tag: "Answered", error },
   phase: "answered",
   blame: instanceCodes.has(error.code) ? "instance" : "caller",
-  reason: `answered error ${error.code}: ${error.message}`
+  reason: oneLine(`answered error ${error.code}: ${error.message}`)
 })
 
 /**

@@ -128,10 +128,17 @@ const codeErrors = new Map(
   Array.from(codes, (code): [number, OperationError] => [code, { type: String(code), code: String(code) }])
 )
 
-const cancelled: OperationError = { type: "cancelled" }
+/** Whoever asked gave up. */
+export const cancelled: OperationError = { type: "cancelled" }
 const defect: OperationError = { type: other }
 
-const errorOfReply = (reply: Reply): OperationError | undefined =>
+/**
+ * Gives the error that a reply tells of.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const errorOfReply = (reply: Reply): OperationError | undefined =>
   "error" in reply
     ? codeErrors.get(reply.error.code) ?? unknownCode
     : reply.result["isError"] === true

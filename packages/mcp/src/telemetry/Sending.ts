@@ -7,13 +7,12 @@ import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { monotonic } from "../internal/monotonic.ts"
 import type { Reply } from "../JsonRpc.ts"
 import * as Meta from "../relay/Meta.ts"
-import type { ServerProfile, UpstreamError, UpstreamRequest } from "../upstream/Upstream.ts"
+import { type ServerProfile, UpstreamError, type UpstreamRequest } from "../upstream/Upstream.ts"
 import * as Instruments from "./Instruments.ts"
 import * as Operations from "./Operations.ts"
 import * as SessionDurations from "./SessionDurations.ts"
@@ -21,16 +20,33 @@ import * as Spans from "./Spans.ts"
 import * as TraceContext from "./TraceContext.ts"
 
 /**
- * Sends a request, measured and traced.
+ * Ends the measurement of a request by what it came to; by nothing where whoever asked gave up. Plain.
  *
  * @category models
  * @since 0.1.0
  */
-export type Send = (
-  request: UpstreamRequest,
-  profile: ServerProfile | undefined,
-  send: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
-) => Effect.Effect<Reply, UpstreamError>
+export type Ended = (outcome: Reply | UpstreamError | undefined) => void
+
+/**
+ * What is measured and traced of the requests to one upstream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Measured {
+  /** A request begins; the result is to be called once. Plain: an effect around each request would cost several times that. */
+  readonly begin: (request: UpstreamRequest, profile: ServerProfile | undefined) => Ended
+  /** Sends a request within a span of its own; absent where nobody listens. */
+  readonly traced:
+    | ((
+      request: UpstreamRequest,
+      profile: ServerProfile | undefined,
+      send: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
+    ) => Effect.Effect<Reply, UpstreamError>)
+    | undefined
+  /** A connection ended that lasted for so many ms. Plain. */
+  readonly sessionEnded: (profile: ServerProfile, lasted: number) => void
+}
 
 /**
  * Measures and traces what upstreams send.
@@ -40,15 +56,7 @@ export type Send = (
  */
 export interface Sending {
   /** For one upstream, for the life of its scope. */
-  readonly upstream: (instance: () => ServiceInstance) => Effect.Effect<
-    {
-      readonly send: Send
-      /** A connection ended that lasted for so many ms. Plain. */
-      readonly sessionEnded: (profile: ServerProfile, lasted: number) => void
-    },
-    never,
-    Scope.Scope
-  >
+  readonly upstream: (instance: () => ServiceInstance) => Effect.Effect<Measured, never, Scope.Scope>
 }
 
 /** Requests to servers. */
@@ -201,31 +209,35 @@ export const make: Effect.Effect<Sending, never, Scope.Scope> = Effect.gen(funct
       let version: string | undefined
       let record: Operations.Recorder | undefined
 
+      const peerOf = (profile: ServerProfile | undefined) => ({
+        protocolVersion: profile?.protocolVersion,
+        transport,
+        service
+      } as const)
+
       return {
-        send: (request, profile, send) =>
-          Effect.suspend(() => {
-            const began = now()
-            const { method, params } = request
-            const counted = calls.has(method)
-            if (counted) cell.inFlight++
-            const peer = { protocolVersion: profile?.protocolVersion, transport, service } as const
-            return Effect.onExit(
-              tracing ? traced(request, instance(), peer, send) : send(request),
-              (exit) => {
-                const error = Operations.errorOf(exit, failed)
-                if (counted) {
-                  cell.inFlight--
-                  cell.counts[Exit.hasInterrupts(exit) ? "cancelled" : error === undefined ? "success" : "error"]++
-                }
-                if (record === undefined || version !== profile?.protocolVersion) {
-                  version = profile?.protocolVersion
-                  record = operations.of(peer)
-                }
-                record(method, Operations.targetOf(method, params), began, error)
-                return Effect.void
-              }
-            )
-          }),
+        begin: ({ method, params }, profile) => {
+          const began = now()
+          const counted = calls.has(method)
+          if (counted) cell.inFlight++
+          return (outcome) => {
+            const error = outcome === undefined
+              ? Operations.cancelled
+              : outcome instanceof UpstreamError
+              ? { type: failed(outcome) }
+              : Operations.errorOfReply(outcome)
+            if (counted) {
+              cell.inFlight--
+              cell.counts[outcome === undefined ? "cancelled" : error === undefined ? "success" : "error"]++
+            }
+            if (record === undefined || version !== profile?.protocolVersion) {
+              version = profile?.protocolVersion
+              record = operations.of(peerOf(profile))
+            }
+            record(method, Operations.targetOf(method, params), began, error)
+          }
+        },
+        traced: tracing ? (request, profile, send) => traced(request, instance(), peerOf(profile), send) : undefined,
         sessionEnded: (profile, lasted) => sessionEnded(profile.protocolVersion, transport, lasted)
       }
     })

@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import { Agent, fetch } from "undici"
 import { oneLine } from "./Connection.ts"
 import * as NetworkErrors from "./NetworkErrors.ts"
+import * as Secrets from "./Secrets.ts"
 import type * as Tls from "./Tls.ts"
 
 /** Bytes of the longest answer. */
@@ -90,13 +91,8 @@ export const challengeOf = async (
  * @category errors
  * @since 0.1.0
  */
-export const reason = (cause: unknown, secrets: ReadonlyArray<string | undefined>): string => {
-  const text = describe(cause)
-  return secrets.reduce<string>(
-    (text, secret) => secret === undefined || secret.length < 4 ? text : text.replaceAll(secret, "<redacted>"),
-    text
-  )
-}
+export const reason = (cause: unknown, secrets: ReadonlyArray<string | undefined>): string =>
+  Secrets.hide(describe(cause), secrets)
 
 const describe = (cause: unknown): string => {
   if (!(cause instanceof Error)) return "authorisation failed"

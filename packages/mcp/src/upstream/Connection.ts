@@ -143,9 +143,9 @@ export const inboundOf = (message: Fields): Inbound | undefined => {
     : undefined
 }
 
-/** One line of at most 300 characters. */
+/** One line of at most 300 characters, none of which controls a terminal. */
 export const oneLine = (text: string): string => {
-  const line = text.replace(/\s+/g, " ").trim()
+  const line = text.replace(/[\s\p{Cc}]+/gu, " ").trim()
   return line.length > 300 ? `${line.slice(0, 299)}…` : line
 }
 

@@ -39,6 +39,8 @@ export interface Options {
   readonly maxMessageSize: number
   /** Epoch ms; for `Retry-After` dates. */
   readonly now: () => number
+  /** Takes secrets out of what the server says. */
+  readonly redact: (text: string) => string
 }
 
 /** Times that one reply's broken stream is taken up again in a row without an event in between. */
@@ -66,7 +68,7 @@ export const open = (options: Options, listener: Listener): Connection => {
   let closed = false
   /** How to end what is in flight. */
   const running = new InFlight<() => void>()
-  const target = { dispatcher: options.dispatcher, url: options.url, running }
+  const target = HttpExchange.target(options.dispatcher, options.url, running)
   /** Streams that had their reply and that the server should end now. */
   const lingering = Lingering.make()
 
@@ -160,7 +162,7 @@ export const open = (options: Options, listener: Listener): Connection => {
           onHeaders: (status, answered) =>
             status === 200
               ? body()
-              : HttpExchange.refusal(status, answered, usedSession, options.now, {
+              : HttpExchange.refusal(status, answered, usedSession, options, {
                 onReply: () => settle(() => exchange.onFailure(failure)),
                 onFailure: () => settle(() => exchange.onFailure(failure))
               }),
@@ -183,7 +185,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     const abort = HttpExchange.run(target, "POST", headersOf(request, exchange.headers), JSON.stringify(request), {
       onStart: exchange.onSent,
       onHeaders: (status, headers) => {
-        if (status !== 200) return HttpExchange.refusal(status, headers, usedSession, options.now, exchange)
+        if (status !== 200) return HttpExchange.refusal(status, headers, usedSession, options, exchange)
         if (request.method === "initialize") session = HttpExchange.first(headers["mcp-session-id"])
         if (HttpExchange.isEventStream(headers)) {
           stream = follow(request, exchange, usedSession)
@@ -218,7 +220,7 @@ export const open = (options: Options, listener: Listener): Connection => {
       onHeaders: (status, answered) =>
         status >= 200 && status < 300
           ? { onData: () => true, onEnd: () => done?.(undefined) }
-          : HttpExchange.refusal(status, answered, session, options.now, {
+          : HttpExchange.refusal(status, answered, session, options, {
             onReply: (reply) =>
               done?.({
                 phase: "answered",
@@ -258,7 +260,7 @@ export const open = (options: Options, listener: Listener): Connection => {
           })
           return { onData: parse, onEnd: () => onEnd({ _tag: "closed", retry }) }
         }
-        return HttpExchange.refusal(status, answered, usedSession, options.now, {
+        return HttpExchange.refusal(status, answered, usedSession, options, {
           onReply: () => onEnd({ _tag: "absent" }),
           onFailure: (failure) =>
             onEnd(

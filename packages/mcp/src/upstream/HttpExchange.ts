@@ -110,19 +110,45 @@ export class Unauthorized extends Error {
 export const tooLong = new Error("message too long")
 
 /**
+ * Where requests go.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Target {
+  readonly dispatcher: Sender
+  readonly origin: string
+  readonly path: string
+  /** How to give up what is under way. */
+  readonly running: InFlight<() => void>
+}
+
+/**
+ * Makes the target of an address. A `URL` puts its parts together whenever it is asked: make it once for many requests.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const target = (dispatcher: Sender, url: URL, running: InFlight<() => void>): Target => ({
+  dispatcher,
+  origin: url.origin,
+  path: `${url.pathname}${url.search}`,
+  running
+})
+
+/**
  * Sends a request. The result gives it up; what is under way stands in `running`.
  *
  * @category sending
  * @since 0.1.0
  */
 export const run = (
-  target: { readonly dispatcher: Sender; readonly url: URL; readonly running: InFlight<() => void> },
+  target: Target,
   method: "POST" | "GET" | "DELETE",
   headers: Headers,
   body: string | null,
   reader: Reader
 ): () => void => {
-  const { url } = target
   let controller: Dispatcher.DispatchController | undefined
   let over = false
   let sent = false
@@ -144,8 +170,8 @@ export const run = (
 
   try {
     target.dispatcher.dispatch({
-      path: `${url.pathname}${url.search}`,
-      origin: url.origin,
+      path: target.path,
+      origin: target.origin,
       method,
       headers,
       body,
@@ -213,7 +239,7 @@ export const refusal = (
   status: number,
   headers: ResponseHeaders,
   session: string | undefined,
-  now: () => number,
+  { now, redact }: { readonly now: () => number; readonly redact: (text: string) => string },
   exchange: Pick<Exchange, "onFailure" | "onReply">
 ): Body => {
   const chunks: Array<Buffer> = []
@@ -226,7 +252,8 @@ export const refusal = (
       return size <= MaxErrorBody * 16
     },
     onEnd: () => {
-      const body = Buffer.concat(chunks).toString("utf8")
+      // Some servers repeat what they were sent.
+      const body = redact(Buffer.concat(chunks).toString("utf8"))
       const error = status < 500 && status !== 401 && status !== 403 && status !== 429 ? rpcError(body) : undefined
       const forgotten = session !== undefined &&
         (status === 404 || (status === 400 && /session|not initialized/i.test(error?.error.message ?? body)))

@@ -28,6 +28,8 @@ export const statelessMeta = (protocolVersion: string): Fields => ({
 export interface Transport {
   readonly kind: "http" | "sse" | "websocket" | "stdio" | "in-process"
   readonly open: (era: Era, listener: Listener) => Connection
+  /** Takes secrets out of what the server says. */
+  readonly redact?: ((text: string) => string) | undefined
   /** What to try where the server knows no requests of this kind. */
   readonly fallback?: Transport | undefined
 }
@@ -58,6 +60,8 @@ export interface Link {
   /** Opens a connection of the transport for an era; the one before is given up. */
   readonly open: (era: Era) => Connection
   readonly connection: () => Connection | undefined
+  /** Takes secrets out of what the server says. */
+  readonly redact: (text: string) => string
   /** From here requests are those of the profile's era. */
   readonly attach: (profile: ServerProfile) => void
   /** Sends a request; one of the two is called once, none after a cancellation, which is what the result does. */
@@ -227,6 +231,7 @@ export const make = (options: Options): Link => {
       return connection
     },
     connection: () => connection,
+    redact: options.transport.redact ?? ((text) => text),
     attach: (profile) => {
       meta = profile.era === "stateless" ? statelessMeta(profile.protocolVersion) : undefined
     },

@@ -7,6 +7,7 @@ import { type CheckResult, Health, type HealthCheck } from "@portolan/core/Healt
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Code } from "../JsonRpc.ts"
+import { oneLine } from "./Connection.ts"
 import { Upstreams } from "./Upstreams.ts"
 
 const pass: CheckResult = { _tag: "Pass" }
@@ -33,11 +34,17 @@ export const make = (upstreams: Upstreams["Service"]): HealthCheck => (_, key) =
           const { code, message } = reply.error
           // A server without `ping` answered: it is there and speaks.
           if (method === "ping" && code === Code.methodNotFound) return pass
-          return { _tag: "Fail", reason: `${method} was answered with error ${code}: ${message}`, fatal: false }
+          return {
+            _tag: "Fail",
+            reason: oneLine(`${method} was answered with error ${code}: ${message}`),
+            fatal: false
+          }
         })
       }),
-      Effect.catchTag("UpstreamError", (error) =>
-        Effect.succeed<CheckResult>({ _tag: "Fail", reason: error.reason, fatal: error.phase === "notSent" }))
+      Effect.catchTag(
+        "UpstreamError",
+        (error) => Effect.succeed<CheckResult>({ _tag: "Fail", reason: error.reason, fatal: error.phase === "notSent" })
+      )
     )
   })
 

@@ -53,13 +53,13 @@ const strings = (value: unknown): ReadonlyArray<string> =>
 
 const fieldsOr = (value: unknown): Fields => isFields(value) ? value : {}
 
-const refused = (method: string, error: JsonRpcErrorObject): Failure => ({
+const refused = (method: string, error: JsonRpcErrorObject, redact: Link["redact"]): Failure => ({
   phase: "answered",
-  reason: oneLine(`${method} was answered with error ${error.code}: ${error.message}`)
+  reason: oneLine(`${method} was answered with error ${error.code}: ${redact(error.message)}`)
 })
 
 /** What the answer to the probe says; `undefined` means handshake. */
-const read = (reply: Reply): Effect.Effect<ServerProfile | undefined, Failure> => {
+const read = (redact: Link["redact"]) => (reply: Reply): Effect.Effect<ServerProfile | undefined, Failure> => {
   if ("error" in reply) {
     const { code, data } = reply.error
     switch (code) {
@@ -73,7 +73,7 @@ const read = (reply: Reply): Effect.Effect<ServerProfile | undefined, Failure> =
       }
       case Code.headerMismatch:
       case Code.missingClientCapability:
-        return Effect.fail(refused("server/discover", reply.error))
+        return Effect.fail(refused("server/discover", reply.error, redact))
       default:
         return Effect.succeed(undefined)
     }
@@ -98,6 +98,7 @@ const saysNothing = (failure: Failure): boolean =>
 
 const initialize = Effect.fnUntraced(function*(
   connection: Connection,
+  redact: Link["redact"],
   options: Options
 ): Effect.fn.Return<ServerProfile, Failure> {
   const reply = yield* call(connection, options.nextId(), "initialize", {
@@ -105,7 +106,7 @@ const initialize = Effect.fnUntraced(function*(
     capabilities: {},
     clientInfo
   })
-  if ("error" in reply) return yield* Effect.fail(refused("initialize", reply.error))
+  if ("error" in reply) return yield* Effect.fail(refused("initialize", reply.error, redact))
   const { capabilities, instructions, protocolVersion, serverInfo } = reply.result
   const version = handshakeVersions.find((version) => version === protocolVersion)
   if (version === undefined) {
@@ -147,7 +148,7 @@ export const negotiate = Effect.fnUntraced(function*(
   // One channel for everything: silence on it holds up nothing else, and a second try goes over the same one.
   const channel = options.transport === "stdio" || options.transport === "websocket"
   if (options.era === "handshake" || options.transport === "sse") {
-    return attached(yield* initialize(link.open("handshake"), options))
+    return attached(yield* initialize(link.open("handshake"), link.redact, options))
   }
 
   const connection = link.open("stateless")
@@ -162,7 +163,7 @@ export const negotiate = Effect.fnUntraced(function*(
 
   if (answered !== undefined) {
     if (Exit.isSuccess(answered)) {
-      const profile = yield* read(answered.value)
+      const profile = yield* read(link.redact)(answered.value)
       if (profile !== undefined) return attached(profile)
       if (options.era === "stateless") {
         return yield* Effect.fail<Failure>({ phase: "answered", reason: `the server doesn't speak ${modern}` })
@@ -179,12 +180,12 @@ export const negotiate = Effect.fnUntraced(function*(
   // A channel is kept; over HTTP the other era has other headers.
   const second = channel ? connection : link.open("handshake")
   return attached(
-    yield* initialize(second, options).pipe(
+    yield* initialize(second, link.redact, options).pipe(
       Effect.catch((failure) => {
         if (answered !== undefined || failure.phase !== "answered") return Effect.fail(failure)
         // Slow, and of the stateless era only: the answer to the probe comes after all.
         return Fiber.join(probe).pipe(
-          Effect.flatMap(read),
+          Effect.flatMap(read(link.redact)),
           Effect.timeoutOption(options.probeTimeout),
           Effect.flatMap((late) =>
             Option.isSome(late) && late.value !== undefined ? Effect.succeed(late.value) : Effect.fail(failure)

@@ -30,10 +30,8 @@ export interface Expected {
 export interface Replies {
   /** `onLand` is called once it is over, whatever the end. */
   readonly expect: (id: RequestId, exchange: Exchange, onLand: () => void) => Expected
-  /** Takes a message, or a batch of 2025-03-26. What is no JSON-RPC is passed over. */
-  readonly receive: (message: unknown) => void
-  /** Takes the text of a message. */
-  readonly read: (text: string) => void
+  /** Takes the text of a message, or of a batch of 2025-03-26. Answers how many of them were passed over: no JSON-RPC. */
+  readonly read: (text: string) => number
   /** The reply to this request came and can't be read. */
   readonly unreadable: (id: RequestId, reason: string) => void
   /** The channel is gone: all that went over it fail, as `mayHaveRun` where they were sent. */
@@ -63,25 +61,23 @@ export const make = (listener: Listener): Replies => {
     return found?.land() === true ? found.exchange : undefined
   }
 
-  const receive = (message: unknown): void => {
-    if (Array.isArray(message)) { for (const one of message) receiveOne(one) }
-    else receiveOne(message)
-  }
-
-  const receiveOne = (message: unknown): void => {
-    if (!isFields(message)) return
+  /** Whether it was JSON-RPC. */
+  const receive = (message: unknown): boolean => {
+    if (!isFields(message)) return false
     const id = message["id"]
     if (message["method"] === undefined && (typeof id === "number" || typeof id === "string")) {
       const exchange = landed(id)
       // A reply to nothing we asked, or that we gave up on.
-      if (exchange === undefined) return
+      if (exchange === undefined) return true
       const reply = replyOf(message)
       if (reply === undefined) exchange.onFailure({ phase: "answered", reason: "the reply is not JSON-RPC" })
       else exchange.onReply(reply)
-      return
+      return true
     }
     const inbound = inboundOf(message)
-    if (inbound !== undefined) listener.onMessage(inbound)
+    if (inbound === undefined) return false
+    listener.onMessage(inbound)
+    return true
   }
 
   return {
@@ -110,15 +106,18 @@ export const make = (listener: Listener): Replies => {
         land
       }
     },
-    receive,
     read: (text) => {
       let message: unknown
       try {
         message = JSON.parse(text)
       } catch {
-        return
+        return 1
       }
-      receive(message)
+      let passedOver = 0
+      for (const one of Array.isArray(message) ? message : [message]) {
+        if (!receive(one)) passedOver++
+      }
+      return passedOver
     },
     unreadable: (id, reason) => landed(id)?.onFailure({ phase: "answered", reason }),
     lose: (failure) => {

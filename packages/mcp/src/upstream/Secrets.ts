@@ -67,3 +67,32 @@ export const resolveAll = (
     ),
     (entries) => new Map(entries)
   )
+
+/** What is shorter is no secret, and hiding it would hide too much. */
+const Shortest = 4
+/** The same for a part of a header or an address, most of which is no secret. */
+const ShortestPart = 8
+
+/**
+ * Takes secrets out of a text, which others may have repeated.
+ *
+ * @category hiding
+ * @since 0.1.0
+ */
+export const hide = (text: string, secrets: ReadonlyArray<string | undefined>): string =>
+  secrets.reduce<string>(
+    (text, secret) => secret === undefined || secret.length < Shortest ? text : text.replaceAll(secret, "<redacted>"),
+    text
+  )
+
+/**
+ * What may be secret of what is sent with each request: the words of the headers, and what an address carries beside the
+ * place.
+ *
+ * @category hiding
+ * @since 0.1.0
+ */
+export const sentWith = (url: URL, headers: Readonly<Record<string, string>>): ReadonlyArray<string> =>
+  [url.password, ...url.searchParams.values(), ...Object.values(headers).flatMap((value) => value.split(/\s+/))]
+    .filter((part) => part.length >= ShortestPart)
+    .toSorted((one, other) => other.length - one.length)

@@ -32,6 +32,8 @@ export interface Options {
   readonly maxMessageSize: number
   /** Epoch ms; for `Retry-After` dates. */
   readonly now: () => number
+  /** Takes secrets out of what the server says. */
+  readonly redact: (text: string) => string
 }
 
 /** Messages that may wait for the server to say where to send them. */
@@ -58,7 +60,7 @@ interface Post {
  * @since 0.1.0
  */
 export const open = (options: Options, listener: Listener): Connection => {
-  const { dispatcher, maxMessageSize, now, url } = options
+  const { dispatcher, maxMessageSize, url } = options
   const running = new InFlight<() => void>()
   const lingering = Lingering.make()
   const replies = Replies.make(listener)
@@ -104,7 +106,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     const start = (to: URL) => {
       if (cancelled) return
       stop = HttpExchange.run(
-        { dispatcher, url: to, running },
+        HttpExchange.target(dispatcher, to, running),
         "POST",
         headers({ "content-type": "application/json" }),
         JSON.stringify(message),
@@ -112,7 +114,7 @@ export const open = (options: Options, listener: Listener): Connection => {
           onStart: onSent,
           onHeaders: (status, answered) => {
             if (status < 200 || status >= 300) {
-              return HttpExchange.refusal(status, answered, known ? "stream" : undefined, now, {
+              return HttpExchange.refusal(status, answered, known ? "stream" : undefined, options, {
                 onReply: (reply) =>
                   onDone({
                     phase: "answered",
@@ -162,41 +164,47 @@ export const open = (options: Options, listener: Listener): Connection => {
   }
 
   const tooLong = `the reply is longer than ${maxMessageSize} bytes`
-  HttpExchange.run({ dispatcher, url, running }, "GET", headers({ accept: "text/event-stream" }), null, {
-    onHeaders: (status, answered) => {
-      if (status !== 200) {
-        return HttpExchange.refusal(status, answered, undefined, now, {
-          onReply: (reply) =>
-            lose({
-              phase: "answered",
-              status,
-              reason: "error" in reply ? `HTTP ${status}: ${oneLine(reply.error.message)}` : `HTTP ${status}`
-            }),
-          onFailure: lose
-        })
-      }
-      if (!HttpExchange.isEventStream(answered)) {
-        lose({ phase: "answered", reason: "answered with something that is no stream of events", status })
-        return { onData: () => false, onEnd: () => {} }
-      }
-      return {
-        onData: ServerSentEvents.make({
-          limit: maxMessageSize,
-          onData: (data, type) => {
-            if (gone !== undefined || closed) return
-            if (type === "endpoint") named(data)
-            else if (type === "" || type === "message") replies.read(data)
-          },
-          onTooLong: (head, tail) => {
-            const id = idOfLong(head, tail)
-            if (id !== undefined) replies.unreadable(id, tooLong)
-          }
-        }),
-        onEnd: () => lose({ phase: "notSent", reason: "the server ended the stream" })
-      }
-    },
-    onError: (error, sent) => lose(HttpExchange.networkFailure(error, sent, maxMessageSize))
-  })
+  HttpExchange.run(
+    HttpExchange.target(dispatcher, url, running),
+    "GET",
+    headers({ accept: "text/event-stream" }),
+    null,
+    {
+      onHeaders: (status, answered) => {
+        if (status !== 200) {
+          return HttpExchange.refusal(status, answered, undefined, options, {
+            onReply: (reply) =>
+              lose({
+                phase: "answered",
+                status,
+                reason: "error" in reply ? `HTTP ${status}: ${oneLine(reply.error.message)}` : `HTTP ${status}`
+              }),
+            onFailure: lose
+          })
+        }
+        if (!HttpExchange.isEventStream(answered)) {
+          lose({ phase: "answered", reason: "answered with something that is no stream of events", status })
+          return { onData: () => false, onEnd: () => {} }
+        }
+        return {
+          onData: ServerSentEvents.make({
+            limit: maxMessageSize,
+            onData: (data, type) => {
+              if (gone !== undefined || closed) return
+              if (type === "endpoint") named(data)
+              else if (type === "" || type === "message") replies.read(data)
+            },
+            onTooLong: (head, tail) => {
+              const id = idOfLong(head, tail)
+              if (id !== undefined) replies.unreadable(id, tooLong)
+            }
+          }),
+          onEnd: () => lose({ phase: "notSent", reason: "the server ended the stream" })
+        }
+      },
+      onError: (error, sent) => lose(HttpExchange.networkFailure(error, sent, maxMessageSize))
+    }
+  )
 
   return {
     send: (request, exchange) => {

@@ -5,20 +5,10 @@
  * @since 0.1.0
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
-import { InFlight } from "../internal/InFlight.ts"
-import { isFields, type JsonRpcRequest } from "../JsonRpc.ts"
-import {
-  type Connection,
-  dead,
-  type Exchange,
-  type Failure,
-  idOfLong,
-  inboundOf,
-  type Listener,
-  oneLine,
-  replyOf
-} from "./Connection.ts"
+import type { JsonRpcRequest } from "../JsonRpc.ts"
+import { type Connection, dead, type Failure, idOfLong, type Listener, oneLine } from "./Connection.ts"
 import * as Lines from "./Lines.ts"
+import * as Replies from "./Replies.ts"
 import type { Watchdog } from "./Watchdog.ts"
 
 /**
@@ -81,13 +71,6 @@ const groupGone = async (group: number, ms: number): Promise<boolean> => {
   return !signal(group, 0)
 }
 
-interface Pending {
-  readonly id: unknown
-  readonly exchange: Exchange
-  /** It is over; tells whether it wasn't before. */
-  readonly land: () => boolean
-}
-
 /**
  * Starts a child and speaks with it. A child that can't be started is a connection that is lost at once.
  *
@@ -95,7 +78,7 @@ interface Pending {
  * @since 0.1.0
  */
 export const open = (options: Options, listener: Listener): Connection => {
-  const pending = new InFlight<Pending>()
+  const replies = Replies.make(listener)
   let stderr = ""
   let garbage = 0
   let lost: Failure | undefined
@@ -143,14 +126,11 @@ export const open = (options: Options, listener: Listener): Connection => {
       garbage > 0 ? `${garbage} lines on its output were no JSON-RPC` : ""
     ].filter((note) => note !== "")
     lost = { phase: "notSent", reason: [reason, ...notes].join(": "), connectionLost: true, cause }
-    const failure: Failure = { ...lost, phase: group === undefined ? "notSent" : "mayHaveRun" }
-    const left = pending.all()
-    pending.clear()
     if (closing === undefined) {
       closing = end()
       told = true
     }
-    for (const { exchange } of left) exchange.onFailure(failure)
+    replies.lose(lost)
     if (told) listener.onLost(lost)
   }
 
@@ -168,49 +148,15 @@ export const open = (options: Options, listener: Listener): Connection => {
     child.stderr.destroy()
   }
 
-  /** Takes the request with this id for ended. */
-  const landed = (id: unknown): Exchange | undefined => {
-    const found = pending.find((each) => each.id === id)
-    return found?.land() === true ? found.exchange : undefined
-  }
-
-  const take = (line: Buffer) => {
-    let message: unknown
-    try {
-      message = JSON.parse(line.toString("utf8"))
-    } catch {
-      garbage++
-      return
-    }
-    // 2025-03-26 allows batches.
-    for (const one of Array.isArray(message) ? message : [message]) receive(one)
-  }
-
-  const receive = (message: unknown) => {
-    if (!isFields(message)) return void garbage++
-    const id = message["id"]
-    if (message["method"] === undefined && (typeof id === "number" || typeof id === "string")) {
-      const exchange = landed(id)
-      // A reply to nothing we asked, or that we gave up on.
-      if (exchange === undefined) return
-      const reply = replyOf(message)
-      if (reply === undefined) exchange.onFailure({ phase: "answered", reason: "the reply is not JSON-RPC" })
-      else exchange.onReply(reply)
-      return
-    }
-    const inbound = inboundOf(message)
-    if (inbound === undefined) garbage++
-    else listener.onMessage(inbound)
-  }
-
   const feed = Lines.make({
     limit: options.maxMessageSize,
-    onLine: take,
+    onLine: (line) => {
+      garbage += replies.read(line.toString("utf8"))
+    },
     onTooLong: (head, tail) => {
       garbage++
       const id = idOfLong(head, tail)
-      const exchange = id === undefined ? undefined : landed(id)
-      exchange?.onFailure({ phase: "answered", reason: `the reply is longer than ${options.maxMessageSize} bytes` })
+      if (id !== undefined) replies.unreadable(id, `the reply is longer than ${options.maxMessageSize} bytes`)
     }
   })
 
@@ -262,9 +208,10 @@ export const open = (options: Options, listener: Listener): Connection => {
         exchange.onFailure(failure)
         return () => {}
       }
-      const land = pending.add({ id: request.id, exchange, land: () => land() })
-      exchange.onSent?.()
-      return land
+      const expected = replies.expect(request.id, exchange, () => {})
+      // A child that couldn't be started has been sent nothing.
+      if (group !== undefined) expected.sent()
+      return () => void expected.land()
     },
     post: (message, done) => {
       const failure = write(message)
@@ -273,7 +220,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     negotiated: () => {},
     cancelsByClosing: false,
     close: () => {
-      pending.clear()
+      replies.clear()
       return closing ??= end()
     }
   }

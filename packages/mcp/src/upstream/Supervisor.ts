@@ -19,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import type * as Semaphore from "effect/Semaphore"
 import type { Era } from "../Era.ts"
 import type { Reply } from "../JsonRpc.ts"
-import type { Send } from "../telemetry/Sending.ts"
+import type { Measured } from "../telemetry/Sending.ts"
 import { type Failure, oneLine } from "./Connection.ts"
 import * as Link from "./Link.ts"
 import * as Negotiation from "./Negotiation.ts"
@@ -46,10 +46,8 @@ export interface Options {
   /** Resolves what the transport takes, secrets among it: anew for each attempt. */
   readonly transport: Effect.Effect<Link.Transport, Failure>
   readonly emit: (event: UpstreamEvent) => void
-  /** Measures and traces requests. */
-  readonly send?: Send | undefined
-  /** A connection ended that lasted for so many ms. Plain. */
-  readonly sessionEnded?: ((profile: ServerProfile, lasted: number) => void) | undefined
+  /** What is measured and traced of the requests. */
+  readonly measured?: Measured | undefined
   /** Attempts of all upstreams that may begin at the same time. */
   readonly gate: Semaphore.Semaphore
   readonly connectTimeout: Duration.Duration
@@ -107,7 +105,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const now = () => clock.currentTimeMillisUnsafe()
   const remote = options.kind !== "stdio" && options.kind !== "in-process"
 
-  const { entry } = options
+  const { entry, measured } = options
   let link: Link.Link | undefined
   let profile: ServerProfile | undefined
   let state: UpstreamState = { _tag: "connecting", since: now(), lastError: undefined, profile: undefined }
@@ -158,7 +156,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const hopeless = (): Failure | undefined => {
     if (lastFailure === undefined || lastFailure.timedOut === true) return lastFailure
     if (remote && !refuses(lastFailure)) return undefined
-    return pause === undefined ? undefined : lastFailure
+    return state._tag === "failed" ? lastFailure : undefined
   }
 
   /** The link, now or after the attempt under way; then the result is how to stop waiting. */
@@ -188,17 +186,34 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const send = (request: UpstreamRequest): Effect.Effect<Reply, UpstreamError> =>
     Effect.callback((resume) => {
+      const ended = measured?.begin(request, profile)
       let cancel: () => void = () => {}
-      const fail = (failure: Failure) => resume(Effect.fail(toError(failure)))
+      const replied = (reply: Reply) => {
+        ended?.(reply)
+        resume(Effect.succeed(reply))
+      }
+      const fail = (failure: Failure) => {
+        const error = toError(failure)
+        ended?.(error)
+        resume(Effect.fail(error))
+      }
       const go = (again: boolean) => (current: Link.Link) => {
-        cancel = current.request(request, (reply) => resume(Effect.succeed(reply)), (failure) => {
+        cancel = current.request(request, replied, (failure) => {
           // It has not run: once more, over the session that is opened now.
           if (failure.sessionLost === true && again) cancel = acquire(go(false), fail) ?? cancel
           else fail(failure)
         })
       }
-      cancel = acquire(go(true), fail) ?? cancel
-      return Effect.sync(() => cancel())
+      try {
+        cancel = acquire(go(true), fail) ?? cancel
+      } catch (defect) {
+        ended?.(toError({ phase: "notSent", reason: "not sent" }))
+        throw defect
+      }
+      return Effect.sync(() => {
+        cancel()
+        ended?.(undefined)
+      })
     })
 
   const upstream: Upstream = {
@@ -212,7 +227,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       )
       return cancel === undefined ? undefined : Effect.sync(cancel)
     }),
-    request: (request) => options.send === undefined ? send(request) : options.send(request, profile, send),
+    request: (request) => measured?.traced === undefined ? send(request) : measured.traced(request, profile, send),
     notify: (method, params) =>
       Effect.callback((resume) => {
         const fail = (failure: Failure) => resume(Effect.fail(toError(failure)))
@@ -338,7 +353,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const failure = yield* Effect.raceFirst(
       Deferred.await(current.lost),
       ServerStream.follow(current.link, current.profile, announce)
-    ).pipe(Effect.ensuring(Effect.sync(() => options.sessionEnded?.(current.profile, now() - since))))
+    ).pipe(Effect.ensuring(Effect.sync(() => measured?.sessionEnded(current.profile, now() - since))))
     if (now() - since >= Healthy) failures = 0
     // A process that ended is news; a server may be there again, or have been there all along.
     if (!remote) {

@@ -70,6 +70,14 @@ const tokensOf = (endpoint: HttpEndpoint | WebSocketEndpoint, id: string, option
     timeout: options.connectTimeout
   })
 
+/** Takes out of a text what is sent with each request. */
+const redactor =
+  (url: URL, headers: Readonly<Record<string, string>>, tokens: TokenSource.TokenSource | undefined) =>
+  (text: string): string => {
+    const token = tokens?.current()
+    return Secrets.hide(text, Secrets.sentWith(url, token === undefined ? headers : { ...headers, token }))
+  }
+
 const http = Effect.fnUntraced(function*(
   endpoint: HttpEndpoint,
   id: string,
@@ -102,10 +110,12 @@ const http = Effect.fnUntraced(function*(
       Effect.mapError(unresolved),
       Effect.map(([headers, tls]): Transport => {
         if (tls !== undefined) connector = Tls.connector(timeout, tls.server)
-        const shared = { dispatcher, url, headers, maxMessageSize: options.maxMessageSize, now }
-        const sse: Transport = { kind: "sse", open: (_, listener) => SseConnection.open(shared, listener) }
+        const redact = redactor(url, headers, tokens)
+        const shared = { dispatcher, url, headers, maxMessageSize: options.maxMessageSize, now, redact }
+        const sse: Transport = { kind: "sse", redact, open: (_, listener) => SseConnection.open(shared, listener) }
         return endpoint.transport === "sse" ? sse : {
           kind: "http",
+          redact,
           open: (era, listener) => HttpConnection.open({ ...shared, era }, listener),
           fallback: sse
         }
@@ -132,12 +142,16 @@ const webSocket = Effect.fnUntraced(function*(
       // Only where a record needs it.
       const { WebSocket } = yield* Effect.promise(() => import("ws"))
       const header = tokens === undefined ? undefined : yield* tokens.header
+      const url = new URL(endpoint.url)
+      const redact = redactor(url, headers, tokens)
       return {
         kind: "websocket",
+        redact,
         open: (_, listener) =>
           WebSocketConnection.open({
             WebSocket,
-            url: new URL(endpoint.url),
+            url,
+            redact,
             headers: header === undefined ? headers : { ...headers, authorization: header },
             tls: tls?.server,
             connectTimeout: Duration.toMillis(options.connectTimeout),
@@ -176,9 +190,10 @@ export const make = Effect.fnUntraced(function*(
             const hidden = Array.from(secrets)
               .filter(([name]) => typeof endpoint.env?.[name] !== "string")
               .map(([, value]) => Redacted.value(value))
-              .filter((value) => value.length > 3)
+            const redact = (text: string) => Secrets.hide(text, hidden)
             return {
               kind: "stdio",
+              redact,
               open: (_, listener) =>
                 StdioConnection.open({
                   command: endpoint.command,
@@ -187,7 +202,7 @@ export const make = Effect.fnUntraced(function*(
                   cwd: endpoint.cwd,
                   maxMessageSize: options.maxMessageSize,
                   watchdog: options.watchdog,
-                  redact: (text) => hidden.reduce((text, value) => text.replaceAll(value, "<redacted>"), text)
+                  redact
                 }, listener)
             }
           })

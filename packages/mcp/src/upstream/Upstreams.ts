@@ -175,10 +175,9 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           announce(one)
           return hub.publish({ _tag: "Failed", upstream: one.upstream, reason })
         }
-        const { send, sessionEnded } = yield* Scope.provide(sending.upstream(() => newest.instance), own)
+        const measured = yield* Scope.provide(sending.upstream(() => newest.instance), own)
         const { retire, run, upstream } = yield* Supervisor.make({
-          send,
-          sessionEnded,
+          measured,
           entry: () => newest,
           kind: transport.kind,
           transport: transport.resolve,

@@ -35,6 +35,8 @@ export interface Options {
   readonly maxMessageSize: number
   /** Epoch ms; for `Retry-After` dates. */
   readonly now: () => number
+  /** Takes secrets out of what the server says. */
+  readonly redact: (text: string) => string
   /** The server doesn't take the token that stands in the headers. */
   readonly onUnauthorized?: ((challenge: HttpExchange.ResponseHeaders) => void) | undefined
 }
@@ -119,7 +121,7 @@ export const open = (options: Options, listener: Listener): Connection => {
   socket.on("unexpected-response", (request, response) => {
     const status = response.statusCode ?? 0
     if (status === 401) options.onUnauthorized?.(response.headers)
-    const read = HttpExchange.refusal(status, response.headers, undefined, options.now, {
+    const read = HttpExchange.refusal(status, response.headers, undefined, options, {
       onReply: () => lose({ phase: "answered", status, reason: `HTTP ${status}` }),
       onFailure: lose
     })
@@ -149,7 +151,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     })
   })
   socket.on("close", (code, reason) => {
-    const why = oneLine(reason.toString("utf8"))
+    const why = oneLine(options.redact(reason.toString("utf8")))
     lose({ phase: "notSent", reason: `closed by the server (${code})${why === "" ? "" : `: ${why}`}` })
   })
 

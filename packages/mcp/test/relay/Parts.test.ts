@@ -248,6 +248,12 @@ describe("Failures", () => {
       assert.strictEqual(Failures.answered({ code, message: "x" }).blame, blame)
     }
   })
+
+  it("tells in one line what a server says in many", () => {
+    const { reason } = Failures.answered({ code: 7, message: `a\n\u001b b${"c".repeat(10_000)}` })
+    assert.match(reason, /^answered error 7: a bc{50}/)
+    assert.isBelow(reason.length, 400)
+  })
 })
 
 describe("SessionSeal", () => {

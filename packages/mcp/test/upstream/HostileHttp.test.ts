@@ -87,6 +87,60 @@ describe("bad answers", () => {
       assert.deepInclude(page, { phase: "answered", status: 502, reason: "HTTP 502" })
     }))
 
+  it.live("a caller that asks again at once where it was refused doesn't wait for the next attempt", () =>
+    Effect.gen(function*() {
+      const { url } = yield* Servers.listen((_, response) => {
+        setTimeout(() => response.writeHead(401, { "retry-after": "20" }).end(), 200)
+      })
+      yield* Harness.withUpstreams([http(url)], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          const refused = Effect.flip(upstream.request(echo))
+          yield* refused
+          assert.strictEqual((yield* Effect.timeout(refused, "5 seconds")).reason, "HTTP 401")
+        }))
+    }))
+
+  it.live("what a server repeats of our secrets isn't told", () =>
+    Effect.gen(function*() {
+      const key = "sk-0123456789abcdef"
+      process.env["HOSTILE_KEY"] = key
+      const given = {
+        "x-api-key": { env: "HOSTILE_KEY" },
+        "authorization": `Bearer ${key.toUpperCase()}`,
+        "x-short": "a"
+      }
+      const says = (request: IncomingMessage) =>
+        `no such key: ${String(request.headers["x-api-key"])}; ${String(request.headers.authorization)}; ${request.url}`
+      const refused = (message: Message, response: ServerResponse, request: IncomingMessage) =>
+        Servers.json(response, 200, { jsonrpc: "2.0", id: message.id, error: { code: -32000, message: says(request) } })
+      const cases: ReadonlyArray<RequestListener> = [
+        // At the probe, at a call, at the handshake.
+        (request, response) => void response.writeHead(401).end(says(request)),
+        server((_, response, request) => response.writeHead(403).end(says(request))),
+        server((_, response, request) => Servers.json(response, 500, { error: { message: says(request) } })),
+        (request, response) =>
+          void Servers.body(request).then((text) => refused(JSON.parse(text) as Message, response, request))
+      ]
+      for (const [index, handler] of cases.entries()) {
+        const { url } = yield* Servers.listen(handler)
+        yield* Harness.withUpstreams([http(`${url}?token=${key}-in-url`, given)], ({ get, seen }) =>
+          Effect.gen(function*() {
+            const upstream = yield* get("a")
+            const error = yield* Effect.flip(upstream.request(echo))
+            const told = JSON.stringify([
+              error.reason,
+              upstream.state(),
+              seen.map((event) =>
+                "reason" in event && event.reason
+              )
+            ])
+            assert.include(error.reason, "no such key: <redacted>; Bearer <redacted>; ", `case ${index}`)
+            assert.notMatch(told, /0123456789abcdef/i, `case ${index}`)
+          }))
+      }
+    }))
+
   it.live("a closed connection may have run the call, and the next call works", () =>
     Effect.gen(function*() {
       let calls = 0

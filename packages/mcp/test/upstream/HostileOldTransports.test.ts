@@ -362,6 +362,7 @@ describe("WebSocket", () => {
           connectTimeout: 5_000,
           pingInterval: 50,
           maxMessageSize: 100_000,
+          redact: (text) => text,
           now: () => 0
         }, { onMessage: () => {}, onLost })
       ),

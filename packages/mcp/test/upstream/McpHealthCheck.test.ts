@@ -58,7 +58,7 @@ describe("McpHealthCheck", () => {
     Effect.gen(function*() {
       const results: Array<CheckResult> = []
       const answers: ReadonlyArray<(id: unknown) => readonly [number, object]> = [
-        (id) => [200, { jsonrpc: "2.0", id, error: { code: -32603, message: "broken inside" } }],
+        (id) => [200, { jsonrpc: "2.0", id, error: { code: -32603, message: "broken\n\u0007 inside" } }],
         () => [404, {}],
         (id) => [200, { jsonrpc: "2.0", id, error: { code: -32601, message: "no ping" } }]
       ]

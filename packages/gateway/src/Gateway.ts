@@ -28,8 +28,10 @@ import * as Effect from "effect/Effect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
 import { About } from "./About.ts"
 import * as access from "./internal/access.ts"
@@ -147,6 +149,8 @@ interface Settings {
   readonly writes: WriteAccess.WriteAccessOptions
 }
 
+const aboutOf = ({ version = "0.1.0" }: ListenerOptions, ready: () => boolean) => About.of({ version, ready })
+
 const hostOf = (options: ListenerOptions): string => options.host ?? "127.0.0.1"
 
 const settingsOf = (options: ListenerOptions): Settings => {
@@ -192,6 +196,7 @@ export const layerListener = (
       const discovery = yield* Discovery
       let settings = settingsOf(options)
       let state: "starting" | "ready" | "draining" = "starting"
+      const ended = Latch.makeUnsafe(false)
 
       yield* discovery.ready.pipe(
         Effect.timeoutOption(readyTimeout),
@@ -201,11 +206,11 @@ export const layerListener = (
         Effect.forkScoped
       )
 
-      const about = About.of({ version: options.version ?? "0.1.0", ready: () => state === "ready" })
+      const about = aboutOf(options, () => state === "ready")
       const surface = yield* HttpRouter.toHttpEffect(
         routes.pipe(
           Layer.provide([
-            EventFeed.layer(),
+            EventFeed.layer({ until: ended.await }),
             Leases.layer({ protected: () => settings.writes.token !== undefined }),
             Series.layer(),
             WriteAccess.layer(() => settings.writes)
@@ -218,7 +223,8 @@ export const layerListener = (
         Effect.suspend(() =>
           Effect.provideService(Conduct.problems(surface), HttpIncomingMessage.MaxBodySize, settings.bodyLimit)
         ),
-        { scope: yield* Effect.scope }
+        // Its own, which ends after the listener: requests that are answered just now would be interrupted before it.
+        { scope: yield* Scope.fork(yield* Effect.scope) }
       )
 
       const listener = yield* Listener.make(
@@ -236,7 +242,11 @@ export const layerListener = (
         },
         Effect.suspend(() => {
           state = "draining"
-          return Effect.asVoid(Effect.timeoutOption(endpoint.drain, settings.shutdownTimeout))
+          return Effect.andThen(
+            Effect.timeoutOption(endpoint.drain, settings.shutdownTimeout),
+            // Watchers see the last calls end; then their streams end too, and are not cut.
+            Effect.sync(() => ended.openUnsafe())
+          )
         })
       )
 
@@ -304,12 +314,18 @@ export const layer = (
   Gateway | McpEndpoint.McpEndpoint | ToolCatalog.ToolCatalog | Upstreams.Upstreams,
   ListenError,
   Balancer | Discovery | Health | Registries | Router
-> => Layer.provideMerge(options.listen === false ? layerNowhere : layerListener(options), layerEndpoint(options))
+> =>
+  Layer.provideMerge(options.listen === false ? layerNowhere(options) : layerListener(options), layerEndpoint(options))
 
-const layerNowhere = Layer.succeed(
-  Gateway,
-  Gateway.of({ host: "", port: 0, url: "stdio:", ready: () => true, reconfigure: () => Effect.void })
-)
+/** Nobody asks it for metrics, but they are exported. */
+const layerNowhere = (options: GatewayOptions) =>
+  Layer.effect(
+    Gateway,
+    Effect.as(
+      Effect.provideService(Metrics.make, About, aboutOf(options, () => true)),
+      Gateway.of({ host: "", port: 0, url: "stdio:", ready: () => true, reconfigure: () => Effect.void })
+    )
+  )
 
 const layerEndpoint = (
   options: GatewayOptions = {}

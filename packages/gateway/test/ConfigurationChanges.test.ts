@@ -113,6 +113,9 @@ describe("changes", () => {
     assert.strictEqual(text, "gateway.publicUrl changed, gateway.sessionKey changed")
     const address = words({}, { gateway: { publicUrl: "https://user:tr0ub4dor@a.test" } })
     assert.strictEqual(address, "gateway.publicUrl changed")
+    const tls = { cert: "package.json", key: "package.json" }
+    const passphrase = words({ gateway: { tls } }, { gateway: { tls: { ...tls, passphrase: "tr0ub4dor" } } })
+    assert.strictEqual(passphrase, "gateway.tls.passphrase changed")
   })
 })
 

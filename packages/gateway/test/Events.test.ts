@@ -7,10 +7,13 @@ import { Registries } from "@portolan/core/Registries"
 import type * as Registry from "@portolan/core/Registry"
 import { Router } from "@portolan/core/Router"
 import { Gateway } from "@portolan/gateway/Gateway"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -146,6 +149,19 @@ describe("events", () => {
           Effect.timeout("10 seconds")
         )
       })))
+
+  it.live("end, and are not cut, when the gateway ends", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(fleet({ instances }), scope)
+      const { port } = Context.get(context, Gateway)
+      const all = yield* Effect.forkChild(ask(port, "/api/v1/events"), { startImmediately: true })
+      // It came later, so that the other is there too.
+      yield* (yield* watch(port)).until(() => true)
+      yield* Scope.close(scope, Exit.void)
+      const answer = yield* Effect.timeout(Fiber.join(all), "5 seconds")
+      assert.include(answer.text, "event: snapshot")
+    }))
 
   it.live("cost a watcher that doesn't read its events, and the gateway no memory", () => {
     const many = Array.from(

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
+import * as Portolan from "@portolan/core/Portolan"
 import * as Gateway from "@portolan/gateway/Gateway"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -179,6 +181,24 @@ describe("Gateway", () => {
       }))
   })
 
+  it.live("measures for exporters where it doesn't listen", () =>
+    Effect.gen(function*() {
+      const registry: Metric.MetricRegistry = new Map()
+      yield* Effect.gen(function*() {
+        yield* Layer.build(
+          Gateway.layer({ listen: false, version: "1.2.3" }).pipe(Layer.provideMerge(Portolan.layer()))
+        )
+        const metrics = Metric.snapshotUnsafe(yield* Effect.context())
+        const info = metrics.find(({ id }) => id === "portolan_info")
+        assert.deepInclude(info?.attributes, { version: "1.2.3" })
+        assert.include(metrics.map(({ id }) => id), "portolan_ready")
+      }).pipe(
+        Effect.scoped,
+        Effect.provideService(Metric.MetricRegistry, registry)
+      )
+      assert.strictEqual(registry.size, 0)
+    }))
+
   it.live("says in one line that its port is taken", () =>
     Effect.gen(function*() {
       const port = yield* Effect.acquireRelease(
@@ -224,6 +244,10 @@ describe("REST", () => {
           secret,
           `--password=${secret}`,
           `postgres://u:${secret}@h/d`,
+          `--database-url=postgres://u:${secret}@h/d`,
+          "--passphrase",
+          secret,
+          `--header=Authorization: Bearer ${secret}`,
           "-v",
           "--header",
           `Authorization: Bearer ${secret}`

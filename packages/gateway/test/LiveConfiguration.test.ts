@@ -37,7 +37,7 @@ const live = (
     else options.prepare(where)
     const parseOptions = { adapters: counting().adapters, env: { SET: "10s" } }
     const initial = yield* Configuration.load(file, parseOptions)
-    const status = yield* ConfigurationState.make({ file, loadedAt: 1, revision: 1, pending: [] })
+    const status = yield* ConfigurationState.make({ file, loadedAt: 1, revision: 1, pending: [], settings: [] })
     const log: Array<string> = []
     /** Intervals that were applied. */
     const applied: Array<unknown> = []
@@ -213,12 +213,17 @@ describe("a live configuration", () => {
   it.live("tells what takes effect at the next start, for as long as it differs", () =>
     Effect.gen(function*() {
       const { current, file, log, revision } = yield* live({ atStart: ["gateway"] })
-      Fs.writeFileSync(file, `${text("1s")}gateway: { pageSize: 5 }\n`)
+      Fs.writeFileSync(file, `${text("2s")}gateway: { pageSize: 5 }\n`)
       yield* revision(2)
       assert.deepStrictEqual(current().pending, ["gateway.pageSize"])
+      const inEffect = (path: string) => current().settings.filter((setting) => setting.path === path)
+      assert.deepStrictEqual(inEffect("gateway.pageSize"), [
+        { path: "gateway.pageSize", value: 1000, origin: "default" }
+      ])
+      assert.deepStrictEqual(inEffect("health.interval"), [{ path: "health.interval", value: "2s", origin: "file" }])
       assert.strictEqual(
         log[0],
-        "Info configuration reloaded: gateway.pageSize 5 (at the next start: gateway.pageSize)"
+        "Info configuration reloaded: gateway.pageSize 5, health.interval 2s (at the next start: gateway.pageSize)"
       )
       Fs.writeFileSync(file, text("1s"))
       assert.deepStrictEqual((yield* revision(3)).pending, [])
@@ -259,7 +264,7 @@ describe("a live configuration", () => {
       const file = Path.join(where, "portolan.yaml")
       Fs.writeFileSync(file, text("2s"))
       const initial = yield* Effect.fromResult(Configuration.parse(text("1s"), { adapters: [] }))
-      const status = yield* ConfigurationState.make({ file, loadedAt: 1, revision: 1, pending: [] })
+      const status = yield* ConfigurationState.make({ file, loadedAt: 1, revision: 1, pending: [], settings: [] })
       const self = yield* LiveConfiguration.make({ adapters: [], file, initial, parts: [], status })
       yield* Effect.forkScoped(self.follow(Effect.succeed(Effect.never)))
       yield* Effect.timeout(Stream.runHead(Stream.drop(status.state.changes, 1)), "5 seconds")

@@ -33,6 +33,7 @@ describe("OpenAPI", () => {
       )
       assert.sameMembers(operations.map(({ name }) => name), [
         "get /status",
+        "get /configuration",
         "get /services",
         "get /services/{service}",
         "get /services/{service}/health",

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Catalog from "@portolan/core/Catalog"
 import * as ConfigurationState from "@portolan/gateway/configuration/ConfigurationState"
 import { Gateway } from "@portolan/gateway/Gateway"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { ask, fleet, instance } from "./fleet.ts"
+import { ask, fleet, instance, offer } from "./fleet.ts"
 import { fields, instances, Items, names, problem, record, rest } from "./rest.ts"
 
 describe("reads", () => {
@@ -38,6 +39,42 @@ describe("reads", () => {
         assert.deepEqual(names(yield* get("/sources?service=nobody")), [])
         assert.deepEqual(names(yield* get("/tools?q=tool_0001")), ["weather__tool_0001"])
       })))
+
+  const a = Catalog.key("memory", "weather-a")
+  const b = Catalog.key("memory", "weather-b")
+
+  it.live("searches tools for words, and holds to the conditions beside them", () =>
+    rest(
+      { instances, offers: [offer("weather", "forecast", [a]), offer("weather", "tides", [b])] },
+      ({ get }) =>
+        Effect.gen(function*() {
+          const found = (q: string, more = "") => Effect.map(get(`/tools?q=${encodeURIComponent(q)}${more}`), names)
+          assert.deepEqual(yield* found("forecast"), ["weather__forecast"])
+          assert.deepEqual(yield* found("forecast tag=prod"), ["weather__forecast"])
+          assert.deepEqual(yield* found("forecast region=eu"), [])
+          assert.deepEqual(yield* found("forecast", "&region=eu"), [])
+          assert.deepEqual(yield* found("tides", "&region=eu"), ["weather__tides"])
+          // Words that the instance says, and not the tool.
+          assert.deepEqual(yield* found("eu weather-b"), ["weather__tides"])
+          assert.deepEqual(yield* found("weather-b tag=prod"), [])
+        })
+    ))
+
+  it.live("shows the tools of a group under it and under its members", () => {
+    const members = [a, Catalog.key("memory", "db-1")]
+    const grouped = {
+      ...offer("everything", "forecast", members),
+      target: { services: ["everything", "weather", "db"] }
+    }
+    return rest({ instances, offers: [grouped] }, ({ get }) =>
+      Effect.gen(function*() {
+        for (const service of ["everything", "weather", "db"]) {
+          assert.deepEqual(names(yield* get(`/services/${service}/tools`)), ["everything__forecast"], service)
+        }
+        assert.deepInclude(fields((yield* get("/services/db")).json), { tools: 1 })
+        problem(yield* get("/services/nobody/tools"), 404)
+      }))
+  })
 
   it.live("names what it doesn't know, with a suggestion", () =>
     rest({ instances }, ({ get }) =>
@@ -80,6 +117,7 @@ describe("reads", () => {
         assert.strictEqual((yield* send("PATCH", "/instances/x", {})).headers["allow"], "GET, PUT, DELETE")
         const head = yield* send("HEAD", "/services")
         assert.deepEqual([head.status, head.text], [200, ""])
+        assert.strictEqual(head.headers["etag"], (yield* get("/services")).headers["etag"])
         problem(yield* get("/services", { accept: "text/csv" }), 406)
         problem(yield* get("/services", { accept: "application/json;q=0, text/html" }), 406)
         assert.strictEqual((yield* get("/services", { accept: "text/html, application/*;q=0.1" })).status, 200)
@@ -112,6 +150,7 @@ describe("status", () => {
         assert.notInclude((yield* get("/instances")).text, "1970")
         assert.notInclude((yield* get("/services/weather/health")).text, "1970")
         assert.notProperty(fields((yield* get("/status")).json), "configuration")
+        assert.include(problem(yield* get("/configuration"), 404).detail, "without a configuration file")
       })))
 
   it.live("tells the state of the configuration", () =>
@@ -122,19 +161,28 @@ describe("status", () => {
         loadedAt: 0,
         revision: 3,
         error: { at: 60_000, mistakes: [mistake] },
-        pending: ["gateway.naming"]
+        pending: ["gateway.naming"],
+        settings: [{ path: "gateway.token", value: "***", origin: "file" }]
       })
-      const told = yield* Effect.flatMap(Gateway, (other) => ask(other.port, "/api/v1/status")).pipe(
+      const [told, whole] = yield* Effect.flatMap(
+        Gateway,
+        ({ port }) => Effect.all([ask(port, "/api/v1/status"), ask(port, "/api/v1/configuration")])
+      ).pipe(
         Effect.provide(
           fleet({}).pipe(Layer.provide(Layer.succeed(ConfigurationState.ConfigurationState, state)))
         )
       )
-      assert.deepEqual(fields(told.json)["configuration"], {
+      const status = {
         file: "portolan.yaml",
         loadedAt: "1970-01-01T00:00:00.000Z",
         revision: 3,
         error: { at: "1970-01-01T00:01:00.000Z", mistakes: [mistake] },
         pending: ["gateway.naming"]
+      }
+      assert.deepEqual(fields(told.json)["configuration"], status)
+      assert.deepEqual(whole.json, {
+        ...status,
+        settings: [{ path: "gateway.token", value: "***", origin: "file" }]
       })
     }))
 })

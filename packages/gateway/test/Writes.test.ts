@@ -160,6 +160,24 @@ describe("writes", () => {
         problem(yield* send("PUT", "/instances/a", record("a"), { "if-match": "*" }), 412)
       })))
 
+  it.live("lets one of several that change the same thing at once have its way", () =>
+    rest({}, ({ get, send }) =>
+      Effect.gen(function*() {
+        yield* send("POST", "/instances", record("a"))
+        for (let round = 0; round < 5; round++) {
+          const etag = String((yield* get("/instances/a")).headers["etag"])
+          const writes = yield* Effect.all(
+            ["1", "2", "3"].map((tag) =>
+              send("PUT", "/instances/a", record("a", { tags: [`${round}-${tag}`] }), { "if-match": etag })
+            ),
+            { concurrency: "unbounded" }
+          )
+          assert.deepEqual(writes.map(({ status }) => status).sort(), [200, 412, 412])
+          const done = writes.find(({ status }) => status === 200)
+          assert.deepEqual(fields(done?.json)["tags"], fields((yield* get("/instances/a")).json)["tags"])
+        }
+      })))
+
   it.live("takes back what it shows, without what it adds", () =>
     rest({}, ({ get, send }) =>
       Effect.gen(function*() {
@@ -226,6 +244,37 @@ describe("writes", () => {
           const told = problem(yield* send("POST", "/instances?registry=broken", record("a")), 502)
           assert.include(told.detail, "the disk is full")
           assert.include(problem(yield* send("POST", "/refresh?source=broken"), 502).detail, "the disk is full")
+        }))
+    }))
+
+  it.live("doesn't say that a change was made that the registry refused", () =>
+    Effect.gen(function*() {
+      const memory = yield* MemoryRegistry.make({ name: "moody" })
+      const writes = Option.getOrThrow(memory.registrar)
+      let isBroken = false
+      const moody: Registry.Registry = {
+        ...memory,
+        registrar: Option.some({
+          ...writes,
+          put: (instance, options) =>
+            isBroken
+              ? Effect.fail(
+                new Registry.RegistryError({ registry: "moody", operation: "put", reason: "the disk is full" })
+              )
+              : writes.put(instance, options)
+        })
+      }
+      yield* rest({ registries: [moody] }, ({ get, send }) =>
+        Effect.gen(function*() {
+          const path = "/instances/a?registry=moody"
+          assert.strictEqual((yield* send("PUT", path, record("a"))).status, 201)
+          isBroken = true
+          const told = problem(yield* send("PUT", path, record("a", { tags: ["x"] })), 502)
+          assert.include(told.detail, "the disk is full")
+          isBroken = false
+          // It is tried again until it is there.
+          yield* until(Effect.map(get("/instances?tag=x"), (found) => names(found).length === 1))
+          assert.strictEqual((yield* send("PUT", path, record("a", { tags: ["x"] }))).status, 200)
         }))
     }))
 

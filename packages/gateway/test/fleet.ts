@@ -8,7 +8,7 @@ import * as Registries from "@portolan/core/Registries"
 import * as Registry from "@portolan/core/Registry"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Gateway from "@portolan/gateway/Gateway"
-import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
+import { type Offer, ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
 import * as Effect from "effect/Effect"
@@ -29,12 +29,13 @@ export const instance = (id: string, more: object = {}): ServiceInstance.Service
 export const silent = (name: string): Registry.Registry =>
   Registry.make({ name, type: "silent", list: Effect.never, watch: Stream.never })
 
-const offer = (
+/** A tool that these instances offer. */
+export const offer = (
   service: string,
   name: string,
   instances: ReadonlyArray<Catalog.InstanceKey>,
   annotations: object = {}
-) => ({
+): Offer => ({
   publicName: `${service}__${name}`,
   name,
   service,
@@ -63,7 +64,7 @@ export const endpoint: McpEndpoint["Service"] = {
   drain: Effect.void
 }
 
-const catalogOf = (offers: ReadonlyArray<ReturnType<typeof offer>>) =>
+const catalogOf = (offers: ReadonlyArray<Offer>) =>
   Layer.succeed(
     ToolCatalog,
     ToolCatalog.of({
@@ -90,12 +91,14 @@ export interface FleetOptions extends Gateway.ListenerOptions {
   readonly registries?: ReadonlyArray<Registry.Registry>
   readonly endpoint?: Partial<McpEndpoint["Service"]>
   readonly tools?: number
+  /** What is offered; by default as many tools as are asked for. */
+  readonly offers?: ReadonlyArray<Offer>
   /** Whether there is a registry in memory from the start. */
   readonly memory?: boolean
 }
 
 export const fleet = (options: FleetOptions) => {
-  const offers = Array.from(
+  const offers = options.offers ?? Array.from(
     { length: options.tools ?? 2 },
     (_, index) => offer("weather", `tool_${String(index).padStart(4, "0")}`, [], { readOnlyHint: index === 0 })
   )

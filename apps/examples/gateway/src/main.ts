@@ -6,9 +6,12 @@ import * as Portolan from "@portolan/core/Portolan"
 import * as FileRegistry from "@portolan/file/FileRegistry"
 import * as Gateway from "@portolan/gateway/Gateway"
 import * as InProcess from "@portolan/mcp/InProcess"
-import { Effect, Layer } from "effect"
+import { Console, Effect, Layer } from "effect"
 
-const Main = Gateway.layer({ port: Number(process.env["PORT"] ?? 7420) }).pipe(
+const port = Number(process.env["PORT"] ?? 7420)
+
+const Main = Layer.effectDiscard(Console.log(`serving http://127.0.0.1:${port}/mcp`)).pipe(
+  Layer.provideMerge(Gateway.layer({ port })),
   Layer.provideMerge(
     InProcess.tools({ service: "house", tools: [{ name: "motd", handler: () => Effect.succeed("hello") }] })
   ),

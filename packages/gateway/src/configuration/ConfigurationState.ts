@@ -9,6 +9,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Mistake } from "./Configuration.ts"
+import type { Setting } from "./ConfigurationChanges.ts"
 
 /**
  * State of the configuration, as a value.
@@ -30,6 +31,8 @@ export interface ConfigurationStatus {
   } | undefined
   /** Keys whose new values take effect at the next start. */
   readonly pending: ReadonlyArray<string>
+  /** The values in effect, without secrets; of what could not be applied, those of the file. */
+  readonly settings: ReadonlyArray<Setting>
 }
 
 /**

@@ -111,12 +111,18 @@ export const make = (options: LiveConfigurationOptions): Effect.Effect<LiveConfi
     const reading = Semaphore.makeUnsafe(1)
     let seen: string | undefined
 
+    const isOfStart = ({ path }: { readonly path: string }): boolean =>
+      options.atStart?.includes(path.split(".")[0] ?? "") === true
+
     const pending = (): ReadonlyArray<string> =>
       ConfigurationChanges.diff(initial, current).flatMap((change) =>
-        change._tag === "Setting" && options.atStart?.includes(change.path.split(".")[0] ?? "") === true
-          ? [change.path]
-          : []
+        change._tag === "Setting" && isOfStart(change) ? [change.path] : []
       )
+
+    const settings = (): ReadonlyArray<ConfigurationChanges.Setting> => [
+      ...ConfigurationChanges.effective(current).filter((setting) => !isOfStart(setting)),
+      ...ConfigurationChanges.effective(initial).filter(isOfStart)
+    ]
 
     const tell = Effect.fnUntraced(function*(at: number, mistakes: ReadonlyArray<Configuration.Mistake>) {
       const next: ConfigurationStatus = {
@@ -124,6 +130,7 @@ export const make = (options: LiveConfigurationOptions): Effect.Effect<LiveConfi
         loadedAt,
         revision,
         pending: pending(),
+        settings: settings(),
         ...(mistakes.length === 0 ? {} : { error: { at, mistakes } })
       }
       yield* status.set(next)

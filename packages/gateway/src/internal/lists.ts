@@ -80,8 +80,15 @@ const wrong = (error: Query.QueryError, typed: boolean): BadRequest => {
 export interface Asked {
   /** What instances must be; none: everything is asked for. */
   readonly query: Query.Query | undefined
+  /** The same without the words of `q`. */
+  readonly conditions: Query.Query | undefined
   /** The words of `q`, for lists that search in something else too. */
   readonly words: ReadonlyArray<string>
+}
+
+const all = (queries: ReadonlyArray<Query.Query>): Query.Query | undefined => {
+  const parts = queries.filter((part) => Object.keys(part).length > 0)
+  return parts.length > 1 ? { $and: parts } : parts[0]
 }
 
 /** The parameters of the URL that ask for instances. */
@@ -95,11 +102,11 @@ export const asked = (request: HttpServerRequest.HttpServerRequest): Effect.Effe
     if (Result.isFailure(read)) return Effect.fail(wrong(read.failure, false))
     const written = Query.parse(typed)
     if (Result.isFailure(written)) return Effect.fail(wrong(written.failure, true))
-    const words = (written.success.search ?? "").toLowerCase().split(/\s+/).filter((word) => word !== "")
-    const parts = [read.success, written.success].filter((part) => Object.keys(part).length > 0)
+    const { search = "", ...conditions } = written.success
     return Effect.succeed({
-      query: parts.length === 0 ? undefined : parts.length === 1 ? parts[0] : { $and: parts },
-      words
+      query: all([read.success, written.success]),
+      conditions: all([read.success, conditions]),
+      words: search.toLowerCase().split(/\s+/).filter((word) => word !== "")
     })
   })
 

@@ -5,6 +5,7 @@ import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { Health } from "@portolan/core/Health"
 import * as NearestName from "@portolan/core/NearestName"
+import type * as Query from "@portolan/core/Query"
 import type { Offer } from "@portolan/mcp/catalog/ToolCatalog"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
@@ -13,10 +14,10 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import { About } from "../About.ts"
-import { ConfigurationState } from "../configuration/ConfigurationState.ts"
+import { ConfigurationState, type ConfigurationStatus } from "../configuration/ConfigurationState.ts"
 import { Api } from "../rest/Api.ts"
 import { NotFound } from "../rest/Problems.ts"
-import type { StatusView } from "../rest/Representations.ts"
+import type { ConfigurationStatusView } from "../rest/Representations.ts"
 import { Views } from "../rest/Views.ts"
 import * as etag from "./etag.ts"
 import { asked, compile, paginate } from "./lists.ts"
@@ -71,20 +72,23 @@ export const layer = HttpApiBuilder.group(
     const configuration = yield* ConfigurationState
 
     const tester = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
-      const { query, words } = yield* asked(request)
-      if (query === undefined) return { test: undefined, words }
+      const { conditions, query, words } = yield* asked(request)
+      return { test: yield* testOf(query), meets: yield* testOf(conditions), words }
+    })
+
+    const testOf = Effect.fnUntraced(function*(query: Query.Query | undefined) {
+      if (query === undefined) return undefined
       const matches = yield* compile(query)
       const catalog = discovery.catalog()
-      const test = (entry: Catalog.CatalogEntry): boolean => {
+      return (entry: Catalog.CatalogEntry): boolean => {
         const { score, status } = health.get(entry.key)
         return matches({ entry, health: status, score, stale: Option.isSome(Catalog.staleSince(catalog, entry)) })
       }
-      return { test, words }
     })
 
     /** Whether a tool is offered by an instance that matches. Its service may be a group of differently named ones. */
-    const offeredBy = (test: (entry: Catalog.CatalogEntry) => boolean) => (offer: Offer): boolean =>
-      offer.instances().some((key) => {
+    const offeredBy = (test: ((entry: Catalog.CatalogEntry) => boolean) | undefined, offer: Offer): boolean =>
+      test === undefined || offer.instances().some((key) => {
         const entry = views.entry(key)
         if (entry === undefined) return false
         return test(entry) || entry.instance.service !== offer.service &&
@@ -103,10 +107,11 @@ export const layer = HttpApiBuilder.group(
       page: { readonly limit?: number; readonly cursor?: string },
       service?: string
     ) {
-      const { test, words } = yield* tester(request)
-      const offered = test === undefined ? () => true : offeredBy(test)
+      const { meets, test, words } = yield* tester(request)
       const found = views.tools((offer) =>
-        (service === undefined || offer.service === service) && (offered(offer) || says(offer, words))
+        (service === undefined || views.servicesOf(offer).includes(service)) &&
+        // The words may be its own; the rest is asked of who offers it.
+        (offeredBy(test, offer) || says(offer, words) && offeredBy(meets, offer))
       )
       return yield* paginate(found, (tool) => tool.name, page)
     })
@@ -119,24 +124,34 @@ export const layer = HttpApiBuilder.group(
     const one = <A>(value: A | undefined, problem: () => NotFound): Effect.Effect<A, NotFound> =>
       value === undefined ? Effect.fail(problem()) : Effect.succeed(value)
 
-    const configured = (): Pick<StatusView, "configuration"> => {
-      const state = configuration.current()
-      if (state === undefined) return {}
-      const { error, file, loadedAt, pending, revision } = state
-      return {
-        configuration: {
-          file,
-          loadedAt: iso(loadedAt),
-          revision,
-          ...error === undefined ? {} : { error: { at: iso(error.at), mistakes: error.mistakes } },
-          pending
-        }
-      }
-    }
+    const configured = (
+      { error, file, loadedAt, pending, revision }: ConfigurationStatus
+    ): ConfigurationStatusView => ({
+      file,
+      loadedAt: iso(loadedAt),
+      revision,
+      ...error === undefined ? {} : { error: { at: iso(error.at), mistakes: error.mistakes } },
+      pending
+    })
 
     return handlers.handleAll({
       status: () =>
-        Effect.sync(() => ({ version: about.version, ready: about.ready(), ...views.status(), ...configured() })),
+        Effect.sync(() => {
+          const state = configuration.current()
+          return {
+            version: about.version,
+            ready: about.ready(),
+            ...views.status(),
+            ...state === undefined ? {} : { configuration: configured(state) }
+          }
+        }),
+      configuration: () =>
+        Effect.suspend(() => {
+          const state = configuration.current()
+          return state === undefined
+            ? Effect.fail(new NotFound({ detail: "the gateway was started without a configuration file" }))
+            : Effect.succeed({ ...configured(state), settings: state.settings })
+        }),
       services: Effect.fnUntraced(function*({ query, request }) {
         const { test } = yield* tester(request)
         const all = views.services()
@@ -152,7 +167,7 @@ export const layer = HttpApiBuilder.group(
         const found = yield* tools(request, query, params.service)
         const known = found.items.length > 0 ||
           HashMap.has(discovery.catalog().services, params.service) ||
-          views.tools((offer) => offer.service === params.service).length > 0
+          views.tools((offer) => views.servicesOf(offer).includes(params.service)).length > 0
         return known ? found : yield* noService(params.service)
       }),
       instances: Effect.fnUntraced(function*({ query, request }) {

@@ -5,7 +5,7 @@ import type { Endpoint, ServiceInstance } from "@portolan/core/ServiceInstance"
 
 export const hidden = "***"
 
-export const secretName = /key|token|secret|passw|auth|credential/i
+export const secretName = /key|token|secret|passw|passphrase|auth|credential/i
 
 /** Names of the values stay; so do references, which only say where a secret is. */
 const values = (record: Readonly<Record<string, unknown>> | undefined): Record<string, unknown> =>
@@ -23,16 +23,17 @@ export const url = (text: string): string => {
   return parsed.href
 }
 
-/** `--api-key=x`, `--api-key x`, `Authorization: x`, and addresses with a password in them. */
+/** `--api-key=x`, `--api-key x`, `--header=Authorization: x`, and addresses with a password in them. */
 const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args.map((argument, index) => {
     const before = args[index - 1]
     if (
       before !== undefined && /^--?[\w-]+$/.test(before) && secretName.test(before) && !argument.startsWith("-")
     ) return hidden
-    const [, name] = /^(-{0,2}[\w-]+\s*[=:]\s*)/.exec(argument) ?? []
-    if (name !== undefined && secretName.test(name)) return `${name}${hidden}`
-    return /^\w+:\/\//.test(argument) ? url(argument) : argument
+    const [names = ""] = /^(?:[\w-]+(?:\s*=\s*|\s*:(?!\/\/)\s*))+/.exec(argument) ?? []
+    if (secretName.test(names)) return `${names}${hidden}`
+    const value = argument.slice(names.length)
+    return /^[\w+.-]+:\/\//.test(value) ? `${names}${url(value)}` : argument
   })
 
 const secretOf = (record: Readonly<Record<string, unknown>>, name: string): Record<string, unknown> =>

@@ -94,10 +94,13 @@ export const layer = HttpApiBuilder.group(
     const matching = (id: string, registry: string, ifMatch: string | undefined) =>
       Effect.suspend(() => {
         if (ifMatch === undefined) return Effect.void
-        const entry = views.entry(Catalog.key(registry, id))
-        if (entry === undefined) {
+        const key = Catalog.key(registry, id)
+        const known = views.entry(key)
+        if (known === undefined) {
           return Effect.fail(new PreconditionFailed({ detail: `${id} is no longer announced in ${registry}` }))
         }
+        // Of writes at the same time the first one counts, before the catalog has it.
+        const entry = { ...known, instance: leases.written(key) ?? known.instance }
         const now = etag.ofRecord(entry.instance, JSON.stringify(views.instance(entry)))
         return etag.matchesRecord(ifMatch, now) ? Effect.void : Effect.fail(
           new PreconditionFailed({

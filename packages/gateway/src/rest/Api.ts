@@ -19,6 +19,7 @@ import * as Conduct from "./Conduct.ts"
 import { Sent, Topic } from "./Events.ts"
 import { Conflict, NotFound, Overloaded, PreconditionFailed, RegistryFailed, TooLarge } from "./Problems.ts"
 import {
+  ConfigurationView,
   HealthDetail,
   InstanceView,
   ServiceDetail,
@@ -53,6 +54,12 @@ const Tag = Schema.String.annotate({ description: "Of the record and of this rep
  */
 export class Fleet extends HttpApiGroup.make("fleet").add(
   HttpApiEndpoint.get("status", "/status", { success: StatusView }).annotateMerge(described("The gateway at a glance")),
+  HttpApiEndpoint.get("configuration", "/configuration", { success: ConfigurationView, error: NotFound })
+    .annotateMerge(described(
+      "The configuration in effect",
+      "Each value with where it comes from; those that are secret as `***`. Registries and servers are in the lists " +
+        "of sources and instances."
+    )),
   HttpApiEndpoint.get("services", "/services", { query: { ...Page, ...Filter }, success: list(ServiceView) })
     .annotateMerge(described("Services of which an instance matches", filterNote)),
   HttpApiEndpoint.get("service", "/services/:service", { params: named, success: ServiceDetail, error: NotFound })

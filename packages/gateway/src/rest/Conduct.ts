@@ -69,7 +69,8 @@ const conditional = (
   response: HttpServerResponse.HttpServerResponse
 ): HttpServerResponse.HttpServerResponse => {
   const bytes = bytesOf(response.body)
-  if (request.method !== "GET" || response.status !== 200 || bytes === undefined) return response
+  const reads = request.method === "GET" || request.method === "HEAD"
+  if (!reads || response.status !== 200 || bytes === undefined) return response
   const etag = response.headers["etag"] ?? strong(bytes)
   const headers = { etag, "cache-control": "no-cache" }
   return matches(request.headers["if-none-match"], etag)

@@ -15,6 +15,7 @@ import { Discovery } from "@portolan/core/Discovery"
 import { Health } from "@portolan/core/Health"
 import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -74,6 +75,8 @@ export interface EventFeedOptions {
   readonly linger?: number | undefined
   /** After how long a watcher that takes nothing is cut. Default 60,000. */
   readonly stall?: number | undefined
+  /** Streams end when it does. Default never. */
+  readonly until?: Effect.Effect<void> | undefined
   /** Frames in the log, and their bytes. Default 1,024 and 1 MiB. */
   readonly log?: { readonly frames: number; readonly bytes: number } | undefined
 }
@@ -217,6 +220,15 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
   })
   yield* Effect.forkScoped(Effect.forever(run))
 
+  let isOver = false
+  if (options.until !== undefined) {
+    const end = Effect.sync(() => {
+      isOver = true
+      wakeAll()
+    })
+    yield* Effect.forkScoped(Effect.andThen(options.until, end), { startImmediately: true })
+  }
+
   /** The position in a `Last-Event-ID`, or why it is none. */
   const position = (id: string): number | string => {
     const [, own, sequence] = /^(\w+)\.(\d+)$/.exec(id) ?? []
@@ -245,7 +257,9 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
 
     const gatherFrames = () => {
       const since = log.since(at)
-      if (since === undefined) return begin("events were lost: this connection is too slow")
+      if (since === undefined) {
+        return begin("events were lost: this connection is too slow, or too much changed at once")
+      }
       let size = 0
       for (const { bytes, sequence, topic } of since) {
         if (size >= slice) return
@@ -272,11 +286,15 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
       return first.subarray(0, slice)
     }
 
-    return Effect.callback<Uint8Array>((resume) => {
+    return Effect.callback<Uint8Array, Cause.Done>((resume) => {
       const send = (): boolean => {
         const bytes = take()
-        if (bytes === undefined) return false
+        if (bytes === undefined && !isOver) return false
         watcher.wake = undefined
+        if (bytes === undefined) {
+          resume(Cause.done())
+          return true
+        }
         // From here its connection has the bytes; when it has room again it asks for more.
         watcher.full = now()
         resume(Effect.succeed(bytes))

@@ -60,7 +60,7 @@ export interface Write {
  * @since 0.1.0
  */
 export interface Written {
-  /** As the catalog has it by now. */
+  /** As the catalog has it by now, with the record that was written last. */
   readonly entry: Catalog.CatalogEntry
   readonly lease: Lease
   /** Whether it was not announced before. */
@@ -82,6 +82,8 @@ export class Leases extends Context.Service<Leases, {
   readonly remove: (registry: string, id: string) => Effect.Effect<void, NotFound | Conflict>
   /** The lease of an instance, if the gateway holds it. Plain. */
   readonly find: (key: Catalog.InstanceKey) => Lease | undefined
+  /** What was written last under a lease, which the catalog may not have yet. Plain. */
+  readonly written: (key: Catalog.InstanceKey) => ServiceInstance.ServiceInstance | undefined
 }>()("@portolan/gateway/rest/Leases") {}
 
 /**
@@ -261,11 +263,16 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     return undefined
   }
 
-  // Waited for, so that who wrote reads what it wrote.
-  const visible = (key: Catalog.InstanceKey, instance: ServiceInstance.ServiceInstance) =>
+  const written = (key: Catalog.InstanceKey) => held.get(key)?.announcement.instance()
+
+  // Waited for, so that who wrote reads what it wrote, or what somebody wrote after it.
+  const visible = (key: Catalog.InstanceKey) =>
     discovery.updates.pipe(
       Stream.map(({ catalog }) => Option.getOrUndefined(HashMap.get(catalog.entries, key))),
-      Stream.filter((entry) => entry !== undefined && ServiceInstance.equals(entry.instance, instance)),
+      Stream.filter((entry) => {
+        const instance = written(key)
+        return instance === undefined || entry !== undefined && ServiceInstance.equals(entry.instance, instance)
+      }),
       Stream.take(1),
       Stream.runDrain,
       Effect.timeoutOption(visibleWithin)
@@ -276,10 +283,11 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     const known = held.get(key)
     const renewed = { key, registry, ttl, expiresAt: clock.currentTimeMillisUnsafe() + ttl }
     if (known !== undefined && known.registry === registry) {
+      // First, so that it isn't over meanwhile.
+      held.set(key, { ...known, ...renewed })
       if (!ServiceInstance.equals(known.announcement.instance(), instance)) {
         yield* known.announcement.update(() => instance)
       }
-      held.set(key, { ...known, ...renewed })
     } else {
       const announcer = yield* writer(registry)
       const own = yield* Scope.fork(leases)
@@ -309,9 +317,17 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     const created = !held.has(key) && !HashMap.has(discovery.catalog().entries, key)
     busy.add(key)
     yield* Effect.ensuring(announce(registry, write), Effect.sync(() => busy.delete(key)))
-    yield* visible(key, write.instance)
+    const isVisible = Option.isSome(yield* visible(key))
+    const state = held.get(key)?.announcement.state()
+    if (!isVisible && state?.announced === false) {
+      const reason = state.lastError ?? `${registry.name}: no answer within ${visibleWithin} ms`
+      return yield* new RegistryFailed({
+        detail: `${reason}; it is tried again until the lease is over`,
+        source: registry.name
+      })
+    }
     const now = clock.currentTimeMillisUnsafe()
-    const entry = Option.getOrElse(HashMap.get(discovery.catalog().entries, key), (): Catalog.CatalogEntry => ({
+    const known = Option.getOrElse(HashMap.get(discovery.catalog().entries, key), (): Catalog.CatalogEntry => ({
       key,
       instance: write.instance,
       source: registry.name,
@@ -320,6 +336,7 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
       changedAt: now,
       missingSince: undefined
     }))
+    const entry = { ...known, instance: written(key) ?? known.instance }
     return { entry, created, lease: leaseOf(key) ?? { registry: registry.name, ttl: write.ttl, expiresAt: now } }
   })
 
@@ -357,5 +374,5 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     return yield* new NotFound({ detail: `no instance in ${name} has the id ${id}` })
   })
 
-  return Leases.of({ put, remove, find: leaseOf })
+  return Leases.of({ put, remove, find: leaseOf, written })
 })

@@ -171,6 +171,45 @@ export const SourceView = Schema.Struct({
 export type SourceView = typeof SourceView.Type
 
 /**
+ * The configuration file: when it was last applied, and what is wrong with it now.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ConfigurationStatusView = Schema.Struct({
+  file: Schema.String,
+  loadedAt: Time,
+  revision: Schema.Int,
+  /** Why the file as it is now is not in use. */
+  error: Schema.optionalKey(Schema.Struct({
+    at: Time,
+    mistakes: Schema.Array(
+      Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
+    )
+  })),
+  /** Keys whose new values take effect at the next start. */
+  pending: Schema.Array(Schema.String)
+}).annotate({ identifier: "ConfigurationStatus" })
+export type ConfigurationStatusView = typeof ConfigurationStatusView.Type
+
+/**
+ * The configuration in effect. Secrets are hidden.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ConfigurationView = Schema.Struct({
+  ...ConfigurationStatusView.fields,
+  /** Without registries and servers, which are in the lists of sources and instances. */
+  settings: Schema.Array(Schema.Struct({
+    path: Schema.String.annotate({ description: "`gateway.port`" }),
+    value: Schema.Unknown,
+    origin: Schema.Literals(["default", "file", "flag"])
+  }))
+}).annotate({ identifier: "Configuration" })
+export type ConfigurationView = typeof ConfigurationView.Type
+
+/**
  * Everything that `portolan status` tells.
  *
  * @category schemas
@@ -194,19 +233,6 @@ export const StatusView = Schema.Struct({
     Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, reason: Schema.String })
   ),
   /** The configuration file, where there is one. */
-  configuration: Schema.optionalKey(Schema.Struct({
-    file: Schema.String,
-    loadedAt: Time,
-    revision: Schema.Int,
-    /** Why the file as it is now is not in use. */
-    error: Schema.optionalKey(Schema.Struct({
-      at: Time,
-      mistakes: Schema.Array(
-        Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
-      )
-    })),
-    /** Keys whose new values take effect at the next start. */
-    pending: Schema.Array(Schema.String)
-  }))
+  configuration: Schema.optionalKey(ConfigurationStatusView)
 }).annotate({ identifier: "Status" })
 export type StatusView = typeof StatusView.Type

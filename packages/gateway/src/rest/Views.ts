@@ -49,6 +49,8 @@ export class Views extends Context.Service<Views, {
   readonly serviceHealth: (name: string) => ServiceHealth | undefined
   readonly health: (entry: Catalog.CatalogEntry) => HealthDetail
   readonly entry: (key: Catalog.InstanceKey) => Catalog.CatalogEntry | undefined
+  /** The services that a tool belongs to: those that offer it and, where it is that of a group, the group. */
+  readonly servicesOf: (offer: Offer) => ReadonlyArray<string>
   /** In the order of their names; those of which the test holds. */
   readonly tools: (test?: (offer: Offer) => boolean) => ReadonlyArray<ToolView>
   readonly tool: (name: string) => ToolView | undefined
@@ -122,17 +124,12 @@ export class Views extends Context.Service<Views, {
         }
       }
 
-      /** By the services that announce them: a group is none. */
+      const servicesOf = (offer: Offer): ReadonlyArray<string> => offer.target.services ?? [offer.service]
+
       const offersByService = () => {
-        const { entries } = discovery.catalog()
         const offers = new Map<string, Array<Offer>>()
         for (const offer of tools.list("tools")) {
-          const services = offer.target.service !== undefined ?
-            [offer.service] :
-            offer.instances().flatMap((key) =>
-              Option.toArray(Option.map(HashMap.get(entries, key), ({ instance }) => instance.service))
-            )
-          for (const service of new Set(services)) {
+          for (const service of servicesOf(offer)) {
             const known = offers.get(service)
             if (known === undefined) offers.set(service, [offer])
             else known.push(offer)
@@ -250,6 +247,7 @@ export class Views extends Context.Service<Views, {
         serviceHealth,
         health: detail,
         entry: (key) => Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key)),
+        servicesOf,
         tools: (test = () => true) => tools.list("tools").filter(test).map(tool).sort((a, b) => byText(a.name, b.name)),
         tool: (name) => {
           const offer = tools.list("tools").find((offer) => offer.publicName === name)

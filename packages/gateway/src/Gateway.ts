@@ -45,6 +45,7 @@ import * as Leases from "./rest/Leases.ts"
 import * as Rest from "./rest/Rest.ts"
 import * as Series from "./rest/Series.ts"
 import { Views } from "./rest/Views.ts"
+import * as Webhooks from "./rest/Webhooks.ts"
 import * as WriteAccess from "./rest/WriteAccess.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
 
@@ -72,6 +73,8 @@ export interface ListenerOptions {
   readonly bodyLimit?: number | undefined
   /** Longest wait for calls in flight when the layer is released. Default 10 s. */
   readonly shutdownTimeout?: Duration.Input | undefined
+  /** Addresses that are told of changes. None by default. */
+  readonly webhooks?: ReadonlyArray<Webhooks.Webhook> | undefined
   /** Shown to clients. */
   readonly version?: string | undefined
 }
@@ -207,10 +210,16 @@ export const layerListener = (
       )
 
       const about = aboutOf(options, () => state === "ready")
+      const events = yield* Layer.build(
+        Webhooks.layer(options.webhooks).pipe(
+          Layer.provideMerge(EventFeed.layer({ until: ended.await })),
+          Layer.provide(Views.layer)
+        )
+      )
       const surface = yield* HttpRouter.toHttpEffect(
         routes.pipe(
           Layer.provide([
-            EventFeed.layer({ until: ended.await }),
+            Layer.succeedContext(events),
             Leases.layer({ protected: () => settings.writes.token !== undefined }),
             Series.layer(),
             WriteAccess.layer(() => settings.writes)
@@ -264,9 +273,13 @@ export const layerListener = (
         },
         ready: about.ready,
         reconfigure: (next) =>
-          Effect.map(listener.move(addressOf(next)), () => {
-            settings = settingsOf(next)
-          })
+          Effect.andThen(
+            listener.move(addressOf(next)),
+            Effect.suspend(() => {
+              settings = settingsOf(next)
+              return Context.get(events, Webhooks.Webhooks).reconfigure(next.webhooks ?? [])
+            })
+          )
       })
     })
   ).pipe(Layer.provide(NodeHttpServer.layerHttpServices))

@@ -68,4 +68,7 @@ export * as Telemetry from "./telemetry/Telemetry.ts"
 export * as Views from "./rest/Views.ts"
 
 /** @since 0.1.0 */
+export * as Webhooks from "./rest/Webhooks.ts"
+
+/** @since 0.1.0 */
 export * as WriteAccess from "./rest/WriteAccess.ts"

@@ -114,6 +114,10 @@ describe("Configuration", () => {
       "3:23 catalog.aliases.weather.forecast: expected array"
     ]],
     ["key of catalog", "catalog:\n  group: {}", ["2:3 catalog.group: unknown key; did you mean \"groups\"?"]],
+    ["a webhook's address", "webhooks:\n  - url: nowhere", ["2:10 webhooks[0].url: expected an http(s) URL"]],
+    ["a webhook's topic", "webhooks:\n  - { url: \"http://a.test\", topics: [healt] }", [
+      "2:38 webhooks[0].topics[0]: expected \"catalog\" | \"health\" | \"sources\"; did you mean \"health\"?"
+    ]],
     ["rule without a match", "routing:\n  - {}", ["2:5 routing[0].match: missing"]],
     ["rule's key", "routing:\n  - match: { tol: x }", [
       "2:14 routing[0].match.tol: unknown key; did you mean \"tool\"?"

@@ -42,7 +42,7 @@ export interface Rest {
   ) => Effect.Effect<Answer, Error>
 }
 
-export const rest = <A, E>(options: FleetOptions, use: (rest: Rest) => Effect.Effect<A, E>) =>
+export const rest = <A, E>(options: FleetOptions, use: (rest: Rest) => Effect.Effect<A, E, Gateway>) =>
   Effect.flatMap(Gateway, ({ port }) =>
     Effect.andThen(
       until(Effect.map(ask(port, "/readyz"), ({ status }) => status === 200)),

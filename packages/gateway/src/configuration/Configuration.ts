@@ -29,6 +29,7 @@ import { read } from "../internal/document.ts"
 import { collect, explain, reread, valueAt } from "../internal/findings.ts"
 import { bytesOf, Document, RegistryEntry } from "../internal/schema.ts"
 import type { TlsFiles } from "../internal/tls.ts"
+import type { Webhook } from "../rest/Webhooks.ts"
 import type { TelemetryOptions } from "../telemetry/Telemetry.ts"
 import * as RoutingEntry from "./RoutingEntry.ts"
 import * as ServerEntry from "./ServerEntry.ts"
@@ -166,6 +167,7 @@ export interface Configuration {
     readonly aliases: Readonly<Record<string, ReadonlyArray<string>>>
   }
   readonly telemetry: TelemetryOptions
+  readonly webhooks: ReadonlyArray<Webhook>
   /** What the file says, with defaults filled in and variables substituted. It holds secrets. */
   readonly document: Document
   readonly source: Source
@@ -448,6 +450,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     routing: { rules },
     catalog: settings.catalog,
     telemetry: { log, ...(otlp === undefined ? {} : { otlp: { ...otlp, interval: durationOf(otlp.interval) } }) },
+    webhooks: settings.webhooks,
     document: settings,
     source: {
       file: options.file ?? defaultName,

@@ -48,12 +48,12 @@ export const make = (options: { readonly version: string }): Effect.Effect<
     const gateway = yield* Effect.serviceOption(Gateway)
 
     const listener = Option.map(gateway, ({ reconfigure }): Part => ({
-      select: ({ gateway }) => {
+      select: ({ gateway, webhooks }) => {
         const { naming: _, pageSize: __, separator: ___, sessionKey: ____, ...listener } = gateway
-        return listener
+        return { ...listener, webhooks }
       },
       apply: (configuration) =>
-        reconfigure({ ...configuration.gateway, version: options.version }).pipe(
+        reconfigure({ ...configuration.gateway, webhooks: configuration.webhooks, version: options.version }).pipe(
           Effect.as([]),
           Effect.catch((error) => {
             const key = error.code === "TLS" ? "tls" : wrongHost.has(error.code) ? "host" : "port"

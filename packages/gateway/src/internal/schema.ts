@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { RoutingEntry } from "../configuration/RoutingEntry.ts"
 import { ServerEntry } from "../configuration/ServerEntry.ts"
+import { WebhookTopic } from "../rest/Events.ts"
 import { formats, levels } from "../telemetry/Telemetry.ts"
 
 interface Notes {
@@ -143,6 +144,15 @@ const Catalog = Schema.Struct({
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({})))
 })
 
+const Webhook = Schema.Struct({
+  url: text("an http(s) URL", (value) => ["http:", "https:"].includes(URL.parse(value)?.protocol ?? ""), {
+    description: "Where events are posted to"
+  }),
+  topics: optional(Schema.Array(WebhookTopic), "What it is told of; all by default"),
+  headers: optional(Schema.Record(Schema.String, Schema.String), "Headers of each delivery, tokens among them"),
+  secret: optional(Schema.NonEmptyString, "Signs each delivery: a text, or bytes as whsec_ and base64")
+})
+
 const Servers = Schema.Record(Schema.String, ServerEntry)
 
 /** What each entry of `registries` has beside the options of its type. */
@@ -173,6 +183,9 @@ export const Document = Schema.Struct({
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   telemetry: Telemetry.annotate({ description: "Metrics, traces and logs" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  webhooks: Schema.Array(Webhook)
+    .annotate({ description: "Addresses that are told of changes, as Standard Webhooks", default: [] })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
   routing: Schema.Array(RoutingEntry)
     .annotate({ description: "Rules for calls; the first one that matches holds" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))

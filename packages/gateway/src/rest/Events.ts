@@ -41,6 +41,15 @@ export const Topic = Schema.Literals(["catalog", "health", "figures", "sources"]
 export type Topic = typeof Topic.Type
 
 /**
+ * What a webhook may tell of: figures move all the time, and are left to those who watch.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const WebhookTopic = Schema.Literals(["catalog", "health", "sources"])
+export type WebhookTopic = typeof WebhookTopic.Type
+
+/**
  * Every topic: what a watcher gets that names none.
  *
  * @category schemas

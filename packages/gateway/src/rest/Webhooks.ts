@@ -22,22 +22,12 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { createHmac } from "node:crypto"
 import { EventFeed } from "./EventFeed.ts"
-import type { Topic } from "./Events.ts"
-
-/**
- * What a webhook may tell of: figures move all the time and are left to those who watch.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const WebhookTopic = Schema.Literals(["catalog", "health", "sources"] satisfies ReadonlyArray<Topic>)
-export type WebhookTopic = typeof WebhookTopic.Type
+import { type Topic, WebhookTopic } from "./Events.ts"
 
 /**
  * An address that is told of events.
@@ -76,7 +66,7 @@ class DeliveryError extends Schema.TaggedError<DeliveryError>()("DeliveryError",
 const deliveryTimeout = Duration.seconds(10)
 /** Half a second, doubled up to a minute, moved at random: about three minutes in all. */
 const attempts = Schedule.exponential("500 millis").pipe(
-  Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, "1 minute"))),
+  Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.minutes(1)))),
   Schedule.jittered,
   Schedule.upTo({ times: 9 })
 )

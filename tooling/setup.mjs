@@ -47,8 +47,14 @@ const tasks = {
 const run = (command, args, options = {}) =>
   new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, env: environment, stdio: "inherit", ...options })
-    // A terminal sends Ctrl-C to the whole group; a supervisor's SIGTERM comes to us alone.
-    const pass = (signal) => child.kill(signal)
+    // A terminal sends Ctrl-C to the whole group; a supervisor's SIGTERM comes to npm alone, whose shell ends without a
+    // word to us: then we have another parent.
+    const parent = process.ppid
+    const orphaned = setInterval(() => process.ppid !== parent && pass("SIGTERM"), 500)
+    const pass = (signal) => {
+      clearInterval(orphaned)
+      child.kill(signal)
+    }
     const interrupt = () => {}
     process.on("SIGTERM", pass)
     process.on("SIGINT", interrupt)
@@ -57,6 +63,7 @@ const run = (command, args, options = {}) =>
       resolve(1)
     })
     child.on("exit", (code, signal) => {
+      clearInterval(orphaned)
       process.off("SIGTERM", pass)
       process.off("SIGINT", interrupt)
       resolve(code ?? (signal === "SIGINT" || signal === "SIGTERM" ? 0 : 1))

@@ -277,7 +277,7 @@ const unreachable = (url: string, error: HttpClientError.HttpClientError): Consu
   const first = cause instanceof AggregateError ? cause.errors[0] : cause
   const what = first instanceof Error && first.message !== "" ? first.message : error.message
   return new ConsulError({
-    reason: `Consul at ${url.replace(/\/\/[^@/]*@/, "//")} can't be reached: ${what}`,
+    reason: `Consul at ${url.replace(/\/\/[^@/]*@/, "//").replace(/[?#].*$/, "")} can't be reached: ${what}`,
     cause: error
   })
 }

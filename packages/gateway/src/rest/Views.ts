@@ -229,7 +229,9 @@ export class Views extends Context.Service<Views, {
         const reasons = new Map(tools.problems().map(({ key, reason }) => [key, reason]))
         for (const upstream of upstreams.all()) {
           const state = upstream.state()
-          if (state._tag === "failed") reasons.set(upstream.key, state.lastError ?? "not reachable")
+          // While it is tried again, what failed last still holds.
+          const fails = state._tag === "failed" || state._tag === "connecting" && state.lastError !== undefined
+          if (fails) reasons.set(upstream.key, state.lastError ?? "not reachable")
         }
         return Array.from(reasons).flatMap(([key, reason]) => {
           const entry = Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key))

@@ -154,6 +154,30 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
         })
       )
 
+      // Once for each time that it is lost: what is tried again every few seconds is no news.
+      const failing = new Set<InstanceKey>()
+      yield* hub.events.pipe(
+        Stream.runForEach((event) => {
+          switch (event._tag) {
+            case "Failed": {
+              const { instance, key } = event.upstream
+              if (failing.has(key)) return Effect.void
+              failing.add(key)
+              return Effect.logWarning(`${instance().id}: ${event.reason}; it is tried again by itself`)
+            }
+            case "Connected": {
+              const { instance, key } = event.upstream
+              return failing.delete(key) ? Effect.logInfo(`${instance().id}: connected`) : Effect.void
+            }
+            case "Closed":
+              return Effect.sync(() => void failing.delete(event.key))
+            default:
+              return Effect.void
+          }
+        }),
+        Effect.forkScoped({ startImmediately: true })
+      )
+
       const announce = (one: Kept) => {
         kept.set(one.upstream.key, one)
         hub.publish({ _tag: "Opened", upstream: one.upstream })

@@ -153,7 +153,10 @@ describe("register", () => {
       const mute = yield* register(process.execPath, "-e", "setInterval(() => {}, 1000)")
       assert.strictEqual(mute.code, 1)
       assert.strictEqual(mute.stderr, `nothing listens at ${url} after 500ms: see --url and --wait\n`)
-      assert.deepInclude(yield* register(process.execPath, "-e", "process.exit(5)"), { code: 5, stderr: "" })
+      assert.deepInclude(yield* register(process.execPath, "-e", "process.exit(5)"), {
+        code: 5,
+        stderr: "the command ended before anything listened at its address: nothing was announced\n"
+      })
       assert.deepInclude(yield* register(process.execPath, "-e", "process.kill(process.pid, 'SIGKILL')"), { code: 137 })
       const missing = yield* register("no-such-program")
       assert.strictEqual(missing.code, 1)

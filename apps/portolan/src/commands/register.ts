@@ -94,8 +94,9 @@ export const register = Command.make(
       const signalled = Effect.map(untilSignal(["SIGINT", "SIGTERM"]), child.endWith)
       const running = Effect.gen(function*() {
         if (noWait || (yield* ready(child, instance, wait)) === "listens") {
-          yield* Effect.raceFirst(announcing, child.exited)
+          return yield* Effect.raceFirst(announcing, child.exited)
         }
+        console.error("the command ended before anything listened at its address: nothing was announced")
       })
       // The record goes before the command is asked to end.
       yield* Effect.scoped(Effect.raceFirst(running, signalled))

@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberMap from "effect/FiberMap"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
@@ -80,6 +81,9 @@ export interface UpstreamsOptions {
   /** Longest that requests under way may take once their instance is no longer announced. Default 10 s. */
   readonly drainTimeout?: Duration.Input | undefined
 }
+
+/** How long a server fails before the log says so. */
+const tellAfter = Duration.seconds(1)
 
 interface Kept {
   readonly upstream: Upstream
@@ -154,23 +158,29 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
         })
       )
 
-      // Once for each time that it is lost: what is tried again every few seconds is no news.
-      const failing = new Set<InstanceKey>()
+      // Once for each time that it is lost, and not where it is back or gone at once.
+      const failing = yield* FiberMap.make<InstanceKey>()
+      const told = new Set<InstanceKey>()
+      const tell = ({ instance, key, state }: Upstream) =>
+        Effect.gen(function*() {
+          yield* Effect.sleep(tellAfter)
+          told.add(key)
+          yield* Effect.logWarning(`${instance().id}: ${state().lastError}; it is tried again by itself`)
+          return yield* Effect.never
+        })
       yield* hub.events.pipe(
         Stream.runForEach((event) => {
           switch (event._tag) {
-            case "Failed": {
-              const { instance, key } = event.upstream
-              if (failing.has(key)) return Effect.void
-              failing.add(key)
-              return Effect.logWarning(`${instance().id}: ${event.reason}; it is tried again by itself`)
-            }
+            case "Failed":
+              return FiberMap.run(failing, event.upstream.key, tell(event.upstream), { onlyIfMissing: true })
             case "Connected": {
               const { instance, key } = event.upstream
-              return failing.delete(key) ? Effect.logInfo(`${instance().id}: connected`) : Effect.void
+              const back = told.delete(key) ? Effect.logInfo(`${instance().id}: connected`) : Effect.void
+              return Effect.andThen(FiberMap.remove(failing, key), back)
             }
             case "Closed":
-              return Effect.sync(() => void failing.delete(event.key))
+              told.delete(event.key)
+              return FiberMap.remove(failing, event.key)
             default:
               return Effect.void
           }

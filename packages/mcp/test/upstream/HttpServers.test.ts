@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import type { JsonRpcNotification } from "../../src/JsonRpc.ts"
 import * as Harness from "./Harness.ts"
 import * as Servers from "./Servers.ts"
@@ -82,6 +83,32 @@ describe("handshake era over HTTP", () => {
           assert.strictEqual(sdk.figures.initialized, 2)
         }))
     }))
+
+  it.live("the log says once that a server fails, and when it is back; nothing of one that is gone at once", () => {
+    const said: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ logLevel, message }) =>
+      void said.push(`${logLevel} ${String(message)}`)
+    )
+    return Effect.gen(function*() {
+      const sdk = Servers.sessionful()
+      let up = false
+      const { url } = yield* Servers.listen((request, response) => {
+        if (up) return sdk.handler(request, response)
+        response.writeHead(503).end()
+      })
+      yield* Harness.withUpstreams([http("a", url)], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          yield* Harness.eventually("it is told", () => said.length > 0 || undefined)
+          yield* Harness.eventually("it was tried again", () => upstream.state()._tag === "connecting" || undefined)
+          up = true
+          yield* Harness.eventually("it is back", () => said.length > 1 || undefined)
+        }))
+      assert.lengthOf(said, 2)
+      assert.match(said[0] ?? "", /^Warn a: HTTP 503.*tried again by itself$/)
+      assert.strictEqual(said[1], "Info a: connected")
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  }, 30_000)
 
   it.live("a server restarted on its port is used again within 2 s", () =>
     Effect.gen(function*() {

@@ -187,10 +187,13 @@ const damped: Law = {
     yield* bench.controls.add(flapping)
     yield* view.equals(() => [flapping])
     const from = view.log().length
+    let longest = 0
     for (let round = 0; round < 4; round++) {
+      const began = yield* now
       yield* bench.controls.remove(flapping)
       yield* Effect.sleep(damping / 6)
       yield* bench.controls.add(flapping)
+      longest = Math.max(longest, (yield* now) - began)
       yield* Effect.sleep(damping / 6)
     }
     const asked = yield* now
@@ -198,7 +201,11 @@ const damped: Law = {
     const shown = view.log().find(({ change }) => change.entry.instance.id === marker.id)!.at
     yield* hold(shown - asked < damping, () => `an addition was held back for ${shown - asked} ms`)
     const removals = view.log().slice(from).filter(({ change }) => change._tag === "Removed")
-    yield* hold(removals.length === 0, () => `a flapping instance was removed ${removals.length} times`)
+    // A backend that took so long to write that the instance was really away tells nothing.
+    yield* hold(
+      removals.length === 0 || longest >= damping / 2,
+      () => `a flapping instance was removed ${removals.length} times`
+    )
     const gone = yield* now
     yield* bench.controls.remove(flapping)
     yield* view.equals(() => [marker])

@@ -186,6 +186,7 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
 
   const memory = Effect.gen(function*() {
     const registry = yield* MemoryRegistry.make({ name: defaultRegistry, capacity })
+    // Refused where the name is taken by now: another request was first, and its registry serves this one too.
     yield* Effect.ignore(registries.add(registry, { precedence: Number.MAX_SAFE_INTEGER }))
   }).pipe(Scope.provide(scope))
 

@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type { Offer } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
-import * as CallFigures from "../telemetry/CallFigures.ts"
+import * as RoutingFigures from "../telemetry/RoutingFigures.ts"
 import type { Hop } from "../telemetry/Serving.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as TraceContext from "../telemetry/TraceContext.ts"
@@ -130,7 +130,7 @@ export const make = (
     const router = yield* Router
     const upstreams = yield* Upstreams
     const logging = yield* Logging.make(upstreams)
-    const figures = yield* CallFigures.make
+    const figures = yield* RoutingFigures.make
     const tracing = yield* Spans.wanted
 
     yield* upstreams.events.pipe(

@@ -14,7 +14,7 @@ import * as Instruments from "./Instruments.ts"
  * @category models
  * @since 0.1.0
  */
-export interface CallFigures {
+export interface RoutingFigures {
   calls: number
   failed: number
   inFlight: number
@@ -55,7 +55,7 @@ const phases: ReadonlyArray<readonly [Phase, string]> = [
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<CallFigures, never, Scope.Scope> = Effect.gen(function*() {
+export const make: Effect.Effect<RoutingFigures, never, Scope.Scope> = Effect.gen(function*() {
   const instruments = yield* Instruments.make
   const byReason = { unknown: 0, unavailable: 0, overloaded: 0, deadline: 0, failed: 0 }
   const byPhase: Record<Phase, number> = { notSent: 0, mayHaveRun: 0, answered: 0 }
@@ -71,7 +71,7 @@ export const make: Effect.Effect<CallFigures, never, Scope.Scope> = Effect.gen(f
     }
   }
 
-  const figures: CallFigures = {
+  const figures: RoutingFigures = {
     calls: 0,
     failed: 0,
     inFlight: 0,

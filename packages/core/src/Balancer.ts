@@ -9,6 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
@@ -58,6 +59,8 @@ export interface Node {
   failures: number
   /** The counters of its service. */
   total: CallFigures
+  /** Whether it takes less than its share just now, so that `Balancer.accepts` has to be asked. */
+  easing: boolean
 }
 
 /**
@@ -67,6 +70,8 @@ export interface Node {
  * @since 0.1.0
  */
 export interface Picker {
+  /** Remembers the state; what it answers goes back there. So a pick can be tried without having happened. */
+  readonly save: () => () => void
   /** Replaces the list. Positions and figures of nodes that stay are kept. */
   readonly update: (nodes: ReadonlyArray<Node>) => void
   /**
@@ -151,6 +156,12 @@ export class Balancer extends Context.Service<Balancer, {
   readonly forget: (key: InstanceKey) => void
   /** Makes a picker; without `knowledge` all scores are 1 and nothing matches better. */
   readonly picker: (strategy: StrategyName, knowledge?: Knowledge) => Picker
+  /** A node is new among the routable ones, or well again: its slow start begins. Plain. */
+  readonly welcome: (node: Node, at: number) => void
+  /** Whether a node that was picked takes the call: one that starts slowly, or failed lately, takes some of them. Plain. */
+  readonly accepts: (node: Node, at: number) => boolean
+  /** Remembers the state of the randomness; what it answers goes back there. Plain. */
+  readonly save: () => () => void
   /** An attempt begins. */
   readonly begin: (node: Node) => void
   /** An attempt ended after `latency` ms; a failure counts as a slow answer, so that failing fast attracts nobody. `at`: as in `pick`. */
@@ -168,6 +179,8 @@ export class Balancer extends Context.Service<Balancer, {
 export interface BalancerOptions {
   /** Where a request names none. Default `peak-ewma`. */
   readonly strategy?: StrategyName | undefined
+  /** Time in which a new or recovered instance comes to its full share; 0 for at once. Default 10 s. */
+  readonly slowStart?: Duration.Input | undefined
 }
 
 const strategies: Readonly<Record<StrategyName, Strategy>> = {
@@ -250,6 +263,7 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           failures: 0,
           total: join(instance.service),
           maxConcurrency: cap(instance),
+          easing: false,
           key,
           source: key.slice(0, key.indexOf("\u0000")),
           instance
@@ -266,6 +280,9 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         else leaving.add(key)
       },
       picker: (strategy, knowledge = ignorance) => strategies[strategy]({ random, now, knowledge }),
+      welcome: () => {},
+      accepts: () => true,
+      save: () => () => {},
       begin: (node) => {
         node.inFlight++
         node.picks++

@@ -90,10 +90,105 @@ export type HealthCheck = (instance: ServiceInstance, key: InstanceKey) => Effec
  */
 export interface Outcome {
   readonly _tag: "success" | "failure" | "ignored"
-  /** ms */
+  /** ms from the beginning of the attempt until now. */
   readonly latency: number
   /** One line, for a failure. */
   readonly reason?: string | undefined
+  /** How long the server asked to be left alone, ms. */
+  readonly retryAfter?: number | undefined
+  /** It was a trial call: `admit` took a place for it, which this gives back. */
+  readonly trial?: boolean | undefined
+}
+
+/**
+ * The circuit breaker of an instance: `open` while it is ejected, then `half-open`, when it takes a few trial calls at a
+ * time until enough of them succeed. An instance without one is `closed`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Circuit {
+  readonly state: "closed" | "open" | "half-open"
+  /** One line; why it was opened. */
+  readonly reason: string
+  /** What opened it: calls in a row failed, its success rate fell behind its peers, or the server asked to be left alone. */
+  readonly cause: "failures" | "success-rate" | "pushback"
+  /** `Balancer.now()` at its last change of state. */
+  readonly since: number
+  /** `Balancer.now()` from which trial calls are taken. */
+  readonly until: number
+  /** How often it was opened in a row: what its time grows with. */
+  readonly times: number
+}
+
+/**
+ * One active check of an instance that ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CheckRecord {
+  /** Epoch ms. */
+  readonly at: number
+  readonly result: "pass" | "degraded" | "fail"
+  /** ms */
+  readonly latency: number
+  /** One line; empty for one that passed. */
+  readonly reason: string
+}
+
+/**
+ * A change of the status of an instance, or of its circuit.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StateRecord {
+  /** Epoch ms. */
+  readonly at: number
+  readonly status: HealthStatus
+  readonly circuit: Circuit["state"]
+  readonly reason: string
+}
+
+/**
+ * What happened to an instance, oldest first: the last 60 of each.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HealthHistory {
+  readonly checks: ReadonlyArray<CheckRecord>
+  readonly states: ReadonlyArray<StateRecord>
+}
+
+/**
+ * When calls take an instance out of traffic, and for how long (after Envoy's outlier detection and gRPC A50).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EjectionOptions {
+  /** Failed calls in a row that open the circuit. Default: `fall`. */
+  readonly consecutiveFailures?: number | undefined
+  /** Time of the first ejection, doubled each time it happens again. Default 1 s. */
+  readonly baseTime?: Duration.Input | undefined
+  /** Longest ejection. Default 5 min. */
+  readonly maxTime?: Duration.Input | undefined
+  /** Largest share of a service's instances that calls may eject; one always may be. Default 0.5. */
+  readonly maxShare?: number | undefined
+  /** Time between two looks at the success rates. Default 10 s. */
+  readonly interval?: Duration.Input | undefined
+  /** Instances of a service with enough calls, below which success rates aren't compared. Default 5. */
+  readonly minInstances?: number | undefined
+  /** Calls within an interval that are enough. Default 100. */
+  readonly minRequests?: number | undefined
+  /** Standard deviations below the mean success rate at which an instance is ejected. Default 1.9. */
+  readonly deviations?: number | undefined
+  /** Trial calls that a half-open circuit admits at a time, and successes that close it. Default 3. */
+  readonly trials?: number | undefined
+  /** Whether a check that passes closes the circuit. Default yes. */
+  readonly readmitOnCheck?: boolean | undefined
 }
 
 /**
@@ -126,6 +221,8 @@ export interface HealthOptions {
   readonly rise?: number | undefined
   /** Failed checks or calls in a row until a healthy instance is unhealthy. Default 3. */
   readonly fall?: number | undefined
+  /** When calls take an instance out of traffic. */
+  readonly ejection?: EjectionOptions | undefined
   /** Checks under way at the same time. Default 32. */
   readonly concurrency?: number | undefined
   /** Weights of the score's two terms. Default 0.7 and 0.3. */
@@ -153,6 +250,17 @@ export class Health extends Context.Service<Health, {
     status: "up" | "draining" | "down" | undefined,
     reason: string
   ) => Effect.Effect<void>
+  /** The circuit of an instance; nothing where it is closed. Plain. */
+  readonly circuit: (key: InstanceKey) => Circuit | undefined
+  /**
+   * Takes a place for a trial call of an instance whose circuit is half-open, or open and due (`at` is `Balancer.now()`):
+   * `false` where there is none. The outcome must be recorded as `trial`. Plain.
+   */
+  readonly admit: (key: InstanceKey, at: number) => boolean
+  /** The last checks and changes of an instance. Plain. */
+  readonly history: (key: InstanceKey) => HealthHistory
+  /** How often calls opened the circuit of an instance. Plain. */
+  readonly ejections: (key: InstanceKey) => number
   /** Adds an active check for the life of the scope. The worst result counts. */
   readonly addCheck: (check: HealthCheck) => Effect.Effect<void, never, Scope.Scope>
   /** Checks an instance now and answers its health. */
@@ -335,6 +443,10 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       status: (key) => table.status(key),
       revision: (service) => table.revision(service),
       record: (key, outcome) => table.record(key, outcome),
+      circuit: () => undefined,
+      admit: () => false,
+      history: () => ({ checks: [], states: [] }),
+      ejections: () => 0,
       override: (key, status, reason) => Effect.sync(() => table.mark(key, status, reason)),
       addCheck: (check) =>
         Effect.acquireRelease(

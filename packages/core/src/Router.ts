@@ -16,10 +16,11 @@ import { Balancer, type StrategyName } from "./Balancer.ts"
 import type { CatalogEntry, InstanceKey } from "./Catalog.ts"
 import { Discovery } from "./Discovery.ts"
 import { Health } from "./Health.ts"
-import { Call, noInstance, pick, type Routes } from "./internal/call.ts"
+import { Call, type Routes } from "./internal/call.ts"
 import { Candidates } from "./internal/candidates.ts"
 import { Deadlines } from "./internal/deadlines.ts"
-import type { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.ts"
+import { noInstance, pick } from "./internal/pick.ts"
+import type { CallFailed, DeadlineExceeded, NoInstance, SessionLost } from "./internal/routeError.ts"
 import type { Query } from "./Query.ts"
 import * as RoutingRule from "./RoutingRule.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
@@ -73,6 +74,8 @@ export interface RouteRequest {
   readonly affinity?: { readonly instance: InstanceKey; readonly strict: boolean } | undefined
   /** Whether it may be run again after it may have run. */
   readonly repeatable: boolean
+  /** Whether it changes nothing, so that it may run twice at the same time: only such calls are hedged. Default no. */
+  readonly readOnly?: boolean | undefined
   /** Whole time for all attempts, ms. Default 60,000. */
   readonly timeout?: number | undefined
   /** Longest the deadline may be extended to by progress, ms from the start. Default 600,000. */
@@ -157,6 +160,10 @@ export interface Routing {
   readonly attempts: number
   /** Attempts after the first. */
   readonly failovers: number
+  /** Whether the answer is that of a hedge. */
+  readonly hedged: boolean
+  /** ms in the queue. */
+  readonly queued: number
   readonly failed: ReadonlyArray<FailedAttempt>
   /** Other routable instances at the time of the pick. */
   readonly alternatives: number
@@ -177,7 +184,7 @@ export interface Routed<A> {
   readonly routing: Routing
 }
 
-export { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.ts"
+export { CallFailed, DeadlineExceeded, NoInstance, SessionLost } from "./internal/routeError.ts"
 
 /**
  * How a routed call can fail.
@@ -185,7 +192,7 @@ export { CallFailed, DeadlineExceeded, NoInstance } from "./internal/routeError.
  * @category errors
  * @since 0.1.0
  */
-export type RouteError<E> = NoInstance | DeadlineExceeded | CallFailed<E>
+export type RouteError<E> = NoInstance | SessionLost | DeadlineExceeded | CallFailed<E>
 
 /**
  * Service that routes.
@@ -207,6 +214,68 @@ export class Router extends Context.Service<Router, {
 }>()("@portolan/core/Router") {}
 
 /**
+ * A token bucket per service (Finagle's `RetryBudget`): each call puts in `share`, each retry and each hedge takes out 1,
+ * and what was put in is worth nothing after 10 s. So failing servers get at most `1 + share` times the calls, plus
+ * `reserve` a second.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RetryBudgetOptions {
+  /** Retries per call. Default 0.2. */
+  readonly share?: number | undefined
+  /** Retries a second that are always allowed, so that a service with few calls can retry. Default 10. */
+  readonly reserve?: number | undefined
+}
+
+/**
+ * Exponential back-off with full jitter: before the nth retry of a call a pause that is uniform between 0 and
+ * `first × 2ⁿ⁻¹`, at most `longest`. The first retry to another instance comes at once: the pause is for those that
+ * failed, not for those that didn't.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BackoffOptions {
+  /** Default 25 ms. */
+  readonly first?: Duration.Input | undefined
+  /** Default 1 s. */
+  readonly longest?: Duration.Input | undefined
+}
+
+/**
+ * What is too much. A call that finds no room waits in the queue of its service, where callers take turns; one that finds
+ * the queue full, or waited too long, fails with `NoInstance` of kind `overloaded`, which says when to come again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LimitOptions {
+  /** Attempts at one instance at the same time, where its record sets none. Default 1,024. */
+  readonly perInstance?: number | undefined
+  /** Attempts at all instances of one service at the same time. Default none. */
+  readonly perService?: number | undefined
+  /** Calls that wait, per service. Default 1,000. */
+  readonly queue?: number | undefined
+  /** Longest wait. Default 5 s. */
+  readonly wait?: Duration.Input | undefined
+}
+
+/**
+ * Hedging (Dean and Barroso, "The Tail at Scale"; Finagle's `BackupRequestFilter`): a read-only call that takes longer than
+ * most did gets a second attempt at another instance; the first good answer counts, the other attempt is interrupted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HedgingOptions {
+  /** Share of the recent calls of its service that took no longer than the call waits. Default 0.95. */
+  readonly percentile?: number | undefined
+  /** Hedges per call at most: the load that they add. Default 0.05. */
+  readonly share?: number | undefined
+}
+
+/**
  * Settings, with their defaults: they hold where a request says nothing.
  *
  * @category models
@@ -219,6 +288,16 @@ export interface RouterOptions {
   readonly maxTimeout?: Duration.Input | undefined
   /** Attempts at most. Default 3. */
   readonly attempts?: number | undefined
+  /** How many retries all calls of a service may make together. */
+  readonly retryBudget?: RetryBudgetOptions | undefined
+  /** The pause before a retry. */
+  readonly backoff?: BackoffOptions | undefined
+  /** How many calls may run and wait. */
+  readonly limits?: LimitOptions | undefined
+  /** Second attempts for read-only calls that take long. Default none. */
+  readonly hedging?: HedgingOptions | undefined
+  /** Share of a service's instances that must be routable; where fewer are, the unhealthy ones get calls too. Default 0.5. */
+  readonly panicThreshold?: number | undefined
   /** The first rule that matches a target holds for it. Default none. */
   readonly rules?: ReadonlyArray<RoutingRule.RoutingRule> | undefined
 }

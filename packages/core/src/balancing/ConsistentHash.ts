@@ -50,6 +50,7 @@ export const make: Strategy = (environment) => {
   let weight = 0
   let weighted = false
   return {
+    save: () => () => {},
     update: (list) => {
       keyless.update(list)
       nodes = withTraffic(list)

@@ -21,6 +21,7 @@ export const make: Strategy = ({ random }) => {
   let next = 0
   let weighted = false
   return {
+    save: () => () => {},
     update: (list) => {
       nodes = withTraffic(list)
       next = Math.floor(random() * nodes.length)

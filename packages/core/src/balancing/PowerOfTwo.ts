@@ -19,6 +19,7 @@ export const powerOfTwo = (
 ): Picker => {
   let nodes: ReadonlyArray<Node> = []
   return {
+    save: () => () => {},
     update: (list) => {
       nodes = withTraffic(list)
     },

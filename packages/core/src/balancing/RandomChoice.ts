@@ -15,6 +15,7 @@ import { firstFree, isFree, withTraffic } from "./Nodes.ts"
 export const make: Strategy = ({ random }) => {
   let nodes: ReadonlyArray<Node> = []
   return {
+    save: () => () => {},
     update: (list) => {
       nodes = withTraffic(list)
     },

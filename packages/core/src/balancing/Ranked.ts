@@ -11,6 +11,7 @@ const ranked = (rankOf: (node: Node) => number, equals: () => Picker): Picker =>
   let ranks: ReadonlyArray<Picker> = []
   let known = new Map<number, Picker>()
   return {
+    save: () => () => {},
     update: (nodes) => {
       const kept = new Map<number, Picker>()
       const groups = Map.groupBy(nodes, rankOf)

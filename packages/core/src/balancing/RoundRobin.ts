@@ -17,6 +17,7 @@ export const make: Strategy = ({ random }) => {
   let nodes: ReadonlyArray<Node> = []
   let next = -1
   return {
+    save: () => () => {},
     update: (list) => {
       const before = nodes
       const position = next

@@ -65,7 +65,7 @@ const drawer = (random: () => number, weightOf: (node: Node) => number): Draw =>
  */
 export const make: Strategy = ({ random }): Picker => {
   const { pick, update } = drawer(random, (node) => node.weight)
-  return { update, pick: () => pick() }
+  return { save: () => () => {}, update, pick: () => pick() }
 }
 
 /**
@@ -78,6 +78,7 @@ export const healthWeighted: Strategy = ({ knowledge, now, random }): Picker => 
   const { pick, update, weigh } = drawer(random, (node) => node.weight * knowledge.score(node))
   let weighedAt = 0
   return {
+    save: () => () => {},
     update: (nodes) => {
       weighedAt = now()
       update(nodes)

@@ -42,6 +42,7 @@ export const make: Strategy = ({ random }) => {
   }
 
   return {
+    save: () => () => {},
     update: (list) => {
       const kept = new Map<Node, number>()
       for (let index = 0; index < heap.length; index++) kept.set(heap[index]!, turns[index]!)

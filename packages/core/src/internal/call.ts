@@ -12,9 +12,10 @@ import type { Health } from "../Health.ts"
 import type { Attempt, AttemptFailure, FailedAttempt, Phase, Routed, RouteError, RouteRequest } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
-import { type Candidates, nodeOf, type View } from "./candidates.ts"
+import type { Candidates } from "./candidates.ts"
 import type { Deadlines } from "./deadlines.ts"
-import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
+import { nameOf, noInstance, pick } from "./pick.ts"
+import { CallFailed, DeadlineExceeded } from "./routeError.ts"
 
 /** @internal */
 export interface Routes {
@@ -40,115 +41,6 @@ export interface Settings {
   readonly maxTimeout: number
   readonly attempts: number
   readonly rules: ReadonlyArray<CompiledRule>
-}
-
-/** @internal */
-export interface Pick {
-  readonly node: Node
-  readonly why: string
-}
-
-/** @internal */
-const nameOf = (request: RouteRequest): string =>
-  request.name ?? request.target.service ?? request.target.capabilities?.join(", ") ?? "any"
-
-/**
- * Picks a node that hasn't been tried.
- *
- * @internal
- */
-export const pick = (
-  view: View,
-  request: RouteRequest,
-  health: Health["Service"],
-  tried: ReadonlyArray<Node>,
-  at: number
-): Pick | undefined => {
-  const affinity = request.affinity
-  if (affinity !== undefined && tried.length === 0) {
-    const bound = nodeOf(view, affinity.instance)
-    if (bound !== undefined && bound.inFlight < bound.maxConcurrency) {
-      const status = health.status(bound.key)
-      // One that drains takes nothing new; what is bound to it isn't new.
-      if (status !== "down" && status !== "unhealthy") return { node: bound, why: "bound to it" }
-    }
-  }
-  if (affinity?.strict === true) return undefined
-  for (const group of view.groups) {
-    const node = tried.length === 0 ? group.picker.pick(at, hashKeyOf(request)) : another(group, tried)
-    if (node !== undefined) return { node, why: group.why }
-  }
-  return undefined
-}
-
-const hashKeyOf = (request: RouteRequest): string | undefined =>
-  request.hashKey ?? request.caller?.principal ?? request.caller?.tenant
-
-const another = ({ nodes, picker }: View["groups"][number], tried: ReadonlyArray<Node>): Node | undefined => {
-  // The strategy's own choice where it soon gives one, else the free one with the least in flight.
-  for (let draw = 0; draw < 4; draw++) {
-    const node = picker.pick()
-    if (node === undefined) return undefined
-    if (!tried.includes(node)) return node
-  }
-  let best: Node | undefined
-  for (const node of nodes) {
-    if (node.inFlight >= node.maxConcurrency || tried.includes(node)) continue
-    if (best === undefined || node.inFlight < best.inFlight) best = node
-  }
-  return best
-}
-
-/**
- * Why nothing could be picked for the first attempt.
- *
- * @internal
- */
-export const noInstance = (
-  candidates: Candidates,
-  view: View,
-  request: RouteRequest,
-  health: Health["Service"]
-): NoInstance => {
-  const name = nameOf(request)
-  const count = view.visible.length
-  if (candidates.problem !== undefined) return new NoInstance({ name, kind: "unknown", reason: candidates.problem })
-  if (count === 0) return new NoInstance({ name, kind: "unknown", reason: "nobody announces it" })
-  const affinity = request.affinity
-  if (affinity?.strict === true) {
-    const bound = nodeOf(view, affinity.instance)
-    if (bound === undefined) {
-      return new NoInstance({ name, kind: "unavailable", reason: "the instance it is bound to is gone" })
-    }
-    const status = health.status(bound.key)
-    return status === "down" || status === "unhealthy"
-      ? new NoInstance({
-        name,
-        kind: "unavailable",
-        reason: `${bound.instance.id}, to which it is bound, is ${status}`
-      })
-      : new NoInstance({
-        name,
-        kind: "overloaded",
-        reason: `${bound.instance.id}, to which it is bound, has ${bound.inFlight} calls in flight, its limit`
-      })
-  }
-  if (view.groups.length > 0) {
-    return new NoInstance({
-      name,
-      kind: "overloaded",
-      reason: count === 1
-        ? "its only instance is at its limit"
-        : `all ${view.routable} routable instances are at their limit`
-    })
-  }
-  const states = new Map<string, number>()
-  for (const { node } of view.visible) {
-    const state = node.weight > 0 ? health.status(node.key) : "of weight 0"
-    states.set(state, (states.get(state) ?? 0) + 1)
-  }
-  const listed = Array.from(states, ([state, times]) => `${times} ${state}`).join(", ")
-  return new NoInstance({ name, kind: "unavailable", reason: `no instance takes calls (${listed})` })
 }
 
 /**
@@ -340,7 +232,7 @@ export class Call<A, E, R> {
     const phase: Phase = this.#sent ? "mayHaveRun" : "notSent"
     const timeout = Math.round(this.#deadline - this.#started)
     return Effect.fail(
-      new DeadlineExceeded({ name: nameOf(this.#request), timeout, phase, instance: node.instance.id })
+      new DeadlineExceeded({ requested: nameOf(this.#request), timeout, phase, instance: node.instance.id })
     )
   }
 
@@ -357,6 +249,8 @@ export class Call<A, E, R> {
         latency: ended - this.#started,
         attempts: this.#tried.length,
         failovers: this.#tried.length - 1,
+        hedged: false,
+        queued: 0,
         failed: this.#failed,
         alternatives: this.#alternatives,
         discoveryAge: lastHeard === undefined ? 0 : Math.max(clock.currentTimeMillisUnsafe() - lastHeard, 0),

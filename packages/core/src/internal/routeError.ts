@@ -9,12 +9,31 @@ import type { AttemptFailure, FailedAttempt } from "../Router.ts"
  * @since 0.1.0
  */
 export class NoInstance extends Schema.TaggedError<NoInstance>()("NoInstance", {
-  name: Schema.String,
+  requested: Schema.String,
   kind: Schema.Literals(["unknown", "unavailable", "overloaded"]),
+  reason: Schema.String,
+  /** When it is worth coming again, ms; of `overloaded` alone. */
+  retryAfter: Schema.optionalKey(Schema.Finite)
+}) {
+  override get message(): string {
+    return `${this.requested}: ${this.reason}`
+  }
+}
+
+/**
+ * Error raised when the instance that a strict call is bound to is gone, or takes no calls.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SessionLost extends Schema.TaggedError<SessionLost>()("SessionLost", {
+  requested: Schema.String,
+  /** Id of the instance. */
+  instance: Schema.String,
   reason: Schema.String
 }) {
   override get message(): string {
-    return `${this.name}: ${this.reason}`
+    return `${this.requested}: ${this.reason}`
   }
 }
 
@@ -26,13 +45,13 @@ export class NoInstance extends Schema.TaggedError<NoInstance>()("NoInstance", {
  */
 export class CallFailed<E> {
   readonly _tag = "CallFailed"
-  readonly name: string
+  readonly requested: string
   readonly failure: AttemptFailure<E>
   readonly failed: ReadonlyArray<FailedAttempt>
   /** Why it was not tried again. */
   readonly stopped: string
-  constructor(name: string, failure: AttemptFailure<E>, failed: ReadonlyArray<FailedAttempt>, stopped: string) {
-    this.name = name
+  constructor(requested: string, failure: AttemptFailure<E>, failed: ReadonlyArray<FailedAttempt>, stopped: string) {
+    this.requested = requested
     this.failure = failure
     this.failed = failed
     this.stopped = stopped
@@ -46,13 +65,13 @@ export class CallFailed<E> {
  * @since 0.1.0
  */
 export class DeadlineExceeded extends Schema.TaggedError<DeadlineExceeded>()("DeadlineExceeded", {
-  name: Schema.String,
+  requested: Schema.String,
   /** ms */
   timeout: Schema.Finite,
   phase: Schema.Literals(["notSent", "mayHaveRun", "answered"]),
   instance: Schema.String
 }) {
   override get message(): string {
-    return `${this.name}: no answer from ${this.instance} within ${this.timeout} ms`
+    return `${this.requested}: no answer from ${this.instance} within ${this.timeout} ms`
   }
 }

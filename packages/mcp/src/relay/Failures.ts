@@ -89,7 +89,12 @@ export const toClient = (
 ): JsonRpcErrorObject => {
   switch (error._tag) {
     case "NoInstance":
-      return unavailable(request.name, error.reason, { reason: error.kind })
+      return unavailable(request.name, error.reason, {
+        reason: error.kind,
+        ...(error.retryAfter === undefined ? undefined : { retryAfterMs: error.retryAfter })
+      })
+    case "SessionLost":
+      return unavailable(request.name, error.reason, { reason: "sessionLost", instance: error.instance })
     case "DeadlineExceeded": {
       const { instance, phase, timeout } = error
       const reason = `no answer within ${timeout} ms`

@@ -91,6 +91,9 @@ export const make: Effect.Effect<RoutingFigures, never, Scope.Scope> = Effect.ge
         case "NoInstance":
           byReason[error.kind]++
           return
+        case "SessionLost":
+          byReason.unavailable++
+          return
         case "DeadlineExceeded":
           byReason.deadline++
           return

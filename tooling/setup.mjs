@@ -2,7 +2,7 @@
  * Runs a task of the workspace on a machine that has only Node 20 and npm: brings pnpm, installs what the lockfile says
  * (Node 24 among it), puts that Node first, and runs the task.
  *
- *   node tooling/setup.mjs <start|test|build|docs|bench|portolan> [arguments for the task]
+ *   node tooling/setup.mjs <start|test|build|docs|bench|simulate|portolan> [arguments for the task]
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -40,7 +40,8 @@ const tasks = {
     ["vitest", "run"]
   ],
   // What is measured is what an installed package runs.
-  bench: [compile, ["node", "tooling/bench/main.ts"]]
+  bench: [compile, ["node", "tooling/bench/main.ts"]],
+  simulate: [["node", "tooling/simulator/main.ts"]]
 }
 
 /** Runs a command in the foreground and answers its exit code; signals that end us are passed on. */

@@ -29,7 +29,7 @@ const live = (count: number) =>
   Router.layer().pipe(
     Layer.provideMerge(Health.layer()),
     Layer.provideMerge(Balancer.layer()),
-    Layer.provideMerge(Fleet.discovery(count))
+    Layer.provideMerge(Layer.unwrap(Effect.map(Fleet.make(count), (fleet) => fleet.layer)))
   )
 
 const measured = await Effect.runPromise(Effect.scoped(Effect.gen(function*() {

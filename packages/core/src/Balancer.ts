@@ -9,7 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
@@ -19,6 +19,7 @@ import * as PeakEwma from "./balancing/PeakEwma.ts"
 import * as PowerOfTwo from "./balancing/PowerOfTwo.ts"
 import * as RandomChoice from "./balancing/RandomChoice.ts"
 import * as Ranked from "./balancing/Ranked.ts"
+import * as Readiness from "./balancing/Readiness.ts"
 import * as RoundRobin from "./balancing/RoundRobin.ts"
 import * as WeightedRandom from "./balancing/WeightedRandom.ts"
 import * as WeightedRoundRobin from "./balancing/WeightedRoundRobin.ts"
@@ -44,7 +45,7 @@ export interface Node {
   weight: number
   /** Attempts that have begun and not ended. */
   inFlight: number
-  /** Most attempts at the same time; `Infinity` where the record sets none. */
+  /** Most attempts at the same time: the record's own, else the one of `Balancer.limit`. */
   maxConcurrency: number
   /** Peak EWMA of the latency in ms (Finagle `PeakEwma`); 0 before the first outcome. */
   latency: number
@@ -59,8 +60,15 @@ export interface Node {
   failures: number
   /** The counters of its service. */
   total: CallFigures
-  /** Whether it takes less than its share just now, so that `Balancer.accepts` has to be asked. */
+  /** Whether it takes less than its share just now, as it is new or failed lately: pickers often choose another one. */
   easing: boolean
+  /** Monotonic ms at which its slow start began. */
+  welcomedAt: number
+  /** The recent share of failures in millionths, as it was at `failedAt` (monotonic ms); it fades with time. */
+  failing: number
+  failedAt: number
+  /** Whether it was routable when somebody last looked: one that wasn't is welcomed when it is. */
+  routable: boolean
 }
 
 /**
@@ -76,9 +84,10 @@ export interface Picker {
   readonly update: (nodes: ReadonlyArray<Node>) => void
   /**
    * Picks a node whose cap isn't reached, or `undefined` where there is none. `at` is `Balancer.now()` where the caller
-   * has just read it: reading a clock costs more than picking. `key` is what `consistent-hash` hashes.
+   * has just read it: reading a clock costs more than picking. `key` is what `consistent-hash` hashes. `except` are left
+   * out: those that were tried.
    */
-  readonly pick: (at?: number, key?: string) => Node | undefined
+  readonly pick: (at?: number, key?: string, except?: ReadonlyArray<Node>) => Node | undefined
 }
 
 /**
@@ -158,14 +167,22 @@ export class Balancer extends Context.Service<Balancer, {
   readonly picker: (strategy: StrategyName, knowledge?: Knowledge) => Picker
   /** A node is new among the routable ones, or well again: its slow start begins. Plain. */
   readonly welcome: (node: Node, at: number) => void
-  /** Whether a node that was picked takes the call: one that starts slowly, or failed lately, takes some of them. Plain. */
-  readonly accepts: (node: Node, at: number) => boolean
+  /** Attempts at one instance at the same time where its record sets none, for all there are. Plain. */
+  readonly limit: (perInstance: number) => void
   /** Remembers the state of the randomness; what it answers goes back there. Plain. */
   readonly save: () => () => void
   /** An attempt begins. */
   readonly begin: (node: Node) => void
-  /** An attempt ended after `latency` ms; a failure counts as a slow answer, so that failing fast attracts nobody. `at`: as in `pick`. */
-  readonly end: (node: Node, latency: number, outcome: "success" | "failure" | "ignored", at?: number) => void
+  /**
+   * An attempt ended after `latency` ms, `undefined` where nobody knows how long the instance took (our own loop lagged).
+   * A failure counts as a slow answer, so that failing fast attracts nobody. `at`: as in `pick`.
+   */
+  readonly end: (
+    node: Node,
+    latency: number | undefined,
+    outcome: "success" | "failure" | "ignored",
+    at?: number
+  ) => void
   /** Replaces the settings; what is known of the nodes stays. */
   readonly reconfigure: (options: BalancerOptions) => Effect.Effect<void>
 }>()("@portolan/core/Balancer") {}
@@ -197,7 +214,20 @@ const strategies: Readonly<Record<StrategyName, Strategy>> = {
   "consistent-hash": ConsistentHash.make
 }
 
+// They see the failures themselves: as slow answers, or in the score.
+const weighsFailures: ReadonlySet<StrategyName> = new Set(["peak-ewma"])
+
 const ignorance: Knowledge = { score: () => 1, match: () => 0 }
+
+/**
+ * `LimitOptions.perInstance` where nothing is said (Envoy's bulkhead).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultPerInstance = 1_024
+
+const slowStartOf = (options: BalancerOptions): number => Duration.toMillis(options.slowStart ?? "10 seconds")
 
 /**
  * Makes a balancer over the clock and the randomness of the fiber.
@@ -215,7 +245,10 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
     let settings = options
     // Forgotten while something was in flight: they go with its end.
     const leaving = new Set<InstanceKey>()
-    const cap = (instance: ServiceInstance): number => instance.limits?.maxConcurrency ?? Infinity
+    let slowStart = slowStartOf(options)
+    let perInstance = defaultPerInstance
+    const cap = (instance: ServiceInstance): number =>
+      instance.limits?.maxConcurrency ?? perInstance
 
     const join = (service: string): CallFigures => {
       let total = figures.get(service)
@@ -255,6 +288,7 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         const node: Node = {
           weight: instance.weight,
           inFlight: 0,
+          easing: false,
           latency: 0,
           latencyAt: 0,
           pickedAt: Math.round(now()),
@@ -263,7 +297,10 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           failures: 0,
           total: join(instance.service),
           maxConcurrency: cap(instance),
-          easing: false,
+          welcomedAt: Readiness.never,
+          failing: 0,
+          failedAt: 0,
+          routable: false,
           key,
           source: key.slice(0, key.indexOf("\u0000")),
           instance
@@ -279,10 +316,20 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         if (node.inFlight === 0) drop(node)
         else leaving.add(key)
       },
-      picker: (strategy, knowledge = ignorance) => strategies[strategy]({ random, now, knowledge }),
-      welcome: () => {},
-      accepts: () => true,
-      save: () => () => {},
+      picker: (strategy, knowledge = ignorance) =>
+        Readiness.easing(strategies[strategy]({ random, now, knowledge }), {
+          random,
+          now,
+          slowStart: () => slowStart,
+          failures: !weighsFailures.has(strategy)
+        }),
+      welcome: (node, at) => Readiness.welcome(node, at, slowStart),
+      limit: (attempts) => {
+        if (attempts === perInstance) return
+        perInstance = attempts
+        for (const node of nodes.values()) node.maxConcurrency = cap(node.instance)
+      },
+      save: random.save,
       begin: (node) => {
         node.inFlight++
         node.picks++
@@ -296,12 +343,17 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           if (outcome === "failure") node.failures++
           node.total.record(latency, outcome === "failure")
         }
-        PeakEwma.observe(node, latency, outcome, at ?? now())
+        const ended = at ?? now()
+        PeakEwma.observe(node, latency, outcome, ended)
+        if (outcome === "failure" || (node.easing && outcome === "success")) {
+          Readiness.observe(node, outcome === "failure", ended, slowStart)
+        }
         if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) drop(node)
       },
       reconfigure: (options) =>
         Effect.sync(() => {
           settings = options
+          slowStart = slowStartOf(options)
         })
     })
   })

@@ -28,13 +28,31 @@ export class CallFigures {
   /** How many of the attempts took how long. */
   readonly latencies: Uint32Array = new Uint32Array(size)
 
-  /** An attempt ended after `latency` ms. */
-  record(latency: number, failed: boolean): void {
+  /** An attempt ended after `latency` ms, where that is known. */
+  record(latency: number | undefined, failed: boolean): void {
     this.calls++
     if (failed) this.failures++
-    const bucket = latency > 0 ? Math.floor((Math.log2(latency) - lowest) * perOctave) : 0
-    this.latencies[bucket < 0 ? 0 : bucket < size ? bucket : size - 1]!++
+    if (latency !== undefined) this.latencies[bucketOf(latency)]!++
   }
+}
+
+/**
+ * Buckets of latencies, and so the length of counts of them.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const buckets: number = size
+
+/**
+ * The bucket in which a latency in ms is counted.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const bucketOf = (latency: number): number => {
+  const bucket = latency > 0 ? Math.floor((Math.log2(latency) - lowest) * perOctave) : 0
+  return bucket < 0 ? 0 : bucket < size ? bucket : size - 1
 }
 
 /**

@@ -20,8 +20,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CatalogEntry, CatalogUpdate, InstanceKey } from "./Catalog.ts"
 import { Discovery } from "./Discovery.ts"
+import * as circuits from "./internal/circuit.ts"
 import { HealthTable, type Tracked } from "./internal/healthTable.ts"
 import { monotonic } from "./internal/monotonic.ts"
+import { heartbeat, Stalls } from "./internal/stalls.ts"
 import { xorshift } from "./internal/xorshift.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -119,7 +121,18 @@ export interface Circuit {
   readonly until: number
   /** How often it was opened in a row: what its time grows with. */
   readonly times: number
+  /** Trial calls that succeeded in a row, and how many close it. */
+  readonly passed: number
+  readonly trials: number
 }
+
+/**
+ * One line about a circuit at a moment of `Balancer.now()`: `ejected 20s ago: 5 calls in a row failed: refused, back in 10s`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const describeCircuit = (circuit: Circuit, now: number): string => circuits.describeCircuit(circuit, now)
 
 /**
  * One active check of an instance that ended.
@@ -213,9 +226,17 @@ export interface HealthOptions {
   readonly interval?: Duration.Input | undefined
   /** Time between two checks of an unhealthy instance. Default 1 s. */
   readonly unhealthyInterval?: Duration.Input | undefined
+  /**
+   * Time between two checks of the instances of a service that got no call for as long (Envoy's `no_traffic_interval`), so
+   * that services nobody uses aren't kept busy. Default none: they are checked like the others.
+   */
+  readonly idleInterval?: Duration.Input | undefined
   /** Longest a check may take. Default 10 s. */
   readonly timeout?: Duration.Input | undefined
-  /** Share of the interval by which each check is moved at random. Default 0.2. */
+  /**
+   * Share of the interval by which each check is moved at random, and largest share of its time by which an ejection is
+   * shortened. Default 0.2.
+   */
   readonly jitter?: number | undefined
   /** Successful checks in a row until an unhealthy instance is healthy. Default 1. A first success is enough at once. */
   readonly rise?: number | undefined
@@ -257,10 +278,17 @@ export class Health extends Context.Service<Health, {
    * `false` where there is none. The outcome must be recorded as `trial`. Plain.
    */
   readonly admit: (key: InstanceKey, at: number) => boolean
+  /** Whether `admit` would answer `true`. Takes nothing, changes nothing. Plain. */
+  readonly admits: (key: InstanceKey, at: number) => boolean
   /** The last checks and changes of an instance. Plain. */
   readonly history: (key: InstanceKey) => HealthHistory
   /** How often calls opened the circuit of an instance. Plain. */
   readonly ejections: (key: InstanceKey) => number
+  /**
+   * Whether our own event loop stood still for a good part of the time between (`Balancer.now()`): what failed or took
+   * long then says nothing of who was asked. Outcomes recorded here are judged so without being asked. Plain.
+   */
+  readonly stalled: (since: number, at: number) => boolean
   /** Adds an active check for the life of the scope. The worst result counts. */
   readonly addCheck: (check: HealthCheck) => Effect.Effect<void, never, Scope.Scope>
   /** Checks an instance now and answers its health. */
@@ -280,14 +308,32 @@ const worse = (left: CheckResult, right: CheckResult): CheckResult =>
     ? right
     : left
 
+const ejectionOf = (options: EjectionOptions, fall: number): circuits.Ejection => {
+  const baseTime = Math.max(Duration.toMillis(options.baseTime ?? "1 second"), 1)
+  return {
+    consecutiveFailures: options.consecutiveFailures ?? fall,
+    baseTime,
+    maxTime: Math.max(Duration.toMillis(options.maxTime ?? "5 minutes"), baseTime),
+    maxShare: options.maxShare ?? 0.5,
+    interval: Math.max(Duration.toMillis(options.interval ?? "10 seconds"), 1),
+    minInstances: options.minInstances ?? 5,
+    minRequests: options.minRequests ?? 100,
+    deviations: options.deviations ?? 1.9,
+    trials: Math.max(options.trials ?? 3, 1),
+    readmitOnCheck: options.readmitOnCheck ?? true
+  }
+}
+
 const settingsOf = (options: HealthOptions) => ({
   timeout: Duration.fromInputUnsafe(options.timeout ?? "10 seconds"),
   concurrency: options.concurrency ?? 32,
   interval: Math.max(Duration.toMillis(options.interval ?? "30 seconds"), 1),
   unhealthyInterval: Math.max(Duration.toMillis(options.unhealthyInterval ?? "1 second"), 1),
+  idleInterval: options.idleInterval === undefined ? Infinity : Math.max(Duration.toMillis(options.idleInterval), 1),
   jitter: options.jitter ?? 0.2,
   rise: options.rise ?? 1,
   fall: options.fall ?? 3,
+  ejection: ejectionOf(options.ejection ?? {}, options.fall ?? 3),
   weights: options.weights ?? { success: 0.7, latency: 0.3 }
 })
 
@@ -310,6 +356,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
     const scope = yield* Effect.scope
     const random = xorshift(yield* Random.nextInt)
     const now = monotonic(clock)
+    const stalls = new Stalls(now())
     let { concurrency, timeout, ...settings } = settingsOf(options)
     const checks = new Set<HealthCheck>()
     const readers = new Set<Queue.Queue<HealthChange, Cause.Done>>()
@@ -326,6 +373,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       publish: (change) => {
         for (const reader of readers) Queue.offerUnsafe(reader, change)
       },
+      stalled: (since, at) => stalls.spoiled(since, at),
       wake
     })
 
@@ -361,7 +409,6 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
         const began = now()
         return Effect.forEach(checks, (check) => run(check, tracked), { concurrency: "unbounded" }).pipe(
           Effect.flatMap((results) =>
-            // Where our own event loop lagged since `began`, this is the place to throw the verdict away.
             Effect.sync(() => {
               if (!tracked.gone) table.checked(tracked, results.reduce(worse, skip), now() - began)
             })
@@ -437,16 +484,26 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
         first = false
       })).pipe(Effect.forkIn(scope, { startImmediately: true }))
     yield* Effect.forkIn(scheduler, scope)
+    yield* Effect.sleep(heartbeat).pipe(
+      Effect.andThen(Effect.sync(() => {
+        stalls.beat(now())
+        table.sweep(now())
+      })),
+      Effect.forever,
+      Effect.forkIn(scope, { startImmediately: true })
+    )
 
     return Health.of({
       get: (key) => table.get(key),
       status: (key) => table.status(key),
       revision: (service) => table.revision(service),
       record: (key, outcome) => table.record(key, outcome),
-      circuit: () => undefined,
-      admit: () => false,
-      history: () => ({ checks: [], states: [] }),
-      ejections: () => 0,
+      circuit: (key) => table.circuit(key),
+      admit: (key, at) => table.admit(key, at),
+      admits: (key, at) => table.admits(key, at),
+      history: (key) => table.history(key),
+      ejections: (key) => table.ejections(key),
+      stalled: (since, at) => stalls.spoiled(since, at),
       override: (key, status, reason) => Effect.sync(() => table.mark(key, status, reason)),
       addCheck: (check) =>
         Effect.acquireRelease(

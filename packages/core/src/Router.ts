@@ -10,18 +10,29 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Balancer, type StrategyName } from "./Balancer.ts"
 import type { CatalogEntry, InstanceKey } from "./Catalog.ts"
 import { Discovery } from "./Discovery.ts"
+import type { ExplainOptions, Explanation } from "./Explanation.ts"
 import { Health } from "./Health.ts"
-import { Call, type Routes } from "./internal/call.ts"
+import { Admission } from "./internal/admission.ts"
+import { Call } from "./internal/call.ts"
+import { CallReport } from "./internal/callReport.ts"
 import { Candidates } from "./internal/candidates.ts"
-import { Deadlines } from "./internal/deadlines.ts"
+import { explain } from "./internal/explain.ts"
 import { noInstance, pick } from "./internal/pick.ts"
 import type { CallFailed, DeadlineExceeded, NoInstance, SessionLost } from "./internal/routeError.ts"
+import type { Routes } from "./internal/routes.ts"
+import { routingReport } from "./internal/routingReport.ts"
+import { AllServiceCalls } from "./internal/serviceCalls.ts"
+import { settingsOf } from "./internal/settings.ts"
+import { Timers } from "./internal/timers.ts"
+import { xorshift } from "./internal/xorshift.ts"
 import type { Query } from "./Query.ts"
+import type { ReportOptions, RoutingReport } from "./RoutingReport.ts"
 import * as RoutingRule from "./RoutingRule.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -70,7 +81,7 @@ export interface RouteRequest {
   /** Name in reports and errors: `weather__get_forecast`. */
   readonly name?: string | undefined
   readonly caller?: Caller | undefined
-  /** The same key goes to the same instance while that lives; `strict`: or fails. */
+  /** The same key goes to the same instance while that lives; `strict`: or fails. Read before each attempt. */
   readonly affinity?: { readonly instance: InstanceKey; readonly strict: boolean } | undefined
   /** Whether it may be run again after it may have run. */
   readonly repeatable: boolean
@@ -208,7 +219,18 @@ export class Router extends Context.Service<Router, {
   /** Holds an instance for longer than a call (sessions, subscriptions, parked calls); counted as in flight. */
   readonly acquire: (
     request: RouteRequest
-  ) => Effect.Effect<{ readonly key: InstanceKey; readonly instance: ServiceInstance }, NoInstance, Scope.Scope>
+  ) => Effect.Effect<
+    { readonly key: InstanceKey; readonly instance: ServiceInstance },
+    NoInstance | SessionLost,
+    Scope.Scope
+  >
+  /** What became of the calls that were routed. Plain; costs a look at every instance. */
+  readonly report: (options?: ReportOptions) => RoutingReport
+  /**
+   * Where the request would go now, and why: a rehearsal with the real pick, which changes nothing. Plain; costs a look at
+   * every instance of the target.
+   */
+  readonly explain: (request: RouteRequest, options?: ExplainOptions) => Explanation
   /** Replaces all settings, for calls that begin from now on. */
   readonly reconfigure: (options: RouterOptions) => Effect.Effect<void>
 }>()("@portolan/core/Router") {}
@@ -315,17 +337,30 @@ export const make = (
     const clock = yield* Clock.Clock
     const scope = yield* Effect.scope
     const balancer = yield* Balancer
-    const fork = Effect.runForkWith(yield* Effect.context())
+    const runFork = Effect.runForkWith(yield* Effect.context())
+    const fork = (effect: Effect.Effect<void>) => Fiber.runIn(runFork(effect), scope)
+    const { now } = balancer
+    const settings = settingsOf(options)
     const routes: Routes = {
       discovery: yield* Discovery,
       health: yield* Health,
       balancer,
       clock,
       scope,
-      deadlines: new Deadlines(balancer.now, (effect) => Fiber.runIn(fork(effect), scope)),
-      settings: settingsOf(options)
+      random: xorshift(yield* Random.nextInt),
+      fork,
+      timers: new Timers(now, fork),
+      admission: new Admission(settings.limits, {
+        now,
+        inFlight: (service) => balancer.figures().get(service)?.inFlight ?? 0,
+        fork
+      }),
+      services: new AllServiceCalls(),
+      report: new CallReport(clock.currentTimeMillisUnsafe()),
+      settings
     }
-    const { discovery, health } = routes
+    const { discovery } = routes
+    balancer.limit(settings.limits.perInstance)
 
     // As long as their target, and no longer.
     const cache = new WeakMap<Target, Candidates>()
@@ -358,27 +393,28 @@ export const make = (
           Effect.suspend(() => {
             const known = candidates(request.target)
             const view = known.view(request)
-            const picked = pick(view, request, health, [], balancer.now())
-            if (picked === undefined) return Effect.fail(noInstance(known, view, request, health))
+            const picked = pick(view, request, routes, [], balancer.now(), false)
+            if (picked === undefined) return Effect.fail(noInstance(known, view, request, routes))
             balancer.begin(picked.node)
             return Effect.succeed(picked.node)
           }),
           // How long it was held says nothing about how fast it is.
-          (node) => Effect.sync(() => balancer.end(node, 0, "ignored"))
+          (node) =>
+            Effect.sync(() => {
+              balancer.end(node, 0, "ignored")
+              routes.admission.released(node.instance.service)
+            })
         ).pipe(Effect.map((node) => ({ key: node.key, instance: node.instance }))),
+      report: (options) => routingReport(routes, options),
+      explain: (request, options) => explain(candidates(request.target), request, routes, options),
       reconfigure: (options) =>
         Effect.sync(() => {
           routes.settings = settingsOf(options)
+          balancer.limit(routes.settings.limits.perInstance)
+          routes.admission.reconfigure(routes.settings.limits)
         })
     })
   })
-
-const settingsOf = (options: RouterOptions): Routes["settings"] => ({
-  timeout: Duration.toMillis(options.timeout ?? "60 seconds"),
-  maxTimeout: Duration.toMillis(options.maxTimeout ?? "10 minutes"),
-  attempts: options.attempts ?? 3,
-  rules: (options.rules ?? []).map(RoutingRule.compile)
-})
 
 /**
  * Layer that provides the router.

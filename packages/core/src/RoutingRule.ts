@@ -43,6 +43,8 @@ export interface RoutingRule {
   readonly timeout?: Duration.Input | undefined
   /** Attempts at most. */
   readonly attempts?: number | undefined
+  /** Whether read-only calls get a second attempt where the first takes long. Default: as the router is set. */
+  readonly hedging?: boolean | undefined
   readonly strategy?: StrategyName | undefined
 }
 
@@ -54,6 +56,10 @@ export interface RoutingRule {
  */
 export interface CompiledRule {
   readonly name: string
+  /** What it says beside what it matches: `prefer us-west-2, min score 0.8`; empty where that is nothing. */
+  readonly text: string
+  readonly regions: ReadonlyArray<string>
+  readonly minimum: number | undefined
   readonly matches: (target: Target) => boolean
   /** Lower is preferred. */
   readonly rank: (instance: ServiceInstance, score: number) => number
@@ -63,6 +69,7 @@ export interface CompiledRule {
   /** ms */
   readonly timeout: number | undefined
   readonly attempts: number | undefined
+  readonly hedging: boolean | undefined
   readonly strategy: StrategyName | undefined
 }
 
@@ -81,6 +88,9 @@ export const compile = (rule: RoutingRule): CompiledRule => {
   const required = rule.require === undefined ? undefined : Query.compile(rule.require)
   return {
     name: rule.name ?? ([name, service, capability].filter((text) => text !== undefined).join(" ") || "*"),
+    text: textOf(rule),
+    regions,
+    minimum,
     matches: (target) =>
       (isName === undefined || (target.names ?? []).some(isName)) &&
       (isService === undefined || (target.service !== undefined && isService(target.service)) ||
@@ -95,6 +105,20 @@ export const compile = (rule: RoutingRule): CompiledRule => {
     timed: minimum !== undefined || rule.require !== undefined,
     timeout: rule.timeout === undefined ? undefined : Duration.toMillis(rule.timeout),
     attempts: rule.attempts,
+    hedging: rule.hedging,
     strategy: rule.strategy
   }
 }
+
+const textOf = (
+  { attempts, hedging, minHealthScore, preferRegions = [], require, strategy, timeout }: RoutingRule
+): string =>
+  [
+    ...preferRegions.length === 0 ? [] : [`prefer ${preferRegions.join(", then ")}`],
+    ...minHealthScore === undefined ? [] : [`min score ${minHealthScore}`],
+    ...require === undefined ? [] : [`require ${JSON.stringify(require)}`],
+    ...strategy === undefined ? [] : [strategy],
+    ...timeout === undefined ? [] : [`timeout ${Duration.format(Duration.fromInputUnsafe(timeout))}`],
+    ...attempts === undefined ? [] : [attempts === 1 ? "1 attempt" : `${attempts} attempts`],
+    ...hedging === undefined ? [] : [hedging ? "hedged" : "not hedged"]
+  ].join(", ")

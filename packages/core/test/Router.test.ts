@@ -37,6 +37,14 @@ const answer = ({ id }: ServiceInstance) => Effect.succeed(id)
 const onlyAt = (...ids: ReadonlyArray<string>) => ({ id }: ServiceInstance) =>
   ids.includes(id) ? Effect.succeed(id) : Effect.fail(failure())
 
+/** What comes of it within a minute. */
+const settled = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+    yield* TestClock.adjust("1 minute")
+    return yield* Fiber.join(fiber)
+  })
+
 const inFlight = (...ids: ReadonlyArray<string>) =>
   Effect.map(Balancer.Balancer, (balancer) => ids.map((id) => balancer.node(key(id), instance(id)).inFlight))
 
@@ -77,6 +85,8 @@ describe("route", () => {
         attempts: 1,
         failed: [],
         failovers: 0,
+        hedged: false,
+        queued: 0,
         alternatives: 1,
         discoveryAge: 0,
         why: "peak-ewma of 2"
@@ -102,7 +112,7 @@ describe("route", () => {
       })
       yield* fleet.put(instance("a", { limits: { maxConcurrency: 1 } }))
       const holding = yield* Effect.forkChild(router.route(request, () => Effect.never), { startImmediately: true })
-      assert.include(yield* refused, { kind: "overloaded" })
+      assert.include(yield* settled(refused), { kind: "overloaded", reason: "no room within 5000 ms" })
       yield* Fiber.interrupt(holding)
       assert.strictEqual((yield* router.route(request, answer)).value, "a")
     }).pipe(Effect.provide(live)))
@@ -185,7 +195,8 @@ describe("route", () => {
       // And an attempt elsewhere isn't one at the same place.
       yield* fleet.remove("c")
       yield* mark("a", undefined)
-      const failed = yield* Effect.flip(router.route(request, () => Effect.fail(failure())))
+      const answered = failure({ phase: "answered" })
+      const failed = yield* Effect.flip(router.route(request, () => Effect.fail(answered)))
       assert.include(failed, { _tag: "CallFailed", stopped: "no other instance" })
     }).pipe(Effect.provide(live)))
 })
@@ -296,8 +307,8 @@ describe("fail-over", () => {
           const seen: Array<string> = []
           const error = yield* Effect.flip(router.route({ ...request, attempts }, ({ id }) => {
             seen.push(id)
-            return Effect.fail(failure({ blame: "instance" }))
-          }))
+            return Effect.fail(failure({ phase: "answered" }))
+          })).pipe(settled)
           assert.strictEqual(new Set(seen).size, seen.length)
           return [seen.length, error._tag === "CallFailed" ? error.stopped : error._tag]
         })
@@ -314,8 +325,8 @@ describe("fail-over", () => {
       yield* mark("healthy", "up")
       yield* fall("sick")
       assert.strictEqual((yield* router.route(request, onlyAt("unknown"))).value, "unknown")
-      const error = yield* Effect.flip(router.route(request, onlyAt("sick")))
-      assert.include(error, { _tag: "CallFailed", stopped: "no other instance" })
+      const error = yield* Effect.flip(router.route({ ...request, attempts: 2 }, onlyAt("sick")))
+      assert.include(error, { _tag: "CallFailed", stopped: "2 attempts made" })
     }).pipe(Effect.provide(live)))
 
   it.effect("tells health and balancer what came of it", () =>
@@ -457,11 +468,16 @@ describe("affinity", () => {
       assert.deepStrictEqual(yield* pickedOf(20, bound(true)), ["a"])
       yield* mark("a", "down")
       assert.deepStrictEqual(yield* pickedOf(50, bound(false)), ["b", "c"])
-      assert.include(yield* Effect.flip(router.route(bound(true), answer)), { kind: "unavailable" })
+      assert.include(yield* Effect.flip(router.route(bound(true), answer)), {
+        _tag: "SessionLost",
+        instance: "a",
+        reason: "a, to which it is bound, is down"
+      })
       yield* fleet.remove("a")
       assert.include(yield* Effect.flip(router.route(bound(true), answer)), {
-        kind: "unavailable",
-        reason: "the instance it is bound to is gone"
+        _tag: "SessionLost",
+        instance: "a",
+        reason: "a, to which it is bound, is gone"
       })
     }).pipe(Effect.provide(live)))
 
@@ -471,7 +487,8 @@ describe("affinity", () => {
       const router = yield* Router.Router
       yield* fleet.put(instance("a"), instance("b"))
       assert.strictEqual((yield* router.route(bound(false), onlyAt("b"))).value, "b")
-      const error = yield* Effect.flip(router.route(bound(true), onlyAt("b")))
+      const answered = failure({ phase: "answered" })
+      const error = yield* Effect.flip(router.route(bound(true), () => Effect.fail(answered)))
       assert.include(error, { _tag: "CallFailed", stopped: "it is bound to this instance" })
     }).pipe(Effect.provide(live)))
 })
@@ -500,7 +517,7 @@ describe("acquire", () => {
         yield* router.acquire(request)
         yield* router.acquire(request)
         assert.include(yield* Effect.flip(router.acquire(request)), { _tag: "NoInstance", kind: "overloaded" })
-        assert.include(yield* Effect.flip(router.route(request, answer)), { kind: "overloaded" })
+        assert.include(yield* settled(Effect.flip(router.route(request, answer))), { kind: "overloaded" })
       }))
       assert.strictEqual((yield* router.route(request, answer)).value, "a")
     }).pipe(Effect.provide(live)))

@@ -18,6 +18,7 @@ import type { Registries } from "@portolan/core/Registries"
 import type { Router } from "@portolan/core/Router"
 import type { NamingOptions } from "@portolan/mcp/catalog/Naming"
 import * as ToolCatalog from "@portolan/mcp/catalog/ToolCatalog"
+import type { SessionMode } from "@portolan/mcp/relay/Bindings"
 import * as McpEndpoint from "@portolan/mcp/relay/McpEndpoint"
 import * as McpHealthCheck from "@portolan/mcp/upstream/McpHealthCheck"
 import * as Upstreams from "@portolan/mcp/upstream/Upstreams"
@@ -190,7 +191,14 @@ export const layerListener = (
 ): Layer.Layer<
   Gateway,
   ListenError,
-  Balancer | Discovery | Health | Registries | ToolCatalog.ToolCatalog | Upstreams.Upstreams | McpEndpoint.McpEndpoint
+  | Balancer
+  | Discovery
+  | Health
+  | Registries
+  | Router
+  | ToolCatalog.ToolCatalog
+  | Upstreams.Upstreams
+  | McpEndpoint.McpEndpoint
 > =>
   Layer.effect(
     Gateway,
@@ -301,6 +309,8 @@ export interface GatewayOptions extends ListenerOptions {
   readonly catalog?: Pick<ToolCatalog.ToolCatalogOptions, "groups" | "aliases"> | undefined
   /** Seals session ids; gateways with the same key go on with each other's sessions. Random by default. */
   readonly sessionKey?: string | undefined
+  /** How calls of one session stay together where its servers keep state. Default `sticky`. */
+  readonly sessions?: SessionMode | undefined
   /** Items in a page of an MCP list. Default 1,000. */
   readonly pageSize?: number | undefined
 }
@@ -350,6 +360,7 @@ const layerEndpoint = (
   McpEndpoint.layer({
     serverInfo: { name: "portolan", version: options.version ?? "0.1.0" },
     sessionKey: options.sessionKey === undefined ? undefined : Redacted.make(options.sessionKey),
+    sessions: options.sessions,
     pageSize: options.pageSize,
     maxBody: options.bodyLimit
   }).pipe(

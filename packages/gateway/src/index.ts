@@ -29,6 +29,12 @@ export * as EventFeed from "./rest/EventFeed.ts"
 export * as Events from "./rest/Events.ts"
 
 /** @since 0.1.0 */
+export * as ExplanationView from "./rest/ExplanationView.ts"
+
+/** @since 0.1.0 */
+export * as FleetHealth from "./rest/FleetHealth.ts"
+
+/** @since 0.1.0 */
 export * as Gateway from "./Gateway.ts"
 
 /** @since 0.1.0 */
@@ -45,6 +51,9 @@ export * as Metrics from "./telemetry/Metrics.ts"
 
 /** @since 0.1.0 */
 export * as Problems from "./rest/Problems.ts"
+
+/** @since 0.1.0 */
+export * as ReportView from "./rest/ReportView.ts"
 
 /** @since 0.1.0 */
 export * as Representations from "./rest/Representations.ts"

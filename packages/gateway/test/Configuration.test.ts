@@ -42,7 +42,7 @@ const mistakes = (text: string, env: Record<string, string> = {}): ReadonlyArray
 
 describe("Configuration", () => {
   it("gives every key a default", () => {
-    const { gateway, health, registries, servers } = good("")
+    const { balancing, gateway, health, registries, routing, servers } = good("")
     assert.deepStrictEqual({ ...gateway, shutdownTimeout: Duration.toMillis(gateway.shutdownTimeout) }, {
       host: "127.0.0.1",
       port: 7420,
@@ -50,6 +50,7 @@ describe("Configuration", () => {
       naming: "prefix",
       separator: "__",
       sessionKey: undefined,
+      sessions: "sticky",
       pageSize: 1000,
       bodyLimit: 4 * 1024 * 1024,
       allowedHosts: [],
@@ -60,7 +61,37 @@ describe("Configuration", () => {
       shutdownTimeout: 10_000
     })
     assert.deepStrictEqual([registries, servers], [[], []])
-    assert.isUndefined(health.interval)
+    assert.deepStrictEqual(health, {
+      interval: Duration.seconds(30),
+      unhealthyInterval: Duration.seconds(1),
+      timeout: Duration.seconds(10),
+      rise: 1,
+      fall: 3,
+      concurrency: 32,
+      ejection: {
+        baseTime: Duration.seconds(1),
+        maxTime: Duration.minutes(5),
+        maxShare: 0.5,
+        interval: Duration.seconds(10),
+        minInstances: 5,
+        minRequests: 100,
+        deviations: 1.9,
+        trials: 3,
+        readmitOnCheck: true
+      }
+    })
+    assert.deepStrictEqual(balancing, { strategy: "peak-ewma", slowStart: Duration.seconds(10) })
+    assert.deepStrictEqual(routing, {
+      timeout: Duration.seconds(60),
+      maxTimeout: Duration.minutes(10),
+      attempts: 3,
+      retryBudget: { share: 0.2, reserve: 10 },
+      backoff: { first: Duration.millis(25), longest: Duration.seconds(1) },
+      limits: { perInstance: 1_024, queue: 1_000, wait: Duration.seconds(5) },
+      hedging: undefined,
+      panicThreshold: 0.5,
+      rules: []
+    })
     for (const empty of ["{}", "# nothing\n", "\uFEFF", "gateway:\nregistries:\n"]) good(empty)
   })
 
@@ -128,6 +159,47 @@ describe("Configuration", () => {
     ["rule's query", "routing:\n  - match: {}\n    require:\n      version: nonsense\n", [
       "4:16 routing[0].require.version: Invalid SemVer range \"nonsense\": major must be a non-negative integer without leading zeros, received \"nonsense\""
     ]],
+    ["a way of sessions", "gateway: {sessions: loose}", [
+      "1:21 gateway.sessions: expected \"sticky\" | \"strict\" | \"free\""
+    ]],
+    ["a share of instances", "health:\n  ejection:\n    maxShare: 50", [
+      "3:15 health.ejection.maxShare: expected a number from 0 to 1"
+    ]],
+    ["a key of ejection", "health:\n  ejection: { baseTim: 1s }", [
+      "2:15 health.ejection.baseTim: unknown key; did you mean \"baseTime\"?"
+    ]],
+    ["a time of ejection", "health:\n  ejection: { maxTime: long }", [
+      "2:24 health.ejection.maxTime: expected a duration such as 250ms, 30s or 5m"
+    ]],
+    ["no trials", "health: {ejection: {trials: 0}}", [
+      "1:29 health.ejection.trials: expected a value between 1 and 1000"
+    ]],
+    ["a slow start that is a number", "balancing: {slowStart: 10}", [
+      "1:24 balancing.slowStart: expected a duration such as 250ms, 30s or 5m"
+    ]],
+    ["a threshold", "balancing:\n  panicThreshold: 50%", [
+      "2:19 balancing.panicThreshold: expected number"
+    ]],
+    ["a key of calls", "calls:\n  retrys: 3", ["2:3 calls.retrys: unknown key; did you mean \"retries\"?"]],
+    ["too many retries", "calls: {retries: 11}", ["1:18 calls.retries: expected a value between 0 and 10"]],
+    ["a budget", "calls:\n  retryBudget: 20%", ["2:16 calls.retryBudget: expected object"]],
+    ["a budget's share", "calls:\n  retryBudget: { share: -1 }", [
+      "2:25 calls.retryBudget.share: expected a number from 0 to 10"
+    ]],
+    ["a pause", "calls:\n  backoff: { first: soon }", [
+      "2:21 calls.backoff.first: expected a duration such as 250ms, 30s or 5m"
+    ]],
+    ["limits", "calls:\n  limits:\n    perInstance: 0\n    perService: many\n    queue: -1\n    wait: 5", [
+      "3:18 calls.limits.perInstance: expected a value between 1 and 1000000",
+      "4:17 calls.limits.perService: expected number",
+      "5:12 calls.limits.queue: expected a value between 0 and 1000000",
+      "6:11 calls.limits.wait: expected a duration such as 250ms, 30s or 5m"
+    ]],
+    ["hedging that is a switch", "calls:\n  hedging: true", ["2:12 calls.hedging: expected object"]],
+    ["hedging's percentile", "calls:\n  hedging: { percentile: 95 }", [
+      "2:26 calls.hedging.percentile: expected a number from 0.5 to 0.999"
+    ]],
+    ["a rule's hedging", "routing:\n  - match: {}\n    hedging: {}", ["3:14 routing[0].hedging: expected boolean"]],
     ["a wrong origin", "gateway: {allowedOrigins: [x]}", [
       "1:28 gateway.allowedOrigins[0]: expected an origin such as https://app.example.com"
     ]],
@@ -213,6 +285,48 @@ routing:
         strategy: "lowest-cost"
       }
     ])
+  })
+
+  it("reads what calls may do, and what takes an instance out of traffic", () => {
+    const { balancing, gateway, health, routing } = good(`
+gateway: { sessions: strict }
+balancing: { strategy: p2c, slowStart: 0s, panicThreshold: 0.3 }
+health:
+  ejection: { consecutiveFailures: 5, baseTime: 500ms, maxTime: 1m, maxShare: 0.2, trials: 1, readmitOnCheck: false }
+calls:
+  timeout: 5s
+  retries: 0
+  retryBudget: { share: 0.1 }
+  backoff: { first: 10ms }
+  limits: { perInstance: 8, perService: 20, queue: 50, wait: 250ms }
+  hedging: { percentile: 0.9 }
+routing:
+  - { match: { service: reports }, hedging: false, retries: 4 }
+`)
+    assert.strictEqual(gateway.sessions, "strict")
+    assert.deepStrictEqual(balancing, { strategy: "p2c", slowStart: Duration.zero })
+    assert.deepInclude(health.ejection, {
+      consecutiveFailures: 5,
+      baseTime: Duration.millis(500),
+      maxTime: Duration.minutes(1),
+      maxShare: 0.2,
+      minInstances: 5,
+      trials: 1,
+      readmitOnCheck: false
+    })
+    const { rules, ...rest } = routing
+    assert.deepStrictEqual(rest, {
+      timeout: Duration.seconds(5),
+      maxTimeout: Duration.minutes(10),
+      attempts: 1,
+      retryBudget: { share: 0.1, reserve: 10 },
+      backoff: { first: Duration.millis(10), longest: Duration.seconds(1) },
+      limits: { perInstance: 8, perService: 20, queue: 50, wait: Duration.millis(250) },
+      hedging: { percentile: 0.9, share: 0.05 },
+      panicThreshold: 0.3
+    })
+    assert.deepInclude(rules?.[0], { hedging: false, attempts: 5 })
+    assert.deepStrictEqual(good("calls: { hedging: {} }").routing.hedging, { percentile: 0.95, share: 0.05 })
   })
 
   it("reads telemetry", () => {

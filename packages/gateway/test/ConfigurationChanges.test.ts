@@ -76,19 +76,19 @@ describe("changes", () => {
           registries: [{ type: "counted", name: "file", setting: 1 }, { type: "counted", name: "consul" }],
           mcpServers: { memory: { command: "b" }, fresh: { command: "a" } },
           servers: { code: { url: "http://b.test" } },
-          balancing: { strategy: "peak-ewma" },
+          balancing: { strategy: "p2c" },
           gateway: { allowedHosts: ["a.test", "b.test"] }
         }
       ),
       "registries ~file +consul -etcd, mcpServers ~memory +fresh -gone, servers ~code, " +
-        "gateway.allowedHosts [a.test, b.test], balancing.strategy peak-ewma"
+        "gateway.allowedHosts [a.test, b.test], balancing.strategy p2c"
     )
     assert.strictEqual(
       words(
         { registries: [{ type: "counted", name: "a" }, { type: "counted", name: "b" }], health: { interval: "5s" } },
         { registries: [{ type: "counted", name: "b" }, { type: "counted", name: "a" }] }
       ),
-      "registries in the order b a, health.interval default"
+      "registries in the order b a, health.interval 30s"
     )
     assert.strictEqual(
       words({ mcpServers: { a: { url: "http://a.test" } } }, {

@@ -49,6 +49,9 @@ describe("OpenAPI", () => {
         "get /tools",
         "get /tools/{name}",
         "get /sources",
+        "get /report",
+        "get /health",
+        "get /explain",
         "post /refresh",
         "get /events",
         "get /reports/series"

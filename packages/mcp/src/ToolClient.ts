@@ -47,6 +47,7 @@ export {
   CallRefused,
   CallUnavailable,
   NoTool,
+  SessionLost,
   type ToolCallError,
   ToolFailed,
   UnexpectedValue

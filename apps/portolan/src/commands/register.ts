@@ -10,7 +10,7 @@ import type { Announced } from "../announcing.ts"
 import type { Child } from "../child.ts"
 import { ended, failed, type Failure } from "../Failure.ts"
 import { untilSignal } from "../signals.ts"
-import { during, plain } from "../terminal.ts"
+import { during, note, plain } from "../terminal.ts"
 import { durationFlag, type WrittenDuration } from "./duration.ts"
 import { instanceOf, recordFlags } from "./record.ts"
 import { asking, configFlag, otherGatewayFlags } from "./root.ts"
@@ -41,6 +41,19 @@ const ready = (
     return yield* during(`waiting for ${url}`, Effect.raceFirst(listens, Effect.as(child.exited, "ended" as const)))
   })
 
+/** Says `draining` for a while: calls in flight end, and no new ones come. */
+const drained = (
+  announced: Announced | undefined,
+  { duration, text }: WrittenDuration
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    if (announced === undefined || !announced.announcement.state().announced || Duration.isZero(duration)) return
+    const { announcement } = announced
+    yield* announcement.update((instance) => ({ ...instance, status: "draining" }))
+    yield* note(`${announcement.instance().id} drains for ${text}, then the command is asked to end; again: at once`)
+    yield* Effect.sleep(duration)
+  })
+
 export const register = Command.make(
   "register",
   {
@@ -52,6 +65,10 @@ export const register = Command.make(
     record: recordFlags,
     ttl: durationFlag("ttl", "How long the record outlives this process where it can't remove it; 30s by default"),
     wait: durationFlag("wait", "Longest wait until the command listens; 30s by default"),
+    drain: durationFlag(
+      "drain",
+      "How long the record says draining, so that calls in flight end, before the command is asked to end; 5s by default"
+    ),
     noWait: Flag.Boolean("no-wait").pipe(
       Flag.withDescription("Announce at once, whether the command listens or not"),
       Flag.withoutNegation,
@@ -61,7 +78,7 @@ export const register = Command.make(
     config: configFlag,
     target: otherGatewayFlags
   },
-  Effect.fnUntraced(function*({ command, config, noWait, record, registry, service, target, ttl, wait }) {
+  Effect.fnUntraced(function*({ command, config, drain, noWait, record, registry, service, target, ttl, wait }) {
     const { gateway, json } = yield* asking(target)
     const instance = yield* instanceOf(service, record)
     const lease = Option.getOrElse(ttl, () => ({ duration: Duration.seconds(30), text: "30s" }))
@@ -79,10 +96,11 @@ export const register = Command.make(
             : plain(`announced ${instance.id} in ${where}, lease ${Duration.toSeconds(lease.duration)} s`)
         )
       )
+    let here: Announced | undefined
     const announcing = Effect.gen(function*() {
       const { announce, tell } = yield* Effect.promise(() => import("../announcing.ts"))
       const where = { registry: Option.getOrUndefined(registry), config: Option.getOrUndefined(config) }
-      const announced = yield* announce(instance, gateway, where, lease.duration)
+      const announced = here = yield* announce(instance, gateway, where, lease.duration)
       return yield* tell(announced, said(announced))
     }).pipe(Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])))
 
@@ -91,14 +109,18 @@ export const register = Command.make(
     const { start } = yield* Effect.promise(() => import("../child.ts"))
     const status = yield* Effect.scoped(Effect.gen(function*() {
       const child = yield* start(program, args)
-      const signalled = Effect.map(untilSignal(["SIGINT", "SIGTERM"]), child.endWith)
+      const drainTime = Option.getOrElse(drain, () => ({ duration: Duration.seconds(5), text: "5s" }))
+      const signalled = Effect.gen(function*() {
+        child.endWith(yield* untilSignal(["SIGINT", "SIGTERM"]))
+        yield* drained(here, drainTime)
+      })
       const running = Effect.gen(function*() {
         if (noWait || (yield* ready(child, instance, wait)) === "listens") {
           return yield* Effect.raceFirst(announcing, child.exited)
         }
         console.error("the command ended before anything listened at its address: nothing was announced")
       })
-      // The record goes before the command is asked to end.
+      // The record drains and goes before the command is asked to end.
       yield* Effect.scoped(Effect.raceFirst(running, signalled))
       return child.exited
     })).pipe(Effect.flatten)
@@ -109,7 +131,7 @@ export const register = Command.make(
   Command.withExamples([
     {
       command: "portolan register weather --url http://10.0.0.7:8080/mcp --registry consul -- node server.js",
-      description: "Runs the server, announces it as soon as it listens, and removes it before it ends"
+      description: "Runs the server, announces it as soon as it listens, and drains and removes it before it ends"
     },
     {
       command: "portolan register weather --url http://10.0.0.7:8080/mcp",

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Strategy } from "../Balancer.ts"
-import { isFree, withTraffic } from "./Nodes.ts"
+import { isOpen, withTraffic } from "./Nodes.ts"
 import * as PowerOfTwo from "./PowerOfTwo.ts"
 
 /**
@@ -50,7 +50,7 @@ export const make: Strategy = (environment) => {
   let weight = 0
   let weighted = false
   return {
-    save: () => () => {},
+    save: keyless.save,
     update: (list) => {
       keyless.update(list)
       nodes = withTraffic(list)
@@ -58,8 +58,8 @@ export const make: Strategy = (environment) => {
       weight = nodes.reduce((sum, node) => sum + node.weight, 0)
       weighted = nodes.some((node) => node.weight !== nodes[0]!.weight)
     },
-    pick: (at, key) => {
-      if (key === undefined) return keyless.pick(at)
+    pick: (at, key, except) => {
+      if (key === undefined) return keyless.pick(at, key, except)
       const count = nodes.length
       let inFlight = 1
       for (let index = 0; index < count; index++) inFlight += nodes[index]!.inFlight
@@ -70,7 +70,9 @@ export const make: Strategy = (environment) => {
       for (let index = 0; index < count; index++) {
         const node = nodes[index]!
         // Everybody may have one, whatever its share.
-        if (!isFree(node) || (node.inFlight > 0 && node.inFlight + 1 > Math.ceil(room * node.weight / weight))) continue
+        if (
+          !isOpen(node, except) || (node.inFlight > 0 && node.inFlight + 1 > Math.ceil(room * node.weight / weight))
+        ) continue
         const drawn = uniform(own ^ hashes[index]!)
         const rank = weighted ? -node.weight / Math.log(drawn) : drawn
         if (rank > highest) {
@@ -79,7 +81,7 @@ export const make: Strategy = (environment) => {
         }
       }
       // The shares of those that are full may leave no room to the rest.
-      return best ?? keyless.pick(at)
+      return best ?? keyless.pick(at, key, except)
     }
   }
 }

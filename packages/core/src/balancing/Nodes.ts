@@ -19,6 +19,25 @@ export const withTraffic = (nodes: ReadonlyArray<Node>): ReadonlyArray<Node> => 
 }
 
 /**
+ * Whether all nodes have the same weight, as most have: there is nothing to weigh then.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const sameWeight = (nodes: ReadonlyArray<Node>): boolean => {
+  for (let index = 1; index < nodes.length; index++) if (nodes[index]!.weight !== nodes[0]!.weight) return false
+  return true
+}
+
+/**
+ * What `Picker.save` answers where there is nothing to go back to.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const stateless = (): void => {}
+
+/**
  * Whether its cap isn't reached. No cap is below one, so a node with nothing in flight needs no further look.
  *
  * @category guards
@@ -27,17 +46,30 @@ export const withTraffic = (nodes: ReadonlyArray<Node>): ReadonlyArray<Node> => 
 export const isFree = (node: Node): boolean => node.inFlight === 0 || node.inFlight < node.maxConcurrency
 
 /**
- * The first node whose cap isn't reached, from a position on, once around the list.
+ * Whether a node can be picked: its cap isn't reached, and it isn't one of those to leave out.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOpen = (node: Node, except: ReadonlyArray<Node> | undefined): boolean =>
+  isFree(node) && (except === undefined || !except.includes(node))
+
+/**
+ * The first node that can be picked, from a position on, once around the list.
  *
  * @category searching
  * @since 0.1.0
  */
-export const firstFree = (nodes: ReadonlyArray<Node>, start: number): Node | undefined => {
+export const firstOpen = (
+  nodes: ReadonlyArray<Node>,
+  start: number,
+  except: ReadonlyArray<Node> | undefined
+): Node | undefined => {
   const count = nodes.length
   for (let step = 0, index = start; step < count; step++, index++) {
     if (index >= count) index = 0
     const node = nodes[index]!
-    if (isFree(node)) return node
+    if (isOpen(node, except)) return node
   }
   return undefined
 }

@@ -26,7 +26,7 @@ export const penalty = 5_000
 const forceAfter = 3_000
 // At most this share of the picks is forced: where calls are rare every node has waited long, and taking the worse of
 // two each time would be the opposite of balancing.
-const forcedShare = 0.05
+const forcedShare = 0.01
 // An attempt at a node of which nothing is known costs as much as any can: tried once, then waited for.
 const unprobed = Number.MAX_VALUE / 1e6
 
@@ -41,22 +41,22 @@ const cost = (node: Node, now: number): number => {
 /**
  * Adds the latency of one attempt to a node: at once where it is higher than what is known, gradually where it is lower
  * (Finagle's `PeakEwma`). An attempt that says nothing of the node (`ignored`) took at least this long, so it can raise
- * the figure and never lowers it.
+ * the figure and never lowers it; one of which nobody knows how long it took changes nothing.
  *
  * @category updating
  * @since 0.1.0
  */
 export const observe = (
   node: Node,
-  latency: number,
+  latency: number | undefined,
   outcome: "success" | "failure" | "ignored",
   now: number
 ): void => {
-  const observed = outcome === "failure" ? Math.max(latency, penalty) : latency
+  const observed = outcome === "failure" ? Math.max(latency ?? 0, penalty) : latency ?? 0
   const age = now - node.latencyAt
   const known = node.latency * Math.exp(-age / tau)
   if (observed > known) node.latency = observed
-  else if (outcome === "ignored") node.latency = known
+  else if (outcome === "ignored" || latency === undefined) node.latency = known
   // Nothing is instant: 0 means that nothing is known.
   else node.latency = Math.max(known + observed * (1 - Math.exp(-age / tau)), 1e-3)
   node.latencyAt = Math.round(now)
@@ -70,12 +70,13 @@ export const observe = (
  */
 export const make: Strategy = ({ now, random }) => {
   let credit = 1
+  let nodes: ReadonlyArray<Node> = []
   const choose = (node: Node, at: number): Node => {
     // Whole numbers are kept in the object itself, fractions aren't.
     node.pickedAt = Math.round(at)
     return node
   }
-  return powerOfTwo(random, (first, second, given) => {
+  const picker = powerOfTwo(random, (first, second, given) => {
     const at = given ?? now()
     const secondWins = cost(second, at) < cost(first, at)
     const winner = secondWins ? second : first
@@ -87,4 +88,18 @@ export const make: Strategy = ({ now, random }) => {
     }
     return choose(winner, at)
   })
+  return {
+    save: () => {
+      const saved = { credit, pickedAt: nodes.map((node) => node.pickedAt) }
+      return () => {
+        credit = saved.credit
+        for (let index = 0; index < nodes.length; index++) nodes[index]!.pickedAt = saved.pickedAt[index]!
+      }
+    },
+    update: (list) => {
+      nodes = list
+      picker.update(list)
+    },
+    pick: picker.pick
+  }
 }

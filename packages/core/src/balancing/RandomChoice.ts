@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Strategy } from "../Balancer.ts"
-import { firstFree, isFree, withTraffic } from "./Nodes.ts"
+import { firstOpen, isOpen, stateless, withTraffic } from "./Nodes.ts"
 
 /**
  * Strategy `random`.
@@ -15,19 +15,19 @@ import { firstFree, isFree, withTraffic } from "./Nodes.ts"
 export const make: Strategy = ({ random }) => {
   let nodes: ReadonlyArray<Node> = []
   return {
-    save: () => () => {},
+    save: () => stateless,
     update: (list) => {
       nodes = withTraffic(list)
     },
-    pick: () => {
+    pick: (_at, _key, except) => {
       const count = nodes.length
       if (count === 0) return undefined
       // Drawing again keeps the free ones equally likely; the scan is for a list that is nearly full.
       for (let draw = 0; draw < 4; draw++) {
         const node = nodes[Math.floor(random() * count)]!
-        if (isFree(node)) return node
+        if (isOpen(node, except)) return node
       }
-      return firstFree(nodes, Math.floor(random() * count))
+      return firstOpen(nodes, Math.floor(random() * count), except)
     }
   }
 }

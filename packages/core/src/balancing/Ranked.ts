@@ -11,7 +11,10 @@ const ranked = (rankOf: (node: Node) => number, equals: () => Picker): Picker =>
   let ranks: ReadonlyArray<Picker> = []
   let known = new Map<number, Picker>()
   return {
-    save: () => () => {},
+    save: () => {
+      const restores = ranks.map((picker) => picker.save())
+      return () => restores.forEach((restore) => restore())
+    },
     update: (nodes) => {
       const kept = new Map<number, Picker>()
       const groups = Map.groupBy(nodes, rankOf)
@@ -23,9 +26,9 @@ const ranked = (rankOf: (node: Node) => number, equals: () => Picker): Picker =>
       })
       known = kept
     },
-    pick: () => {
+    pick: (at, key, except) => {
       for (let index = 0; index < ranks.length; index++) {
-        const node = ranks[index]!.pick()
+        const node = ranks[index]!.pick(at, key, except)
         if (node !== undefined) return node
       }
       return undefined

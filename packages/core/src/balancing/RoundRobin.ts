@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Strategy } from "../Balancer.ts"
-import { isFree, withTraffic } from "./Nodes.ts"
+import { isOpen, withTraffic } from "./Nodes.ts"
 
 /**
  * Strategy `round-robin`. It remembers the next node, not the next position, so that a changed list neither repeats nor
@@ -17,7 +17,12 @@ export const make: Strategy = ({ random }) => {
   let nodes: ReadonlyArray<Node> = []
   let next = -1
   return {
-    save: () => () => {},
+    save: () => {
+      const saved = next
+      return () => {
+        next = saved
+      }
+    },
     update: (list) => {
       const before = nodes
       const position = next
@@ -34,12 +39,12 @@ export const make: Strategy = ({ random }) => {
       }
       if (next < 0) next = Math.floor(random() * nodes.length)
     },
-    pick: () => {
+    pick: (_at, _key, except) => {
       const count = nodes.length
       for (let step = 0; step < count; step++) {
         const node = nodes[next]!
         next = next + 1 === count ? 0 : next + 1
-        if (isFree(node)) return node
+        if (isOpen(node, except)) return node
       }
       return undefined
     }

@@ -4,57 +4,30 @@
  * @since 0.1.0
  */
 import type { Node, Picker, Strategy } from "../Balancer.ts"
-import { firstFree, isFree, withTraffic } from "./Nodes.ts"
+import { firstOpen, isOpen, stateless, withTraffic } from "./Nodes.ts"
+import * as WeightedDraw from "./WeightedDraw.ts"
 
 // How long health scores count until they are asked for again, ms.
 const scoresHold = 1_000
 
-interface Draw {
-  readonly update: (nodes: ReadonlyArray<Node>) => void
-  /** Sums the weights anew. */
-  readonly weigh: () => void
-  readonly pick: () => Node | undefined
-}
+// A score of 0 isn't for ever: without calls nobody would hear that it is better now.
+const leastScore = 0.05
 
-/** A draw from the sums of the weights, in logarithmic time. Where all weights are 0, everybody is equally likely. */
-const drawer = (random: () => number, weightOf: (node: Node) => number): Draw => {
-  let nodes: ReadonlyArray<Node> = []
-  let sums = new Float64Array()
-  const weigh = () => {
-    let sum = 0
-    for (let index = 0; index < nodes.length; index++) sums[index] = sum += weightOf(nodes[index]!)
-    if (sum === 0) { for (let index = 0; index < nodes.length; index++) sums[index] = index + 1 }
+/** Draws again and again while those drawn can't be picked: that keeps the shares of the others. */
+const pickFrom = (
+  nodes: ReadonlyArray<Node>,
+  { draw }: WeightedDraw.WeightedDraw,
+  random: () => number,
+  except: ReadonlyArray<Node> | undefined
+): Node | undefined => {
+  const count = nodes.length
+  if (count === 0) return undefined
+  for (let times = 0; times < 4; times++) {
+    const node = nodes[draw()]!
+    if (isOpen(node, except)) return node
   }
-  const draw = (): number => {
-    const at = random() * sums[nodes.length - 1]!
-    let low = 0
-    let high = nodes.length - 1
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (sums[middle]! > at) high = middle
-      else low = middle + 1
-    }
-    return low
-  }
-  return {
-    update: (list) => {
-      nodes = withTraffic(list)
-      sums = new Float64Array(nodes.length)
-      weigh()
-    },
-    weigh,
-    pick: () => {
-      if (nodes.length === 0) return undefined
-      let drawn = 0
-      // Drawing again keeps the shares of the free ones; the scan is for a list that is nearly full.
-      for (let times = 0; times < 4; times++) {
-        drawn = draw()
-        const node = nodes[drawn]!
-        if (isFree(node)) return node
-      }
-      return firstFree(nodes, drawn)
-    }
-  }
+  // Nearly all are full, or the heaviest is.
+  return firstOpen(nodes, Math.floor(random() * count), except)
 }
 
 /**
@@ -64,8 +37,16 @@ const drawer = (random: () => number, weightOf: (node: Node) => number): Draw =>
  * @since 0.1.0
  */
 export const make: Strategy = ({ random }): Picker => {
-  const { pick, update } = drawer(random, (node) => node.weight)
-  return { save: () => () => {}, update, pick: () => pick() }
+  const weights = WeightedDraw.make(random, (node) => node.weight)
+  let nodes: ReadonlyArray<Node> = []
+  return {
+    save: () => stateless,
+    update: (list) => {
+      nodes = withTraffic(list)
+      weights.update(nodes)
+    },
+    pick: (_at, _key, except) => pickFrom(nodes, weights, random, except)
+  }
 }
 
 /**
@@ -75,20 +56,29 @@ export const make: Strategy = ({ random }): Picker => {
  * @since 0.1.0
  */
 export const healthWeighted: Strategy = ({ knowledge, now, random }): Picker => {
-  const { pick, update, weigh } = drawer(random, (node) => node.weight * knowledge.score(node))
+  const weights = WeightedDraw.make(random, (node) => node.weight * Math.max(knowledge.score(node), leastScore))
+  let nodes: ReadonlyArray<Node> = []
   let weighedAt = 0
   return {
-    save: () => () => {},
-    update: (nodes) => {
-      weighedAt = now()
-      update(nodes)
+    save: () => {
+      const restore = weights.save()
+      const saved = weighedAt
+      return () => {
+        restore()
+        weighedAt = saved
+      }
     },
-    pick: (at = now()) => {
+    update: (list) => {
+      nodes = withTraffic(list)
+      weighedAt = now()
+      weights.update(nodes)
+    },
+    pick: (at = now(), _key, except) => {
       if (at - weighedAt >= scoresHold) {
         weighedAt = at
-        weigh()
+        weights.weigh()
       }
-      return pick()
+      return pickFrom(nodes, weights, random, except)
     }
   }
 }

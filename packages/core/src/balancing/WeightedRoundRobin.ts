@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Strategy } from "../Balancer.ts"
-import { firstFree, isFree, withTraffic } from "./Nodes.ts"
+import { firstOpen, isOpen, withTraffic } from "./Nodes.ts"
 
 /**
  * Strategy `weighted-round-robin`: earliest deadline first. A node's turn comes every 1 ÷ weight of virtual time, so the
@@ -42,7 +42,14 @@ export const make: Strategy = ({ random }) => {
   }
 
   return {
-    save: () => () => {},
+    save: () => {
+      const saved = { heap: heap.slice(), turns: turns.slice(), time }
+      return () => {
+        heap = saved.heap.slice()
+        turns = saved.turns.slice()
+        time = saved.time
+      }
+    },
     update: (list) => {
       const kept = new Map<Node, number>()
       for (let index = 0; index < heap.length; index++) kept.set(heap[index]!, turns[index]!)
@@ -54,15 +61,15 @@ export const make: Strategy = ({ random }) => {
       })
       for (let index = (heap.length >>> 1) - 1; index >= 0; index--) sink(index)
     },
-    pick: () => {
+    pick: (_at, _key, except) => {
       for (let step = 0; step < heap.length; step++) {
         const node = heap[0]!
         time = turns[0]!
         turns[0] = time + 1 / node.weight
         sink(0)
-        if (isFree(node)) return node
+        if (isOpen(node, except)) return node
       }
-      return firstFree(heap, 0)
+      return firstOpen(heap, 0, except)
     }
   }
 }

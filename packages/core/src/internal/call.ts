@@ -1,57 +1,40 @@
-import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
-import type { Balancer, Node, StrategyName } from "../Balancer.ts"
-import type { Discovery } from "../Discovery.ts"
-import type { Health } from "../Health.ts"
-import type { Attempt, AttemptFailure, FailedAttempt, Phase, Routed, RouteError, RouteRequest } from "../Router.ts"
+import type { Node } from "../Balancer.ts"
+import type { Attempt, AttemptFailure, FailedAttempt, Routed, RouteError, RouteRequest } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
-import type { Candidates } from "./candidates.ts"
-import type { Deadlines } from "./deadlines.ts"
+import type { Waiter } from "./admission.ts"
+import { failureOf, Running } from "./attempt.ts"
+import type { Candidates, View } from "./candidates.ts"
 import { nameOf, noInstance, pick } from "./pick.ts"
-import { CallFailed, DeadlineExceeded } from "./routeError.ts"
-
-/** @internal */
-export interface Routes {
-  readonly discovery: Discovery["Service"]
-  readonly health: Health["Service"]
-  readonly balancer: Balancer["Service"]
-  readonly clock: Clock.Clock
-  /** Where attempts end that outlive their deadline. */
-  readonly scope: Scope.Scope
-  readonly deadlines: Deadlines
-  settings: Settings
-}
+import { elsewhere, here, unrepeatable } from "./retry.ts"
+import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
+import type { Routes } from "./routes.ts"
+import type { ServiceCalls } from "./serviceCalls.ts"
+import type { Settings } from "./settings.ts"
+import type { CallOutcome } from "./tallies.ts"
+import type { Timer } from "./timers.ts"
 
 /**
- * Settings of the router, ready for use.
+ * One routed call: its attempts, its waits, its deadline and its end.
  *
- * @internal
- */
-export interface Settings {
-  /** ms */
-  readonly timeout: number
-  /** ms */
-  readonly maxTimeout: number
-  readonly attempts: number
-  readonly rules: ReadonlyArray<CompiledRule>
-}
-
-/**
- * One routed call: its attempts, its deadline and its end.
+ * **Mental model**: a call that hasn't ended does one of these: it runs one attempt, or two where one is the hedge of the
+ * other; it pauses before the next; it stands in the queue. Whatever comes then (an attempt's exit, its timer, room) moves
+ * it on, until `#finish`. What ends later is dropped, and only counted.
  *
  * **Details**: an attempt runs in a fiber of its own that starts at once. One that ends without waiting is settled on the
- * spot; only one that waits gets a timer, and is interrupted with its caller.
+ * spot: such a call sets no timer and never suspends its caller. All that waits has the one timer of its call.
  *
  * @internal
  */
-export class Call<A, E, R> {
+export class Call<A, E, R> implements Timer, Waiter {
+  // For `Timers`.
+  due = 0
+  place = -1
   readonly #routes: Routes
   readonly #candidates: Candidates
   readonly #request: RouteRequest
@@ -62,18 +45,29 @@ export class Call<A, E, R> {
   readonly #settings: Settings
   readonly #rule: CompiledRule | undefined
   readonly #timeout: number
+  readonly #most: number
   #deadline: number
   #committed = false
+  #expired = false
+  #attempts = 0
   readonly #tried: Array<Node> = []
   readonly #failed: Array<FailedAttempt> = []
   #failure: AttemptFailure<E> | undefined
-  // Of the attempt under way.
-  #sent = false
-  #expired = false
-  #began: number
-  #why = ""
-  #strategy: StrategyName
-  #alternatives = 0
+  // That something may have been run.
+  #mayHaveRun = false
+  #running: Array<Running<A, E>> = []
+  // What the calls of its service share, since its first attempt.
+  #service: ServiceCalls | undefined
+  // When the pause is over, or the hedge is due.
+  #wakesAt = Infinity
+  // Whether the next attempt may be at an instance that failed.
+  #here = false
+  #hedges = 0
+  #leave: (() => void) | undefined
+  #enqueued = 0
+  #queued = 0
+  #end: Effect.Effect<Routed<A>, RouteError<E>> | undefined
+  #resume: ((end: Effect.Effect<Routed<A>, RouteError<E>>) => void) | undefined
 
   constructor(
     routes: Routes,
@@ -89,155 +83,366 @@ export class Call<A, E, R> {
     this.#attempt = attempt
     this.#fork = Effect.runForkWith(context)
     this.#restore = restore
-    this.#began = this.#started = routes.balancer.now()
+    this.#started = routes.balancer.now()
     this.#settings = routes.settings
     this.#rule = candidates.rule()
     this.#timeout = request.timeout ?? this.#rule?.timeout ?? this.#settings.timeout
+    this.#most = request.attempts ?? this.#rule?.attempts ?? this.#settings.attempts
     this.#deadline = this.#started + this.#timeout
-    this.#strategy = routes.balancer.strategy()
   }
 
-  /** Makes attempts until one settles the call or one has to be waited for. Not to be interrupted. */
+  /** Makes attempts until one settles the call, else waits for what does. Not to be interrupted. */
   run(): Effect.Effect<Routed<A>, RouteError<E>> {
-    const { balancer, health } = this.#routes
+    this.#next(this.#started)
+    if (this.#end !== undefined) return this.#end
+    const waiting = Effect.callback<Routed<A>, RouteError<E>>((resume) => {
+      if (this.#end === undefined) this.#resume = resume
+      else resume(this.#end)
+    })
+    return Effect.onInterrupt(this.#restore(waiting), () => this.#abandon())
+  }
+
+  // The caller gave up, unless the call ended just then: nothing of it is left running.
+  #abandon(): Effect.Effect<void> {
+    const running = this.#running
+    if (this.#end === undefined) this.#finish("interrupted", Effect.interrupt)
+    return Effect.forEach(running, ({ fiber }) => fiber === undefined ? Effect.void : Fiber.await(fiber), {
+      discard: true
+    })
+  }
+
+  // Makes attempts as long as they end without waiting and another one is to follow at once.
+  #next(at: number): void {
+    let now = at
     for (;;) {
       const view = this.#candidates.view(this.#request)
-      const picked = pick(view, this.#request, health, this.#tried, this.#began)
-      if (picked === undefined) {
-        return this.#failure === undefined
-          ? Effect.fail(noInstance(this.#candidates, view, this.#request, health))
-          : this.#stop(this.#request.affinity?.strict === true ? "it is bound to this instance" : "no other instance")
-      }
-      const node = picked.node
-      this.#why = picked.why
-      this.#strategy = view.strategy
-      this.#alternatives = Math.max(view.routable - 1, 0)
-      this.#sent = false
-      this.#tried.push(node)
-      balancer.begin(node)
-      const fiber = this.#fork(Effect.suspend(() => this.#attempt(node.instance, this.#handle(node))))
-      const exit = fiber.pollUnsafe()
-      if (exit === undefined) return this.#wait(node, fiber)
-      const end = this.#settle(node, exit)
-      if (end !== undefined) return end
+      if (this.#routes.admission.mustWait(this.#candidates.services)) return this.#enqueue(view, now)
+      const picked = this.#pick(view, now)
+      if (picked === undefined) return this.#nobody(view, now)
+      if (!this.#start(this.#begin(view, picked, now, false))) return
+      now = this.#routes.balancer.now()
     }
   }
 
-  #handle(node: Node): Attempt {
+  #pick(view: View, at: number) {
+    const full = this.#routes.admission.full(this.#candidates.services)
+    if (full.length > 0) {
+      const busy = view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
+      return pick(view, this.#request, this.#routes, this.#tried.concat(busy), at)
+    }
+    if (!this.#here) return pick(view, this.#request, this.#routes, this.#tried, at)
+    const other = pick(view, this.#request, this.#routes, this.#tried, at)
+    if (other !== undefined) return other
+    // Only those that failed are there, and one of them said itself when to come again, or may be back.
+    const request = { ...this.#request, repeatable: true }
+    return pick(view, request, this.#routes, this.#tried.slice(-1), at, true) ??
+      pick(view, request, this.#routes, [], at)
+  }
+
+  #begin(view: View, picked: NonNullable<ReturnType<typeof pick>>, at: number, hedge: boolean): Running<A, E> {
+    const { report, services } = this.#routes
+    const running = new Running<A, E>(this.#routes, view, picked, ++this.#attempts, hedge, at)
+    this.#tried.push(picked.node)
+    report.picked(view.strategy, this.#rule)
+    if (this.#service === undefined) {
+      this.#service = services.of(picked.node.total)
+      this.#service.retries.deposit(this.#settings.retryBudget.share, at)
+      if (this.#mayHedge()) this.#service.hedging.budget.deposit(this.#settings.hedging.share, at)
+    }
+    return running
+  }
+
+  // Runs an attempt; whether it ended and another is to follow at once.
+  #start(running: Running<A, E>): boolean {
+    const fiber = this.#fork(Effect.suspend(() => this.#attempt(running.node.instance, this.#handle(running))))
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.#settle(running, exit)
+    running.fiber = fiber
+    this.#running.push(running)
+    fiber.addObserver((exit) => this.#exited(running, exit))
+    const delay = this.#mayHedge() && this.#hedges === 0 && !running.hedge
+      ? this.#service?.hedging.delay(this.#settings.hedging.percentile, running.began)
+      : undefined
+    this.#waitUntil(delay === undefined ? Infinity : running.began + delay)
+    return false
+  }
+
+  #handle(running: Running<A, E>): Attempt {
     const { balancer: { now }, clock } = this.#routes
     return {
-      number: this.#tried.length,
-      key: node.key,
+      number: running.number,
+      key: running.node.key,
       deadline: () => clock.currentTimeMillisUnsafe() + this.#deadline - now(),
       extend: () => {
         const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#settings.maxTimeout, this.#timeout)
         this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
       },
       commit: () => {
+        if (running.dropped) return
         this.#committed = true
+        // Only one may pass on.
+        for (const other of this.#running) if (other !== running) this.#drop(other)
       },
       sent: () => {
-        this.#sent = true
+        running.sent = true
       }
     }
   }
 
-  #wait(node: Node, fiber: Fiber.Fiber<A, AttemptFailure<E>>): Effect.Effect<Routed<A>, RouteError<E>> {
-    const waiting = Effect.callback<Exit.Exit<A, AttemptFailure<E>> | undefined>((resume) => {
-      const { deadlines, scope } = this.#routes
-      const expiry = {
-        place: 0,
-        deadline: () => this.#deadline,
-        expire: () => {
-          this.#expired = true
-          fiber.interruptUnsafe()
-          if (fiber.pollUnsafe() !== undefined) return
-          // It doesn't let itself be interrupted just now. The caller's deadline holds all the same.
-          Fiber.runIn(fiber, scope)
-          resume(Effect.undefined)
-        }
-      }
-      deadlines.add(expiry)
-      fiber.addObserver((exit) => {
-        deadlines.remove(expiry)
-        resume(Effect.succeed(exit))
-      })
-    })
-    return Effect.matchCauseEffect(this.#restore(waiting), {
-      // Only the caller's interruption gets here.
-      onFailure: (cause) =>
-        Effect.flatMap(Fiber.interrupt(fiber), () => {
-          this.#routes.balancer.end(node, this.#latency(), "ignored")
-          return Effect.failCause(cause)
-        }),
-      onSuccess: (exit) => {
-        if (exit === undefined) {
-          const late = this.#latency()
-          // It is in flight until it really ends.
-          fiber.addObserver(() => this.#routes.balancer.end(node, this.#latency(), "failure"))
-          this.#routes.health.record(node.key, { _tag: "failure", latency: late, reason: "no answer in time" })
-          return this.#exceeded(node)
-        }
-        return this.#settle(node, exit) ?? this.run()
-      }
-    })
+  // An attempt that was waited for has ended.
+  #exited(running: Running<A, E>, exit: Exit.Exit<A, AttemptFailure<E>>): void {
+    const place = this.#running.indexOf(running)
+    if (place >= 0) this.#running.splice(place, 1)
+    const at = this.#routes.balancer.now()
+    if (running.dropped) return running.end(this.#routes, this.#expired && !running.hedge ? "failure" : "ignored", at)
+    if (this.#expired && Exit.isFailure(exit)) return this.#late(running, at)
+    if (this.#settle(running, exit)) this.#next(this.#routes.balancer.now())
   }
 
-  // The call's end, or nothing where it goes on with another attempt.
-  #settle(node: Node, exit: Exit.Exit<A, AttemptFailure<E>>): Effect.Effect<Routed<A>, RouteError<E>> | undefined {
-    const { balancer, health } = this.#routes
-    const ended = balancer.now()
-    const latency = ended - this.#began
+  // Ends the call, or answers whether it is tried again at once, or sets when.
+  #settle(running: Running<A, E>, exit: Exit.Exit<A, AttemptFailure<E>>): boolean {
+    const at = this.#routes.balancer.now()
     if (Exit.isSuccess(exit)) {
-      balancer.end(node, latency, "success", ended)
-      health.record(node.key, { _tag: "success", latency })
-      return Exit.succeed(this.#routed(node, exit.value, ended))
+      running.end(this.#routes, "success", at)
+      this.#finish("success", Exit.succeed(this.#routed(running, exit.value, at)), at)
+      return false
     }
-    if (this.#expired) {
-      balancer.end(node, latency, "failure", ended)
-      health.record(node.key, { _tag: "failure", latency, reason: "no answer in time" })
-      return this.#exceeded(node)
+    const found = failureOf(exit)
+    if (Result.isFailure(found)) {
+      // No news of the instance.
+      running.end(this.#routes, "ignored", at)
+      this.#finish("failure", Effect.failCause(found.failure), at)
+      return false
     }
-    const error = Cause.hasDies(exit.cause) ? Result.fail(undefined) : Cause.findError(exit.cause)
-    if (Result.isFailure(error)) {
-      // A defect of ours, or an attempt that gave up by itself: no news of the instance.
-      balancer.end(node, latency, "ignored", ended)
-      return Effect.failCause(withoutErrors(exit.cause))
-    }
-    const failure = error.success
+    const failure = found.success
     const outcome = failure.blame === "instance" ? "failure" : "ignored"
-    balancer.end(node, latency, outcome, ended)
-    health.record(node.key, { _tag: outcome, latency, reason: failure.reason })
-    this.#failure = failure
-    this.#failed.push({ instance: node.instance.id, phase: failure.phase, reason: failure.reason })
-    this.#began = ended
-    const most = this.#request.attempts ?? this.#rule?.attempts ?? this.#settings.attempts
-    if (failure.blame === "caller") return this.#stop("the request is at fault, not the instance")
-    if (this.#committed) return this.#stop("part of the answer has been passed on")
-    if (failure.phase !== "notSent" && !this.#request.repeatable) return this.#stop("may have run and isn't repeatable")
-    if (this.#tried.length >= most) return this.#stop(most === 1 ? "1 attempt made" : `${most} attempts made`)
-    if (ended >= this.#deadline) return this.#stop("the deadline passed")
-    return undefined
+    running.end(this.#routes, outcome, at, failure.reason, failure.retryAfter)
+    this.#failed.push({ instance: running.node.instance.id, phase: failure.phase, reason: failure.reason })
+    if (failure.phase !== "notSent") this.#mayHaveRun = true
+    // Of an attempt and its hedge the first failure counts, unless the request is at fault.
+    if (!(this.#hedges > 0 && this.#failed.length > 1 && failure.blame === "instance")) this.#failure = failure
+    return this.#again(failure, at)
   }
 
-  #latency(): number {
-    return this.#routes.balancer.now() - this.#began
+  #again(failure: AttemptFailure<E>, at: number): boolean {
+    const final = unrepeatable(failure, this.#request, this.#committed)
+    if (final !== undefined) return this.#stop(final, at)
+    // The other one may still answer.
+    if (this.#running.length > 0) return false
+    if (this.#attempts >= this.#most) {
+      return this.#stop(this.#most === 1 ? "1 attempt made" : `${this.#most} attempts made`, at)
+    }
+    if (at >= this.#deadline) return this.#stop("the deadline passed", at)
+    const { random, report } = this.#routes
+    const { backoff, limits, retryBudget } = this.#settings
+    const view = this.#candidates.view(this.#request)
+    this.#here = !this.#hasOther(view)
+    const pause = this.#here
+      ? here(failure, this.#attempts, backoff, limits.wait, random)
+      : elsewhere(failure, this.#attempts, backoff, random)
+    if (typeof pause === "string") {
+      return this.#stop(this.#request.affinity?.strict === true ? "it is bound to this instance" : pause, at)
+    }
+    if (at + pause >= this.#deadline) return this.#stop("no time is left for another attempt", at)
+    const service = this.#tried[0]!.instance.service
+    const allowed = this.#service!.retries.withdraw(retryBudget.reserve, at)
+    report.retried(service, allowed)
+    if (!allowed) return this.#stop(`the retry budget of ${service} is spent`, at)
+    if (pause === 0) return true
+    this.#waitUntil(at + pause)
+    return false
   }
 
-  #stop(stopped: string): Effect.Effect<never, RouteError<E>> {
-    return Effect.fail(new CallFailed(nameOf(this.#request), this.#failure!, this.#failed, stopped))
+  // Whether there is one that it hasn't been tried at, be it full.
+  #hasOther(view: View): boolean {
+    return this.#request.affinity?.strict !== true &&
+      view.groups.some(({ nodes }) => nodes.some((node) => !this.#tried.includes(node)))
   }
 
-  #exceeded(node: Node): Effect.Effect<never, DeadlineExceeded> {
-    const phase: Phase = this.#sent ? "mayHaveRun" : "notSent"
+  #nobody(view: View, at: number): void {
+    const error = noInstance(this.#candidates, view, this.#request, this.#routes)
+    const full = error._tag === "NoInstance" && error.kind === "overloaded" && error.retryAfter === undefined
+    if (full && (this.#failure === undefined || this.#here || this.#hasOther(view))) return this.#enqueue(view, at)
+    if (this.#failure !== undefined) return void this.#stop("no other instance", at)
+    const shed = error._tag === "NoInstance" && error.kind === "overloaded"
+    this.#finish(shed ? "shed" : "unavailable", Effect.fail(error), at)
+  }
+
+  #enqueue(view: View, at: number): void {
+    this.#kind = this.#tried.length === 0 && this.#request.affinity === undefined ? view : this
+    this.#enqueued = at
+    const entered = this.#routes.admission.enqueue(this)
+    if (typeof entered !== "function") return this.shed(entered.reason, entered.retryAfter)
+    if (this.#end !== undefined) return
+    const granted = this.#running[0]
+    if (granted === undefined) {
+      this.#leave = entered
+      return this.#waitUntil(Infinity)
+    }
+    // There was room after all.
+    this.#running = []
+    if (this.#start(granted)) this.#next(this.#routes.balancer.now())
+  }
+
+  // What follows is for the queue.
+  #kind: unknown
+
+  get kind(): unknown {
+    return this.#kind
+  }
+
+  get caller(): string {
+    const caller = this.#request.caller
+    return caller?.principal ?? caller?.tenant ?? ""
+  }
+
+  get services(): ReadonlyArray<string> {
+    return this.#candidates.services
+  }
+
+  go(): boolean {
+    if (this.#end !== undefined) return true
+    const at = this.#routes.balancer.now()
+    const view = this.#candidates.view(this.#request)
+    const picked = this.#pick(view, at)
+    if (picked === undefined) {
+      // What it is bound to may be gone.
+      const bound = this.#request.affinity?.strict === true
+      if (view.groups.length > 0 && !(bound && this.#isLost(view))) return false
+      this.#left(false, at)
+      this.#nobody(view, at)
+      return true
+    }
+    const running = this.#begin(view, picked, at, false)
+    this.#running.push(running)
+    if (this.#leave === undefined) return true
+    this.#left(false, at)
+    const start = Effect.sync(() => {
+      if (running.dropped || this.#end !== undefined) return
+      this.#running = []
+      if (this.#start(running)) this.#next(this.#routes.balancer.now())
+    })
+    this.#routes.fork(Effect.andThen(Effect.yieldNow, start))
+    return true
+  }
+
+  #isLost(view: View): boolean {
+    return noInstance(this.#candidates, view, this.#request, this.#routes)._tag === "SessionLost"
+  }
+
+  shed(reason: string, retryAfter: number): void {
+    const at = this.#routes.balancer.now()
+    this.#left(true, at)
+    if (this.#failure !== undefined) return void this.#stop(reason, at)
+    const requested = nameOf(this.#request)
+    this.#finish("shed", Effect.fail(new NoInstance({ requested, kind: "overloaded", reason, retryAfter })), at)
+  }
+
+  #left(shed: boolean, at: number): void {
+    this.#leave?.()
+    this.#leave = undefined
+    const waited = at - this.#enqueued
+    this.#queued += waited
+    const service = this.#candidates.services[0]
+    if (service !== undefined) this.#routes.report.queued(service, waited, shed)
+  }
+
+  // Until it is woken by something else, or the deadline.
+  #waitUntil(at: number): void {
+    this.#wakesAt = at
+    const due = Math.min(at, this.#deadline)
+    if (this.place < 0 || due < this.due) this.#routes.timers.set(this, due)
+  }
+
+  /** Of its timer. */
+  fire(now: number): void {
+    if (this.#end !== undefined) return
+    if (now >= this.#deadline) return this.#expire(now)
+    if (now >= this.#wakesAt) {
+      this.#wakesAt = Infinity
+      if (this.#running.length === 0) this.#next(now)
+      else this.#hedge(now)
+    }
+    if (this.#end === undefined && this.place < 0) this.#waitUntil(this.#wakesAt)
+  }
+
+  #mayHedge(): boolean {
+    const { affinity, readOnly, repeatable } = this.#request
+    return readOnly === true && repeatable && affinity === undefined && this.#most > 1 &&
+      (this.#rule?.hedging ?? this.#settings.hedging.on)
+  }
+
+  // It takes longer than most: a second attempt elsewhere, if there is one.
+  #hedge(at: number): void {
+    if (this.#committed || this.#attempts >= this.#most || this.#service === undefined) return
+    const { admission, report } = this.#routes
+    if (admission.mustWait(this.#candidates.services)) return
+    const { budget } = this.#service.hedging
+    const service = this.#tried[0]!.instance.service
+    if (!budget.withdraw(0, at)) return report.hedged(service, false)
+    const view = this.#candidates.view(this.#request)
+    const picked = this.#hasOther(view) ? pick(view, this.#request, this.#routes, this.#tried, at) : undefined
+    if (picked === undefined) return budget.refund(at)
+    report.hedged(service, true)
+    this.#hedges++
+    if (this.#start(this.#begin(view, picked, at, true))) this.#next(at)
+  }
+
+  #expire(now: number): void {
+    this.#expired = true
+    for (const running of [...this.#running]) {
+      if (running.sent) this.#mayHaveRun = true
+      running.fiber?.interruptUnsafe()
+    }
+    // It answered at the last moment.
+    if (this.#end !== undefined) return
+    // Those that don't let themselves be interrupted just now. The caller's deadline holds all the same.
+    for (const running of this.#running) if (!running.hedge) running.tell(this.#routes, "failure", now, noAnswer)
+    const requested = nameOf(this.#request)
     const timeout = Math.round(this.#deadline - this.#started)
-    return Effect.fail(
-      new DeadlineExceeded({ requested: nameOf(this.#request), timeout, phase, instance: node.instance.id })
-    )
+    const node = this.#tried.at(-1)
+    if (this.#leave !== undefined && this.#failure === undefined || node === undefined) {
+      return this.shed(`no room within ${timeout} ms`, this.#routes.admission.retryAfter(this.#candidates.services))
+    }
+    const phase = this.#mayHaveRun ? "mayHaveRun" : "notSent"
+    const error = new DeadlineExceeded({ requested, timeout, phase, instance: node.instance.id })
+    this.#finish("failure", Effect.fail(error), now)
   }
 
-  #routed(node: Node, value: A, ended: number): Routed<A> {
+  #late(running: Running<A, E>, at: number): void {
+    // A hedge had less time than it needs to be blamed.
+    if (running.hedge) running.end(this.#routes, "ignored", at)
+    else running.end(this.#routes, "failure", at, noAnswer)
+  }
+
+  #stop(stopped: string, at: number): false {
+    const failure = this.#failure!
+    const error = new CallFailed(nameOf(this.#request), failure, this.#failed, stopped)
+    this.#finish(failure.blame === "caller" ? "caller" : "failure", Effect.fail(error), at)
+    return false
+  }
+
+  #finish(outcome: CallOutcome, end: Effect.Effect<Routed<A>, RouteError<E>>, at = this.#routes.balancer.now()): void {
+    this.#end = end
+    if (this.place >= 0) this.#routes.timers.remove(this)
+    if (this.#leave !== undefined) this.#left(outcome === "shed", at)
+    const { report } = this.#routes
+    report.ended(this.#request, this.#tried.at(-1)?.instance.service, outcome, at - this.#started)
+    for (const running of this.#running) this.#drop(running)
+    this.#resume?.(end)
+  }
+
+  #drop(running: Running<A, E>): void {
+    running.dropped = true
+    const { fiber } = running
+    if (fiber === undefined) return running.end(this.#routes, "ignored", this.#routes.balancer.now())
+    fiber.interruptUnsafe()
+    if (fiber.pollUnsafe() === undefined) Fiber.runIn(fiber, this.#routes.scope)
+  }
+
+  #routed(running: Running<A, E>, value: A, ended: number): Routed<A> {
     const { clock, discovery } = this.#routes
+    const { alternatives, hedge, node, strategy, why } = running
     const lastHeard = discovery.catalog().sources.get(node.source)?.lastHeard
     return {
       value,
@@ -245,20 +450,19 @@ export class Call<A, E, R> {
         service: node.instance.service,
         instance: node.instance.id,
         source: node.source,
-        strategy: this.#strategy,
+        strategy,
         latency: ended - this.#started,
-        attempts: this.#tried.length,
-        failovers: this.#tried.length - 1,
-        hedged: false,
-        queued: 0,
+        attempts: this.#attempts,
+        failovers: this.#attempts - 1 - this.#hedges,
+        hedged: hedge,
+        queued: this.#queued,
         failed: this.#failed,
-        alternatives: this.#alternatives,
+        alternatives,
         discoveryAge: lastHeard === undefined ? 0 : Math.max(clock.currentTimeMillisUnsafe() - lastHeard, 0),
-        why: this.#why
+        why
       }
     }
   }
 }
 
-const withoutErrors = <E>(cause: Cause.Cause<E>): Cause.Cause<never> =>
-  Cause.fromReasons(cause.reasons.filter((reason) => !Cause.isFailReason(reason)))
+const noAnswer = "no answer in time"

@@ -1,4 +1,11 @@
+import type { Node, StrategyName } from "../Balancer.ts"
 import type { RouteRequest } from "../Router.ts"
+import type { CompiledRule } from "../RoutingRule.ts"
+import { nameOf } from "./pick.ts"
+import { bucketOf, type CallOutcome, InstanceTally, ServiceTally, Tally, ToolTally, TopTallies } from "./tallies.ts"
+
+// Rules come and go with the configuration; more names than this are counted under no name.
+const rulesKept = 256
 
 /**
  * Counts what became of calls. Plain; each costs nanoseconds.
@@ -6,23 +13,75 @@ import type { RouteRequest } from "../Router.ts"
  * @internal
  */
 export class CallReport {
+  /** Epoch ms */
+  readonly since: number
+  readonly services: TopTallies<ServiceTally> = new TopTallies(() => new ServiceTally())
+  readonly instances: TopTallies<InstanceTally> = new TopTallies(() => new InstanceTally())
+  readonly tools: TopTallies<ToolTally> = new TopTallies(() => new ToolTally())
+  readonly principals: TopTallies<Tally> = new TopTallies(() => new Tally())
+  readonly tenants: TopTallies<Tally> = new TopTallies(() => new Tally())
+  readonly anonymous: Tally = new Tally()
+  /** Calls for which no instance was tried. */
+  readonly nowhere: Tally = new Tally()
+  readonly strategies: Map<StrategyName, number> = new Map()
+  readonly rules: Map<string, number> = new Map()
+
+  constructor(since: number) {
+    this.since = since
+  }
+
   /** A call ended. `service`: of the last instance that was tried, where there was one. */
-  ended(
-    _request: RouteRequest,
-    _service: string | undefined,
-    _outcome: "success" | "failure" | "caller" | "unavailable" | "shed" | "interrupted",
-    _latency: number
-  ): void {}
+  ended(request: RouteRequest, service: string | undefined, outcome: CallOutcome, latency: number): void {
+    const bucket = bucketOf(latency)
+    ;(service === undefined ? this.nowhere : this.services.of(service)).record(outcome, latency, bucket)
+    const tool = this.tools.of(nameOf(request))
+    if (service !== undefined) tool.service = service
+    tool.record(outcome, latency, bucket)
+    this.#callerOf(request).record(outcome, latency, bucket)
+  }
+
+  #callerOf({ caller }: RouteRequest): Tally {
+    if (caller?.principal !== undefined) return this.principals.of(caller.principal)
+    return caller?.tenant === undefined ? this.anonymous : this.tenants.of(caller.tenant)
+  }
+
+  /** An attempt begins at the instance that a strategy picked; `rule`: the one that held. */
+  picked(strategy: StrategyName, rule: CompiledRule | undefined): void {
+    this.strategies.set(strategy, (this.strategies.get(strategy) ?? 0) + 1)
+    if (rule === undefined) return
+    const known = this.rules.get(rule.name)
+    if (known !== undefined || this.rules.size < rulesKept) this.rules.set(rule.name, (known ?? 0) + 1)
+  }
+
+  /** An attempt was answered by the instance. */
+  answered(node: Node, latency: number): void {
+    this.instances.of(node.key).record(latency)
+  }
 
   /** A retry was made, or the budget had none left. */
-  retried(_service: string, _allowed: boolean): void {}
+  retried(service: string, allowed: boolean): void {
+    const tally = this.services.of(service)
+    if (allowed) tally.retries++
+    else tally.retriesDenied++
+  }
 
   /** A hedge was sent, or the budget had none left. */
-  hedged(_service: string, _allowed: boolean): void {}
+  hedged(service: string, allowed: boolean): void {
+    const tally = this.services.of(service)
+    if (allowed) tally.hedges++
+    else tally.hedgesDenied++
+  }
 
   /** The answer of a hedge was used. */
-  hedgeWon(_service: string): void {}
+  hedgeWon(service: string): void {
+    this.services.of(service).hedgesWon++
+  }
 
   /** A call left the queue after so many ms, to run or shed. */
-  queued(_service: string, _waited: number, _shed: boolean): void {}
+  queued(service: string, waited: number, shed: boolean): void {
+    const tally = this.services.of(service)
+    tally.queued++
+    if (shed) tally.shed++
+    tally.waits.record(waited, bucketOf(waited))
+  }
 }

@@ -9,7 +9,8 @@ import * as Query from "../Query.ts"
 import type { RouteRequest, Target } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
-import type { Routes } from "./call.ts"
+import type { Routes } from "./routes.ts"
+import type { Settings } from "./settings.ts"
 import { pattern } from "./queryPredicates.ts"
 
 /**
@@ -17,7 +18,7 @@ import { pattern } from "./queryPredicates.ts"
  *
  * @internal
  */
-interface Group {
+export interface Group {
   readonly nodes: ReadonlyArray<Node>
   readonly picker: Picker
   /** Why one of these is picked; the same for each, so it is written once. */
@@ -36,6 +37,13 @@ export interface View {
   groups: ReadonlyArray<Group>
   /** Nodes in all groups. */
   routable: number
+  /** Nodes whose circuit isn't closed, in none of the groups but in panic. */
+  ejected: ReadonlyArray<Node>
+  /** When the first of `ejected` is due for a trial call, as far as it is known; `Infinity` where nobody is ejected. */
+  due: number
+  /** Which of `ejected` is looked at next, and when the first of those looked at in this round is due. */
+  next: number
+  dueNext: number
   /** Instances that match, routable or not, of those the tenant may see. */
   visible: ReadonlyArray<Match>
   pickers: Map<string, Picker>
@@ -48,7 +56,7 @@ interface Match {
   readonly endpoint: string
 }
 
-// Tiers of health; the last is for panic alone. Draining and down are in none.
+// Tiers of health; the last is for panic and trial calls alone. Draining and down are in none.
 const tiers: Readonly<Record<HealthStatus, 0 | 1 | 2 | undefined>> = {
   healthy: 0,
   degraded: 1,
@@ -57,6 +65,9 @@ const tiers: Readonly<Record<HealthStatus, 0 | 1 | 2 | undefined>> = {
   draining: undefined,
   down: undefined
 }
+
+// In a smaller pool the few that fail are probably gone: most of the calls would be thrown at them.
+const panicAtLeast = 5
 
 // Views kept per target; only tenants make more than a handful.
 const viewsKept = 64
@@ -107,7 +118,7 @@ export class Candidates {
   #shared = false
   #version = 0
   #last: View | undefined
-  #rules: ReadonlyArray<CompiledRule> | undefined
+  #settings: Settings | undefined
   #rule: CompiledRule | undefined
 
   constructor(target: Target, routes: Routes) {
@@ -126,10 +137,11 @@ export class Candidates {
 
   /** The routing rule that holds for the target. */
   rule(): CompiledRule | undefined {
-    const { rules } = this.#routes.settings
-    if (rules !== this.#rules) {
-      this.#rules = rules
-      const rule = rules.find((rule) => rule.matches(this.#target))
+    const { settings } = this.#routes
+    if (settings !== this.#settings) {
+      this.#settings = settings
+      this.#version++
+      const rule = settings.rules.find((rule) => rule.matches(this.#target))
       if (rule !== this.#rule) {
         this.#rule = rule
         this.#catalogRevision = -1
@@ -137,6 +149,11 @@ export class Candidates {
       }
     }
     return this.#rule
+  }
+
+  /** The services whose instances match, as of the last `view`. */
+  get services(): ReadonlyArray<string> {
+    return this.#services
   }
 
   view(request: RouteRequest): View {
@@ -163,6 +180,10 @@ export class Candidates {
       version: -1,
       groups: [],
       routable: 0,
+      ejected: [],
+      due: Infinity,
+      next: 0,
+      dueNext: Infinity,
       visible: [],
       pickers: new Map(),
       byKey: undefined
@@ -258,10 +279,40 @@ export class Candidates {
       )
       : this.#matches
     const rule = this.#rule
-    const groups: Array<{ tier: number; rank: number; priority: number; nodes: Array<Node> }> = []
+    const ejected: Array<Node> = []
+    const welcomed: Array<Node> = []
+    const candidates: Array<{ readonly node: Node; readonly tier: 0 | 1 | 2 }> = []
+    let due = Infinity
+    let sick = 0
+    let left = 0
     for (const { node } of this.#shared ? this.#oncePerEndpoint(visible) : visible) {
       const tier = this.#tier(node)
+      if (tier !== 0 && tier !== 1) node.routable = false
+      else if (!node.routable) welcomed.push(node)
       if (tier === undefined) continue
+      if (tier === 2) {
+        sick++
+        const circuit = this.#health.circuit(node.key)
+        if (circuit !== undefined) {
+          ejected.push(node)
+          due = Math.min(due, circuit.until)
+          // Asked to leave it alone, we do.
+          if (circuit.cause === "pushback") {
+            left++
+            continue
+          }
+        }
+      }
+      candidates.push({ node, tier })
+    }
+    const all = candidates.length + left
+    const routable = all - sick
+    const share = this.#routes.settings.panicThreshold
+    const panic = sick > left && (routable === 0 || (all >= panicAtLeast && routable < share * all))
+    const groups: Array<{ tier: number; rank: number; priority: number; nodes: Array<Node> }> = []
+    for (const { node, tier: own } of candidates) {
+      if (own === 2 && !panic) continue
+      const tier = panic ? 0 : own
       const priority = node.instance.priority
       const rank = rule === undefined ? 0 : rule.rank(node.instance, this.#score(node))
       const group = groups.find((group) => group.tier === tier && group.rank === rank && group.priority === priority)
@@ -269,18 +320,22 @@ export class Candidates {
       else group.nodes.push(node)
     }
     groups.sort((left, right) => left.tier - right.tier || left.rank - right.rank || left.priority - right.priority)
-    const panic = groups.length > 0 && groups[0]!.tier === 2
-    const used = panic ? groups : groups.filter((group) => group.tier < 2)
+    // Where all are new, nobody is there to take the place of one that starts slowly.
+    const at = welcomed.length > 0 && welcomed.length < routable ? this.#balancer.now() : undefined
+    for (const node of welcomed) {
+      node.routable = true
+      if (at !== undefined) this.#balancer.welcome(node, at)
+    }
     const pickers = new Map<string, Picker>()
-    const count = used.reduce((sum, group) => sum + group.nodes.length, 0)
-    view.groups = used.map((group): Group => {
+    const count = groups.reduce((sum, group) => sum + group.nodes.length, 0)
+    view.groups = groups.map((group): Group => {
       const name = `${group.tier} ${group.rank} ${group.priority}`
       const picker = view.pickers.get(name) ?? this.#balancer.picker(view.strategy, this.#knowledge)
       picker.update(group.nodes)
       pickers.set(name, picker)
       const of = group.nodes.length
       const reason = panic
-        ? `panic: none of ${count} is healthy`
+        ? routable === 0 ? `panic: none of ${all} is healthy` : `panic: only ${routable} of ${all} are healthy`
         : count === 1
         ? "the only one"
         : of === 1
@@ -289,6 +344,10 @@ export class Candidates {
       const why = rule === undefined ? reason : `rule ${JSON.stringify(rule.name)}: ${reason}`
       return { nodes: group.nodes, picker, why }
     })
+    view.ejected = ejected
+    view.due = due
+    view.next = 0
+    view.dueNext = Infinity
     view.pickers = pickers
     view.routable = count
     view.visible = visible

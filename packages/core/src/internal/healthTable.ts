@@ -1,30 +1,50 @@
 import type { InstanceKey } from "../Catalog.ts"
-import type { CheckResult, HealthChange, HealthStatus, InstanceHealth, Outcome } from "../Health.ts"
+import type {
+  CheckResult,
+  HealthChange,
+  HealthHistory,
+  HealthStatus,
+  InstanceHealth,
+  Outcome,
+  StateRecord
+} from "../Health.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
+import { circuitReason, type Ejection, exact, InstanceCircuit } from "./circuit.ts"
 import { DueHeap } from "./dueHeap.ts"
 import { durationMillis } from "./durationText.ts"
+import { CheckLog, withState } from "./history.ts"
+import { outliers } from "./outliers.ts"
 import { SlidingWindow } from "./slidingWindow.ts"
 
 // Calls and checks it takes before their success rate has a say in the status, and the rate below which it is degraded.
 const rateSamples = 10
 const rateDegraded = 0.8
-// How long an instance rests that failed calls took out: 1 s, doubled each time it happens again within a minute.
-const restFirst = 1_000
-const restLongest = 10_000
-const restMemory = 60_000
 // How soon an instance is asked again of which no check had anything to say yet, as who checks it may not know it so
 // early; doubled each time up to its interval.
 const skipRetry = 100
 // No record may make us check more often than this.
 const intervalShortest = 100
+// Failed checks in a row that may be put down to our own stalls: one whose loop never runs freely has to believe them.
+const doubts = 3
+
+const passed = { status: "healthy", reason: "check passed" } as const
+const words = { Degraded: "degraded", Fail: "fail" } as const
+
+const percent = (share: number): string => `${Math.floor(share * 1_000) / 10} %`
+
+const isPushback = ({ retryAfter }: Outcome): boolean => retryAfter !== undefined && retryAfter > 0
+
+const isFirst = ({ cause, times }: InstanceCircuit): boolean => times === 1 && cause === "failures"
 
 /** @internal */
 export interface Settings {
   readonly interval: number
   readonly unhealthyInterval: number
+  readonly idleInterval: number
   readonly jitter: number
   readonly rise: number
   readonly fall: number
+  readonly ejection: Ejection
   readonly weights: { readonly success: number; readonly latency: number }
 }
 
@@ -35,6 +55,8 @@ export interface Environment {
   /** Epoch ms: what people are told. */
   readonly wall: () => number
   readonly random: () => number
+  /** Whether our own event loop stood still for a good part of the time between. */
+  readonly stalled: (since: number, at: number) => boolean
   readonly publish: (change: HealthChange) => void
   /** Something may be due earlier than was thought. */
   readonly wake: () => void
@@ -42,8 +64,13 @@ export interface Environment {
 
 interface Service {
   readonly members: Set<Tracked>
-  /** Successes recorded in it, which is what the cached `fastest` is checked against. */
-  successes: number
+  /** Outcomes of calls and checks recorded in it: what the cached `fastest`, and the next sweep, are checked against. */
+  outcomes: number
+  swept: number
+  /** Monotonic ms of the last call. */
+  calledAt: number
+  /** Members that calls took out. */
+  ejected: number
   fastest: number | undefined
   fastestOf: number
   fastestAt: number
@@ -69,12 +96,18 @@ export interface Tracked {
   checksFailed: number
   /** Checks in a row that had nothing to say. */
   checksSkipped: number
+  /** Checks in a row that failed while our own loop stood still. */
+  checksDoubted: number
   callsFailed: number
-  /** Taken out by failed calls. */
-  rest:
-    | { readonly since: number; readonly until: number; readonly strikes: number; readonly reason: string }
-    | undefined
-  lastRest: { readonly at: number; readonly strikes: number } | undefined
+  /** Calls since the last sweep. */
+  passed: number
+  failed: number
+  /** Monotonic ms: what began earlier says nothing of it as it is now. */
+  since: number
+  /** Made when it is opened for the first time. */
+  circuit: InstanceCircuit | undefined
+  checks: CheckLog | undefined
+  states: ReadonlyArray<StateRecord>
   window: SlidingWindow | undefined
   due: number
   place: number
@@ -94,6 +127,9 @@ export class HealthTable {
   readonly #environment: Environment
   readonly #tracked = new Map<InstanceKey, Tracked>()
   readonly #services = new Map<string, Service>()
+  #swept: number
+  // When an instance was last removed: what is told of one that comes back began later.
+  #removedAt = -Infinity
   // One counter for all services, so that a service that comes back never repeats a revision.
   #revision = 0
   readonly #revisions = new Map<string, number>()
@@ -103,6 +139,7 @@ export class HealthTable {
   constructor(settings: Settings, environment: Environment) {
     this.#settings = settings
     this.#environment = environment
+    this.#swept = environment.now()
   }
 
   /** Takes other settings. What is known stays; checks that are further away than the new interval come sooner. */
@@ -110,7 +147,7 @@ export class HealthTable {
     this.#settings = settings
     const now = this.#environment.now()
     for (const tracked of this.#tracked.values()) {
-      if (tracked.place >= 0 && tracked.due > now + this.#pause(tracked)) this.schedule(tracked)
+      if (tracked.place >= 0 && tracked.due > now + this.#pause(tracked, now, 1)) this.schedule(tracked)
     }
   }
 
@@ -157,13 +194,25 @@ export class HealthTable {
     if (known !== undefined) this.remove(key)
     let service = this.#services.get(instance.service)
     if (service === undefined) {
-      service = { members: new Set(), successes: 0, fastest: undefined, fastestOf: -1, fastestAt: -1 }
+      service = {
+        members: new Set(),
+        outcomes: 0,
+        swept: 0,
+        calledAt: this.#environment.now(),
+        ejected: 0,
+        fastest: undefined,
+        fastestOf: -1,
+        fastestAt: -1
+      }
       this.#services.set(instance.service, service)
     }
     // First what a call's success touches, so that it lies together.
     const tracked: Tracked = {
       callsFailed: 0,
-      rest: undefined,
+      passed: 0,
+      failed: 0,
+      since: this.#removedAt,
+      circuit: undefined,
       status: known?.status ?? "unknown",
       service,
       window: undefined,
@@ -177,7 +226,9 @@ export class HealthTable {
       checksPassed: 0,
       checksFailed: 0,
       checksSkipped: 0,
-      lastRest: undefined,
+      checksDoubted: 0,
+      checks: undefined,
+      states: [],
       due: 0,
       place: -1,
       checking: false,
@@ -193,6 +244,8 @@ export class HealthTable {
     const tracked = this.#tracked.get(key)
     if (tracked === undefined) return
     tracked.gone = true
+    this.#removedAt = this.#environment.now()
+    if (tracked.circuit?.ejected === true) tracked.service.ejected--
     this.queue.remove(tracked)
     this.#tracked.delete(key)
     tracked.service.members.delete(tracked)
@@ -215,71 +268,175 @@ export class HealthTable {
 
   /** The outcome of a call. */
   record(key: InstanceKey, outcome: Outcome): void {
-    if (outcome._tag === "ignored") return
     const tracked = this.#tracked.get(key)
     if (tracked === undefined) return
     const now = this.#environment.now()
-    const window = tracked.window ??= new SlidingWindow()
-    if (outcome._tag === "success") {
-      window.success(outcome.latency, now, this.#environment.random)
-      tracked.service.successes++
-      tracked.callsFailed = 0
-      if (tracked.rest !== undefined) {
-        tracked.rest = undefined
-        this.#derive(tracked)
-        this.schedule(tracked)
-      } else if (tracked.status === "degraded") this.#derive(tracked)
+    const began = now - outcome.latency
+    const circuit = tracked.circuit
+    if (circuit !== undefined && circuit.state !== "closed") {
+      this.#recordOut(tracked, circuit, outcome, began, now)
       return
     }
-    window.failure(now)
-    if (++tracked.callsFailed >= this.#settings.fall && tracked.rest === undefined) {
-      this.#takeOut(tracked, now, outcome.reason ?? "failed")
+    if (outcome._tag === "ignored" || began < tracked.since - exact) return
+    const { service } = tracked
+    if (now - service.calledAt > this.#settings.idleInterval) this.#awake(service, now)
+    service.calledAt = now
+    if (outcome._tag === "success") {
+      this.#succeeded(tracked, outcome, began, now)
+      tracked.passed++
+      tracked.callsFailed = 0
+      if (tracked.status === "degraded") this.#derive(tracked)
+      return
+    }
+    if (isPushback(outcome)) {
+      this.#leave(tracked, outcome, now)
+      return
+    }
+    if (this.#environment.stalled(began, now)) return
+    this.#failed(tracked, now)
+    tracked.failed++
+    if (++tracked.callsFailed >= this.#settings.ejection.consecutiveFailures) {
+      const calls = tracked.callsFailed === 1 ? "a call" : `${tracked.callsFailed} calls in a row`
+      if (this.#eject(tracked, "failures", `${calls} failed: ${outcome.reason ?? "no reason given"}`, now)) return
     }
     this.#derive(tracked)
+  }
+
+  /** The circuit of an instance, unless it is closed. */
+  circuit(key: InstanceKey): InstanceCircuit | undefined {
+    const circuit = this.#tracked.get(key)?.circuit
+    return circuit === undefined || circuit.state === "closed" ? undefined : circuit
+  }
+
+  /** Whether there is a place for a trial call. Where checks say that it is unhealthy, a call needn't find it out. */
+  admits(key: InstanceKey, at: number): boolean {
+    const tracked = this.#tracked.get(key)
+    return tracked?.circuit !== undefined && tracked.status === "unhealthy" && tracked.verdict?.status !== "unhealthy" &&
+      tracked.circuit.admits(at, this.#settings.ejection.trials)
+  }
+
+  /** Takes a place for a trial call. */
+  admit(key: InstanceKey, at: number): boolean {
+    if (!this.admits(key, at)) return false
+    const tracked = this.#tracked.get(key)!
+    const circuit = tracked.circuit!
+    const opened = circuit.state === "open"
+    circuit.admit(at, this.#settings.ejection.trials)
+    if (opened) {
+      tracked.since = circuit.since
+      tracked.reason = this.#judge(tracked)[1]
+      this.#note(tracked)
+    }
+    return true
+  }
+
+  ejections(key: InstanceKey): number {
+    return this.#tracked.get(key)?.circuit?.openings ?? 0
+  }
+
+  history(key: InstanceKey): HealthHistory {
+    const tracked = this.#tracked.get(key)
+    return { checks: tracked?.checks?.records() ?? [], states: tracked?.states ?? [] }
+  }
+
+  /** Ejects those whose success rate fell behind, if it is time to look. To be called often. */
+  sweep(now: number): void {
+    const { ejection } = this.#settings
+    if (now - this.#swept < ejection.interval) return
+    this.#swept = now
+    for (const service of this.#services.values()) {
+      if (service.outcomes === service.swept) continue
+      service.swept = service.outcomes
+      for (const { mean, of: { failed, passed }, of, rate } of outliers(service.members, ejection)) {
+        const share = `${passed} of ${passed + failed} calls succeeded (${percent(rate)})`
+        this.#eject(of, "success-rate", `${share}, of the calls to all instances ${percent(mean)}`, now)
+      }
+      for (const member of service.members) member.passed = member.failed = 0
+    }
+  }
+
+  // The outcome of a call to one that is out: a trial call, one in panic, or one that began before.
+  #recordOut(tracked: Tracked, circuit: InstanceCircuit, outcome: Outcome, began: number, now: number): void {
+    const concerned = circuit.concerns(began)
+    if (concerned && outcome.trial === true) circuit.release()
+    if (outcome._tag === "ignored") return
+    if (outcome._tag === "failure" && isPushback(outcome)) {
+      this.#leave(tracked, outcome, now)
+      return
+    }
+    // That it answers is nothing new of one that asked to be left alone.
+    if (!concerned || (circuit.state === "open" && circuit.cause === "pushback")) return
+    tracked.service.calledAt = now
+    if (outcome._tag === "success") {
+      this.#succeeded(tracked, outcome, began, now)
+      if (++circuit.passed >= this.#settings.ejection.trials) this.#close(tracked, circuit, now)
+      else this.#derive(tracked)
+      return
+    }
+    if (this.#environment.stalled(began, now)) return
+    this.#failed(tracked, now)
+    circuit.passed = 0
+    if (circuit.state === "open") return
+    const reason = `a trial call failed: ${outcome.reason ?? "no reason given"}`
+    if (!this.#eject(tracked, "failures", reason, now)) this.#close(tracked, circuit, now)
+  }
+
+  #succeeded(tracked: Tracked, { latency }: Outcome, began: number, now: number): void {
+    const window = tracked.window ??= new SlidingWindow()
+    window.success(this.#environment.stalled(began, now) ? undefined : latency, now, this.#environment.random)
+    tracked.service.outcomes++
+  }
+
+  #failed(tracked: Tracked, now: number): void {
+    const window = tracked.window ??= new SlidingWindow()
+    window.failure(now)
+    tracked.service.outcomes++
   }
 
   /** The worst result of the checks of an instance, and how long they took in ms. */
   checked(tracked: Tracked, result: CheckResult, latency: number): void {
     const now = this.#environment.now()
     if (result._tag === "Skip") {
-      // Nobody will say when it is well again, so after its rest it is tried again.
       tracked.verdict = undefined
-      tracked.checksPassed = tracked.checksFailed = 0
+      tracked.checksPassed = tracked.checksFailed = tracked.checksDoubted = 0
       tracked.checksSkipped++
-      if (tracked.rest !== undefined && now >= tracked.rest.until) {
-        tracked.rest = undefined
-        tracked.callsFailed = 0
-      }
-    } else {
-      tracked.checkedAt = this.#environment.wall()
-      tracked.checksSkipped = 0
-      const window = tracked.window ??= new SlidingWindow()
-      if (result._tag === "Fail") {
-        window.failure(now)
-        tracked.checksPassed = 0
-        tracked.checksFailed++
-        // One that was never seen healthy has no standing to lose.
-        if (result.fatal || tracked.verdict === undefined || tracked.checksFailed >= this.#settings.fall) {
-          tracked.verdict = { status: "unhealthy", reason: `check failed: ${result.reason}` }
-        }
-      } else {
-        window.success(latency, now, this.#environment.random)
-        tracked.service.successes++
-        tracked.checksFailed = 0
-        tracked.checksPassed++
-        const risen = tracked.checksPassed >= this.#settings.rise
-        if (risen || tracked.verdict?.status !== "unhealthy") {
-          tracked.verdict = result._tag === "Degraded"
-            ? { status: "degraded", reason: result.reason }
-            : { status: "healthy", reason: "check passed" }
-        }
-        if (risen && tracked.rest !== undefined) {
-          tracked.rest = undefined
-          tracked.callsFailed = 0
-        }
-      }
+      this.#derive(tracked)
+      return
     }
-    this.#derive(tracked)
+    const stalled = this.#environment.stalled(now - latency, now)
+    if (stalled && result._tag !== "Pass" && tracked.checksDoubted < doubts) {
+      tracked.checksDoubted++
+      return
+    }
+    tracked.checksDoubted = 0
+    tracked.checkedAt = this.#environment.wall()
+    tracked.checksSkipped = 0
+    const [word, reason] = result._tag === "Pass" ? ["pass", ""] as const : [words[result._tag], result.reason] as const
+    const log = tracked.checks ??= new CheckLog()
+    log.add(tracked.checkedAt, word, latency, reason)
+    const window = tracked.window ??= new SlidingWindow()
+    tracked.service.outcomes++
+    if (result._tag === "Fail") {
+      window.failure(now)
+      tracked.checksPassed = 0
+      tracked.checksFailed++
+      // One that was never seen healthy has no standing to lose.
+      if (result.fatal || tracked.verdict === undefined || tracked.checksFailed >= this.#settings.fall) {
+        tracked.verdict = { status: "unhealthy", reason: `check failed: ${result.reason}` }
+      }
+      this.#derive(tracked)
+      return
+    }
+    window.success(stalled ? undefined : latency, now, this.#environment.random)
+    tracked.checksFailed = 0
+    tracked.checksPassed++
+    const risen = tracked.checksPassed >= this.#settings.rise
+    if (risen || tracked.verdict?.status !== "unhealthy") {
+      tracked.verdict = result._tag === "Degraded" ? { status: "degraded", reason: result.reason } : passed
+    }
+    const circuit = tracked.circuit
+    if (risen && circuit !== undefined && this.#readmits(circuit, now - latency, now)) this.#close(tracked, circuit, now)
+    else this.#derive(tracked)
   }
 
   /** Puts the next check where it belongs: an interval from now, moved at random. */
@@ -288,11 +445,7 @@ export class HealthTable {
     const { jitter } = this.#settings
     const now = this.#environment.now()
     const spread = 1 + jitter * (2 * this.#environment.random() - 1)
-    const rest = tracked.rest
-    const due = rest !== undefined && tracked.verdict === undefined
-      ? Math.max(rest.until, now + 1)
-      : now + this.#pause(tracked) * spread
-    this.queue.set(tracked, due)
+    this.queue.set(tracked, now + this.#pause(tracked, now, spread))
     this.#environment.wake()
   }
 
@@ -303,11 +456,18 @@ export class HealthTable {
     this.#environment.wake()
   }
 
-  /** Time from one check of it to the next. */
-  #pause(tracked: Tracked): number {
-    return tracked.rest !== undefined || tracked.verdict?.status === "unhealthy"
-      ? this.#settings.unhealthyInterval
-      : this.#interval(tracked)
+  // Time until its next check; `spread` moves what needn't be exact.
+  #pause(tracked: Tracked, now: number, spread: number): number {
+    const { idleInterval, unhealthyInterval } = this.#settings
+    if (now - tracked.service.calledAt > idleInterval) return idleInterval * spread
+    const interval = this.#interval(tracked)
+    if (tracked.checksDoubted > 0) return Math.min(unhealthyInterval, interval) * spread
+    if (tracked.verdict === undefined) return interval * spread
+    if (tracked.verdict.status === "unhealthy") return unhealthyInterval * spread
+    const circuit = tracked.circuit
+    if (circuit === undefined || !circuit.ejected || !this.#settings.ejection.readmitOnCheck) return interval * spread
+    // Until then one that passes changes nothing; then it is the way back.
+    return circuit.until > now ? Math.min(interval * spread, circuit.until - now) : unhealthyInterval * spread
   }
 
   #interval(tracked: Tracked): number {
@@ -317,29 +477,82 @@ export class HealthTable {
     return skipped === 0 ? interval : Math.min(interval, skipRetry * 2 ** Math.min(skipped - 1, 30))
   }
 
-  #takeOut(tracked: Tracked, now: number, reason: string): void {
-    const before = tracked.lastRest
-    const strikes = before !== undefined && now - before.at < restMemory ? before.strikes + 1 : 0
-    const until = now + Math.min(restFirst * 2 ** strikes, restLongest)
-    tracked.rest = { since: now, until, strikes, reason: `${tracked.callsFailed} calls in a row failed: ${reason}` }
-    tracked.lastRest = { at: now, strikes }
-    tracked.checksPassed = 0
-    if (tracked.gone || tracked.checking) return
-    // The first time a check is asked at once. A check that passes while calls fail isn't to make it flap.
-    const due = tracked.verdict !== undefined && strikes === 0 ? now : until
-    this.queue.set(tracked, tracked.place < 0 ? due : Math.min(due, tracked.due))
-    this.#environment.wake()
+  // A service that got no calls gets one: its checks come as often again as they should.
+  #awake(service: Service, now: number): void {
+    service.calledAt = now
+    for (const member of service.members) {
+      if (member.place >= 0 && member.due > now + this.#pause(member, now, 1)) this.schedule(member)
+    }
   }
 
-  #derive(tracked: Tracked): void {
+  // Opens its circuit, unless too many of its service are out already. `false` where that is so.
+  #eject(tracked: Tracked, cause: "failures" | "success-rate", reason: string, now: number): boolean {
+    const { ejection, jitter } = this.#settings
+    const { members, ejected } = tracked.service
+    const circuit = tracked.circuit ??= new InstanceCircuit()
+    const before = circuit.ejected
+    if (!before && ejected >= Math.max(Math.floor(ejection.maxShare * members.size), 1)) return false
+    circuit.eject(cause, reason, now, ejection, 1 - jitter * this.#environment.random())
+    this.#turned(tracked, circuit, before)
+    return true
+  }
+
+  // Opens its circuit for as long as it asked for, or leaves it open for longer.
+  #leave(tracked: Tracked, { reason, retryAfter }: Outcome, now: number): void {
+    const circuit = tracked.circuit ??= new InstanceCircuit()
+    const before = circuit.ejected
+    this.#failed(tracked, now)
+    if (circuit.leave(reason ?? "overloaded", now, retryAfter ?? 0, this.#settings.ejection.trials)) {
+      this.#turned(tracked, circuit, before)
+    }
+  }
+
+  #close(tracked: Tracked, circuit: InstanceCircuit, now: number): void {
+    const before = circuit.ejected
+    circuit.close(now)
+    this.#turned(tracked, circuit, before)
+  }
+
+  // Whether a check that passed closes it. One that passes while calls keep failing mustn't make it flap: it is believed
+  // early only the first time, and never where it is the calls of others that it is measured by.
+  #readmits(circuit: InstanceCircuit, began: number, now: number): boolean {
+    return circuit.ejected && this.#settings.ejection.readmitOnCheck && circuit.concerns(began) &&
+      (now >= circuit.until || isFirst(circuit))
+  }
+
+  // What follows from a circuit that was opened or closed.
+  #turned(tracked: Tracked, circuit: InstanceCircuit, before: boolean): void {
+    if (circuit.ejected !== before) tracked.service.ejected += before ? -1 : 1
+    tracked.since = circuit.since
+    tracked.callsFailed = tracked.passed = tracked.failed = 0
+    if (circuit.state === "open") tracked.checksPassed = 0
+    this.#derive(tracked, true)
+    if (tracked.verdict !== undefined && circuit.state === "open" && isFirst(circuit)) this.soon(tracked)
+    else this.schedule(tracked)
+  }
+
+  // `turned`: its circuit changed, which is a change whatever the status says.
+  #derive(tracked: Tracked, turned = false): void {
     const [status, reason] = this.#judge(tracked)
     tracked.reason = reason
-    if (status === tracked.status) return
     const previous = tracked.status
+    if (status === previous && !turned) return
     tracked.status = status
-    tracked.changedAt = this.#environment.wall()
     this.#revisions.set(tracked.instance.service, ++this.#revision)
+    this.#note(tracked)
+    if (status === previous) return
+    tracked.changedAt = this.#environment.wall()
     this.#environment.publish({ previous, health: this.#health(tracked) })
+  }
+
+  #note(tracked: Tracked): void {
+    const { circuit, reason, status } = tracked
+    tracked.states = withState(tracked.states, {
+      at: this.#environment.wall(),
+      status,
+      circuit: circuit === undefined ? "closed" : circuit.state,
+      reason
+    })
   }
 
   #judge(tracked: Tracked): readonly [HealthStatus, string] {
@@ -349,7 +562,8 @@ export class HealthTable {
     }
     const announced = tracked.instance.status
     if (announced !== "up") return [announced, `announced as ${announced}`]
-    if (tracked.rest !== undefined) return ["unhealthy", tracked.rest.reason]
+    const circuit = tracked.circuit
+    if (circuit !== undefined && circuit.state !== "closed") return ["unhealthy", circuitReason(circuit)]
     const verdict = tracked.verdict
     if (verdict?.status === "unhealthy") return ["unhealthy", verdict.reason]
     if (verdict?.status === "degraded") return ["degraded", verdict.reason]
@@ -391,7 +605,7 @@ export class HealthTable {
 
   // Asked for once per instance when a long list is shown, so it is kept until something was recorded or time went by.
   #fastest(service: Service, now: number): number | undefined {
-    if (service.fastestOf !== service.successes || now - service.fastestAt >= 1_000) {
+    if (service.fastestOf !== service.outcomes || now - service.fastestAt >= 1_000) {
       service.fastest = undefined
       for (const member of service.members) {
         const median = member.window?.median(now)
@@ -399,7 +613,7 @@ export class HealthTable {
           service.fastest = median
         }
       }
-      service.fastestOf = service.successes
+      service.fastestOf = service.outcomes
       service.fastestAt = now
     }
     return service.fastest

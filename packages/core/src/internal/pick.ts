@@ -1,8 +1,9 @@
-import type { Node } from "../Balancer.ts"
-import type { Health } from "../Health.ts"
+import type { Balancer, Node } from "../Balancer.ts"
+import { isFree } from "../balancing/Nodes.ts"
+import type { Circuit, Health } from "../Health.ts"
 import type { RouteRequest } from "../Router.ts"
 import { type Candidates, nodeOf, type View } from "./candidates.ts"
-import { NoInstance } from "./routeError.ts"
+import { NoInstance, SessionLost } from "./routeError.ts"
 
 /** @internal */
 export interface Pick {
@@ -13,6 +14,24 @@ export interface Pick {
 }
 
 /**
+ * Who is asked while picking. What `admit` takes is the only thing that a rehearsal has to do without.
+ *
+ * @internal
+ */
+export interface Advisers {
+  readonly health: {
+    readonly admit: Health["Service"]["admit"]
+    readonly circuit: Health["Service"]["circuit"]
+    readonly status: Health["Service"]["status"]
+  }
+}
+
+// Ejected nodes that one pick looks at, however many there are: the next pick looks at the next ones.
+const looks = 4
+// How long a half-open circuit waits for calls that may be repeated before it takes any, ms.
+const patience = 1_000
+
+/**
  * What a request is called in errors and reports.
  *
  * @internal
@@ -21,50 +40,86 @@ export const nameOf = (request: RouteRequest): string =>
   request.name ?? request.target.service ?? request.target.capabilities?.join(", ") ?? "any"
 
 /**
- * Picks a node that hasn't been tried.
+ * Picks a node that hasn't been tried. `trials`: whether it may be a trial call, whose outcome will be recorded.
  *
  * @internal
  */
 export const pick = (
   view: View,
   request: RouteRequest,
-  health: Health["Service"],
+  advisers: Advisers,
   tried: ReadonlyArray<Node>,
-  at: number
+  at: number,
+  trials = tried.length === 0
 ): Pick | undefined => {
   const affinity = request.affinity
-  if (affinity !== undefined && tried.length === 0) {
-    const bound = nodeOf(view, affinity.instance)
-    if (bound !== undefined && bound.inFlight < bound.maxConcurrency) {
-      const status = health.status(bound.key)
-      // One that drains takes nothing new; what is bound to it isn't new.
-      if (status !== "down" && status !== "unhealthy") return { node: bound, why: "bound to it", trial: false }
-    }
+  if (affinity !== undefined) {
+    const picked = boundTo(view, request, affinity.instance, advisers.health, tried, at, trials)
+    if (picked !== undefined) return picked
   }
   if (affinity?.strict === true) return undefined
+  if (at >= view.due && trials) {
+    const node = dueOne(view, request, advisers.health, at)
+    if (node !== undefined) return { node, why: trialCall, trial: true }
+  }
+  const key = hashKeyOf(request)
+  const except = tried.length === 0 ? undefined : tried
   for (const group of view.groups) {
-    const node = tried.length === 0 ? group.picker.pick(at, hashKeyOf(request)) : another(group, tried)
+    const node = group.picker.pick(at, key, except)
     if (node !== undefined) return { node, why: group.why, trial: false }
   }
   return undefined
 }
 
+const trialCall = "a trial call of one that was ejected"
+
 const hashKeyOf = (request: RouteRequest): string | undefined =>
   request.hashKey ?? request.caller?.principal ?? request.caller?.tenant
 
-const another = ({ nodes, picker }: View["groups"][number], tried: ReadonlyArray<Node>): Node | undefined => {
-  // The strategy's own choice where it soon gives one, else the free one with the least in flight.
-  for (let draw = 0; draw < 4; draw++) {
-    const node = picker.pick()
-    if (node === undefined) return undefined
-    if (!tried.includes(node)) return node
+const boundTo = (
+  view: View,
+  request: RouteRequest,
+  key: Node["key"],
+  health: Advisers["health"],
+  tried: ReadonlyArray<Node>,
+  at: number,
+  trials: boolean
+): Pick | undefined => {
+  const node = nodeOf(view, key)
+  if (node === undefined || !isFree(node) || tried.includes(node)) return undefined
+  const status = health.status(node.key)
+  // One that drains takes nothing new; what is bound to it isn't new.
+  if (status !== "down" && status !== "unhealthy") return { node, why: "bound to it", trial: false }
+  return status === "unhealthy" && trials && isDue(health.circuit(node.key), request, at) && health.admit(node.key, at)
+    ? { node, why: `bound to it, ${trialCall}`, trial: true }
+    : undefined
+}
+
+/** Whether its circuit takes a call like this as a trial, if it has a place. One that must not run twice isn't risked early. */
+const isDue = (circuit: Circuit | undefined, request: RouteRequest, at: number): boolean => {
+  if (circuit === undefined || circuit.state === "closed" || at < circuit.until) return false
+  if (request.repeatable) return true
+  return circuit.state === "open"
+    ? at - circuit.until >= circuit.until - circuit.since
+    : at - circuit.since >= patience
+}
+
+// Nodes whose time has come, in turns. What is known of the times is corrected on the way: a circuit may have been opened
+// anew since.
+const dueOne = (view: View, request: RouteRequest, health: Advisers["health"], at: number): Node | undefined => {
+  const { ejected } = view
+  for (let look = Math.min(looks, ejected.length); look > 0; look--) {
+    const node = ejected[view.next]!
+    const circuit = health.circuit(node.key)
+    if (circuit !== undefined) view.dueNext = Math.min(view.dueNext, circuit.until)
+    if (++view.next === ejected.length) {
+      view.due = view.dueNext
+      view.next = 0
+      view.dueNext = Infinity
+    }
+    if (isFree(node) && isDue(circuit, request, at) && health.admit(node.key, at)) return node
   }
-  let best: Node | undefined
-  for (const node of nodes) {
-    if (node.inFlight >= node.maxConcurrency || tried.includes(node)) continue
-    if (best === undefined || node.inFlight < best.inFlight) best = node
-  }
-  return best
+  return undefined
 }
 
 /**
@@ -76,36 +131,33 @@ export const noInstance = (
   candidates: Candidates,
   view: View,
   request: RouteRequest,
-  health: Health["Service"]
-): NoInstance => {
-  const name = nameOf(request)
+  { balancer: { now }, health }: { readonly balancer: Balancer["Service"]; readonly health: Health["Service"] }
+): NoInstance | SessionLost => {
+  const requested = nameOf(request)
   const count = view.visible.length
   if (candidates.problem !== undefined) {
-    return new NoInstance({ requested: name, kind: "unknown", reason: candidates.problem })
+    return new NoInstance({ requested, kind: "unknown", reason: candidates.problem })
   }
-  if (count === 0) return new NoInstance({ requested: name, kind: "unknown", reason: "nobody announces it" })
   const affinity = request.affinity
   if (affinity?.strict === true) {
     const bound = nodeOf(view, affinity.instance)
+    const instance = bound?.instance.id ?? affinity.instance.slice(affinity.instance.indexOf("\u0000") + 1)
     if (bound === undefined) {
-      return new NoInstance({ requested: name, kind: "unavailable", reason: "the instance it is bound to is gone" })
+      return new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is gone` })
     }
     const status = health.status(bound.key)
     return status === "down" || status === "unhealthy"
-      ? new NoInstance({
-        requested: name,
-        kind: "unavailable",
-        reason: `${bound.instance.id}, to which it is bound, is ${status}`
-      })
+      ? new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is ${status}` })
       : new NoInstance({
-        requested: name,
+        requested,
         kind: "overloaded",
-        reason: `${bound.instance.id}, to which it is bound, has ${bound.inFlight} calls in flight, its limit`
+        reason: `${instance}, to which it is bound, has ${bound.inFlight} calls in flight, its limit`
       })
   }
+  if (count === 0) return new NoInstance({ requested, kind: "unknown", reason: "nobody announces it" })
   if (view.groups.length > 0) {
     return new NoInstance({
-      requested: name,
+      requested,
       kind: "overloaded",
       reason: count === 1
         ? "its only instance is at its limit"
@@ -113,10 +165,21 @@ export const noInstance = (
     })
   }
   const states = new Map<string, number>()
+  let until = Infinity
   for (const { node } of view.visible) {
     const state = node.weight > 0 ? health.status(node.key) : "of weight 0"
     states.set(state, (states.get(state) ?? 0) + 1)
+    if (state === "unhealthy") until = Math.min(until, health.circuit(node.key)?.until ?? Infinity)
   }
   const listed = Array.from(states, ([state, times]) => `${times} ${state}`).join(", ")
-  return new NoInstance({ requested: name, kind: "unavailable", reason: `no instance takes calls (${listed})` })
+  // Those that are merely unhealthy get calls in panic, so all that are left asked to be left alone.
+  if (until < Infinity) {
+    return new NoInstance({
+      requested,
+      kind: "overloaded",
+      reason: `its instances ask to be left alone (${listed})`,
+      retryAfter: Math.max(until - now(), 0)
+    })
+  }
+  return new NoInstance({ requested, kind: "unavailable", reason: `no instance takes calls (${listed})` })
 }

@@ -9,7 +9,8 @@ const kept = 8
  * at once isn't being fast.
  *
  * **Details**: the present slot is counted in fields, and the arrays are touched when it is over or a latency is kept. A
- * busy instance costs a few writes to one object per call, which is what counts when there are thousands.
+ * busy instance costs a few writes to one object per call, which is what counts when there are thousands. An idle one,
+ * which is checked now and then, has room for one latency a slot.
  *
  * @internal
  */
@@ -17,22 +18,29 @@ export class SlidingWindow {
   #slot = -1
   #passedNow = 0
   #failedNow = 0
+  #timedNow = 0
   // Of the slots before the present one.
   #passed = 0
   #failed = 0
   #stale = false
   #median: number | undefined
-  readonly #passedIn: Array<number> = Array.from({ length: slots }, () => 0)
-  readonly #failedIn: Array<number> = Array.from({ length: slots }, () => 0)
-  readonly #latencies = new Float64Array(slots * kept)
+  // Passed and failed, by slot. Plain arrays of numbers: small typed ones take more memory than what is in them.
+  readonly #counts: Array<number> = Array.from({ length: 2 * slots }, () => 0)
+  // So many a slot; NaN where there is none.
+  #width = 1
+  #latencies: Array<number> = Array.from({ length: slots }, () => NaN)
 
-  success(latency: number, now: number, random: () => number): void {
+  /** One without a latency is counted, and that is all. */
+  success(latency: number | undefined, now: number, random: () => number): void {
     const slot = this.#advance(now)
-    const nth = this.#passedNow++
+    this.#passedNow++
+    if (latency === undefined) return
+    const nth = this.#timedNow++
     const place = nth < kept ? nth : Math.floor(random() * (nth + 1))
     if (place >= kept) return
+    if (place >= this.#width) this.#widen()
     this.#stale = true
-    this.#latencies[slot * kept + place] = latency
+    this.#latencies[slot * this.#width + place] = latency
   }
 
   failure(now: number): void {
@@ -55,13 +63,7 @@ export class SlidingWindow {
   median(now: number): number | undefined {
     this.#advance(now)
     if (this.#stale) {
-      const present = this.#slot % slots
-      const all: Array<number> = []
-      for (let slot = 0; slot < slots; slot++) {
-        const count = Math.min(slot === present ? this.#passedNow : this.#passedIn[slot]!, kept)
-        for (let nth = 0; nth < count; nth++) all.push(this.#latencies[slot * kept + nth]!)
-      }
-      all.sort((left, right) => left - right)
+      const all = this.#latencies.filter((latency) => latency >= 0).sort((left, right) => left - right)
       const middle = all.length >> 1
       this.#median = all.length % 2 === 1
         ? all[middle]
@@ -73,22 +75,31 @@ export class SlidingWindow {
     return this.#median
   }
 
+  #widen(): void {
+    const narrow = this.#latencies
+    const width = this.#width
+    this.#latencies = Array.from({ length: slots * kept }, (_, place) =>
+      place % kept < width ? narrow[Math.floor(place / kept) * width + place % kept]! : NaN)
+    this.#width = kept
+  }
+
   // Empties the slots whose time has gone by, and answers the place of the present one.
   #advance(now: number): number {
     const slot = Math.floor(now / span)
     if (slot > this.#slot) {
       if (this.#slot >= 0) {
-        const before = this.#slot % slots
-        this.#passed += this.#passedIn[before] = this.#passedNow
-        this.#failed += this.#failedIn[before] = this.#failedNow
+        const before = 2 * (this.#slot % slots)
+        this.#passed += this.#counts[before] = this.#passedNow
+        this.#failed += this.#counts[before + 1] = this.#failedNow
       }
-      this.#passedNow = this.#failedNow = 0
+      this.#passedNow = this.#failedNow = this.#timedNow = 0
       for (let step = Math.max(this.#slot + 1, slot - slots + 1); step <= slot; step++) {
         const place = step % slots
-        if (this.#passedIn[place]! > 0) this.#stale = true
-        this.#passed -= this.#passedIn[place]!
-        this.#failed -= this.#failedIn[place]!
-        this.#passedIn[place] = this.#failedIn[place] = 0
+        if (this.#counts[2 * place]! > 0) this.#stale = true
+        this.#passed -= this.#counts[2 * place]!
+        this.#failed -= this.#counts[2 * place + 1]!
+        this.#counts[2 * place] = this.#counts[2 * place + 1] = 0
+        this.#latencies.fill(NaN, place * this.#width, (place + 1) * this.#width)
       }
       this.#slot = slot
     }

@@ -10,117 +10,34 @@
  *
  * @since 0.1.0
  */
-import type { StrategyName } from "@portolan/core/Balancer"
+import type { BalancerOptions } from "@portolan/core/Balancer"
 import type { HealthOptions } from "@portolan/core/Health"
-import { hint } from "@portolan/core/NearestName"
-import type { Registry, RegistryError } from "@portolan/core/Registry"
+import type { RouterOptions } from "@portolan/core/Router"
 import type { RoutingRule } from "@portolan/core/RoutingRule"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
-import * as Os from "node:os"
 import * as Path from "node:path"
-import type { Finding, Lookup, Path as DocumentPath, PositionedDocument } from "../internal/document.ts"
+import type { Path as DocumentPath } from "../internal/document.ts"
 import { read } from "../internal/document.ts"
 import { collect, explain, reread, valueAt } from "../internal/findings.ts"
 import { bytesOf, Document, RegistryEntry } from "../internal/schema.ts"
 import type { TlsFiles } from "../internal/tls.ts"
+import { lookupIn } from "../internal/variables.ts"
 import type { Webhook } from "../rest/Webhooks.ts"
 import type { TelemetryOptions } from "../telemetry/Telemetry.ts"
+import { type Adapter, type ConfiguredRegistry, readRegistry } from "./Adapter.ts"
+import * as CallsEntry from "./CallsEntry.ts"
+import * as HealthEntry from "./HealthEntry.ts"
+import { ConfigurationError, type Mistake } from "./Mistake.ts"
 import * as RoutingEntry from "./RoutingEntry.ts"
 import * as ServerEntry from "./ServerEntry.ts"
 
-/**
- * What a registry is opened with, beside its adapter's options.
- *
- * @category models
- * @since 0.1.0
- */
-export interface OpenContext {
-  readonly name: string
-  readonly trust: "full" | "limited" | undefined
-  /** Directory of the configuration file: where relative paths start. */
-  readonly directory: string
-}
-
-/**
- * Opens a registry for the life of the scope.
- *
- * @category models
- * @since 0.1.0
- */
-export type Open = (context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
-
-/**
- * What the configuration must know of an adapter.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Adapter {
-  readonly type: string
-  /** Schema of the options, for checks, suggestions and the JSON Schema. */
-  readonly options: Schema.Top
-  readonly decode: (input: unknown) => Result.Result<Decoded, Schema.SchemaError>
-}
-
-/**
- * Options that an adapter took: how it opens the registry, and what that is called where the entry doesn't say.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Decoded {
-  readonly name: string
-  /** As the schema decoded them: what two entries are compared by. */
-  readonly options: unknown
-  readonly open: Open
-}
-
-/**
- * Makes the descriptor of an adapter.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const adapter = <S extends Schema.Top & { readonly DecodingServices: never }>(descriptor: {
-  readonly type: string
-  readonly options: S
-  /** What a registry is called where its entry doesn't say. Default: the type. */
-  readonly name?: ((options: S["Type"]) => string) | undefined
-  readonly open: (options: S["Type"], context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
-}): Adapter => {
-  const decode = Schema.decodeUnknownResult(descriptor.options, strict)
-  return {
-    type: descriptor.type,
-    options: descriptor.options,
-    decode: (input) =>
-      Result.map(decode(input), (options): Decoded => ({
-        name: descriptor.name?.(options) ?? descriptor.type,
-        options,
-        open: (context) => descriptor.open(options, context)
-      }))
-  }
-}
-
-/**
- * A configured registry.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ConfiguredRegistry {
-  readonly type: string
-  readonly name: string
-  readonly trust: "full" | "limited" | undefined
-  /** Of the adapter, as its schema decoded them: what two configurations of a registry are compared by. */
-  readonly options: unknown
-  readonly open: Effect.Effect<Registry, RegistryError, Scope.Scope>
-}
+export { type Adapter, adapter, type ConfiguredRegistry, type Decoded, type Open, type OpenContext } from "./Adapter.ts"
+export { ConfigurationError, type Mistake, showMistake } from "./Mistake.ts"
 
 /**
  * Settings of the listener and of the names it shows, with all defaults filled in.
@@ -136,6 +53,7 @@ export interface GatewaySettings {
   readonly separator: string
   readonly token: string | undefined
   readonly sessionKey: string | undefined
+  readonly sessions: "sticky" | "strict" | "free"
   readonly pageSize: number
   /** Bytes. */
   readonly bodyLimit: number
@@ -159,8 +77,9 @@ export interface Configuration {
   /** The servers of `mcpServers` and `servers`. */
   readonly servers: ReadonlyArray<ServiceInstance>
   readonly health: HealthOptions
-  readonly balancing: { readonly strategy?: StrategyName | undefined }
-  readonly routing: { readonly rules: ReadonlyArray<RoutingRule> }
+  readonly balancing: BalancerOptions
+  /** Of `calls`, `routing` and `balancing.panicThreshold`. */
+  readonly routing: RouterOptions
   /** Services that are one to clients, and tools that stand for capabilities. */
   readonly catalog: {
     readonly groups: Readonly<Record<string, ReadonlyArray<string>>>
@@ -199,48 +118,6 @@ export interface Source {
 export type Origin = "default" | "file" | "flag"
 
 /**
- * One mistake and its place; lines and columns count from 1.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Mistake {
-  /** `gateway.port`, `registries[1].url`; empty for the file as a whole. */
-  readonly path: string
-  readonly line: number
-  readonly column: number
-  readonly message: string
-}
-
-/**
- * A mistake in a line: `portolan.yaml:3:9: gateway.port: expected …`.
- *
- * @category converting
- * @since 0.1.0
- */
-export const showMistake = (file: string, { column, line, message, path }: Mistake): string =>
-  `${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`
-
-/**
- * Error raised when a configuration has mistakes: all of them, in the order of the file.
- *
- * @category errors
- * @since 0.1.0
- */
-export class ConfigurationError extends Schema.TaggedError<ConfigurationError>()("ConfigurationError", {
-  file: Schema.String,
-  /** Paths of the other files that were read, or looked for. */
-  others: Schema.Array(Schema.String),
-  mistakes: Schema.Array(
-    Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
-  )
-}) {
-  override get message(): string {
-    return this.mistakes.map((mistake) => showMistake(this.file, mistake)).join("\n")
-  }
-}
-
-/**
  * What reading a configuration needs of the outside.
  *
  * @category models
@@ -276,27 +153,8 @@ const readFile = (path: string): Result.Result<string, string> =>
     catch: (cause) => `can't read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`
   })
 
-/** Environment variables, and the few other names that editors substitute in their files. */
-const lookupIn = (env: Readonly<Record<string, string | undefined>>, directory: string): Lookup => (expression) => {
-  if (expression === "userHome") return { value: Os.homedir() }
-  if (expression === "workspaceFolder") return { value: directory }
-  if (expression.startsWith("input:")) {
-    return { problem: `\${${expression}}: a gateway asks nobody; put the value into an environment variable: \${NAME}` }
-  }
-  const [, name, fallback] = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^]*))?$/.exec(expression) ?? []
-  if (name === undefined) {
-    return { problem: `\${${expression}}: expected \${NAME} or \${NAME:-default}; write $\${ for a plain \${` }
-  }
-  const value = env[name]
-  if (value !== undefined && (value !== "" || fallback === undefined)) return { value }
-  return fallback === undefined
-    ? { problem: `environment variable ${name} is not set; set it or give a default: \${${name}:-default}` }
-    : { value: fallback }
-}
-
 const decodeDocument = Schema.decodeUnknownResult(Document, strict)
 const decodeServer = Schema.decodeUnknownResult(ServerEntry.ServerEntry, strict)
-const decodeEntry = Schema.decodeUnknownResult(RegistryEntry, { errors: "all" })
 
 const durationOf = (text: string): Duration.Duration => {
   const [, amount = "0", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
@@ -421,8 +279,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
 
   const flags = Object.fromEntries(Object.entries(options.flags ?? {}).filter(([, value]) => value !== undefined))
   const settings: Document = { ...decoded.success, gateway: { ...decoded.success.gateway, ...flags } }
-  const { balancing, gateway, health, telemetry: { log, otlp } } = settings
-  const duration = (text: string | undefined) => text === undefined ? undefined : durationOf(text)
+  const { balancing: { panicThreshold, slowStart, strategy }, gateway, telemetry: { log, otlp } } = settings
   return Result.succeed({
     gateway: {
       ...gateway,
@@ -440,14 +297,9 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     },
     registries,
     servers,
-    health: {
-      ...health,
-      interval: duration(health.interval),
-      unhealthyInterval: duration(health.unhealthyInterval),
-      timeout: duration(health.timeout)
-    },
-    balancing,
-    routing: { rules },
+    health: HealthEntry.toOptions(settings.health, durationOf),
+    balancing: { strategy, slowStart: durationOf(slowStart) },
+    routing: { ...CallsEntry.toOptions(settings.calls, durationOf), panicThreshold, rules },
     catalog: settings.catalog,
     telemetry: { log, ...(otlp === undefined ? {} : { otlp: { ...otlp, interval: durationOf(otlp.interval) } }) },
     webhooks: settings.webhooks,
@@ -463,41 +315,6 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
           : "file",
       mistakeAt: (path, message) => ({ path: showPath(path), ...document.valueAt(path), message })
     }
-  })
-}
-
-const readRegistry = (
-  document: PositionedDocument,
-  root: unknown,
-  entry: unknown,
-  path: DocumentPath,
-  adapters: ReadonlyArray<Adapter>
-): Result.Result<
-  Decoded & { readonly type: string; readonly named: boolean; readonly trust: "full" | "limited" | undefined },
-  ReadonlyArray<Finding>
-> => {
-  const common = decodeEntry(entry)
-  if (Result.isFailure(common)) return Result.fail(explain(document, RegistryEntry, common.failure, path, root))
-  const { name, trust, type } = common.success
-  const known = adapters.map((candidate) => candidate.type)
-  const found = adapters.find((candidate) => candidate.type === type)
-  if (found === undefined) {
-    const where = [...path, "type"]
-    return Result.fail([
-      { path: where, ...document.valueAt(where), message: `expected one of ${known.join(", ")}${hint(type, known)}` }
-    ])
-  }
-  const own = (whole: unknown): unknown => {
-    const { name: _name, trust: _trust, type: _type, ...rest } = Object(valueAt(whole, path))
-    return rest
-  }
-  let decoded = found.decode(own(root))
-  if (Result.isFailure(decoded)) {
-    decoded = found.decode(own(reread(document, root, explain(document, found.options, decoded.failure, path, root))))
-  }
-  return Result.mapBoth(decoded, {
-    onFailure: (error) => explain(document, found.options, error, path, root),
-    onSuccess: (made) => ({ ...made, type, name: name ?? made.name, named: name !== undefined, trust })
   })
 }
 

@@ -49,7 +49,7 @@ export const make = (options: { readonly version: string }): Effect.Effect<
 
     const listener = Option.map(gateway, ({ reconfigure }): Part => ({
       select: ({ gateway, webhooks }) => {
-        const { naming: _, pageSize: __, separator: ___, sessionKey: ____, ...listener } = gateway
+        const { naming: _, pageSize: __, separator: ___, sessionKey: ____, sessions: _____, ...listener } = gateway
         return { ...listener, webhooks }
       },
       apply: (configuration) =>
@@ -70,8 +70,9 @@ export const make = (options: { readonly version: string }): Effect.Effect<
         catalog.reconfigure
       ),
       part(
-        ({ gateway: { bodyLimit, pageSize, sessionKey } }) => ({
+        ({ gateway: { bodyLimit, pageSize, sessionKey, sessions } }) => ({
           pageSize,
+          sessions,
           maxBody: bodyLimit,
           sessionKey: sessionKey === undefined ? undefined : Redacted.make(sessionKey)
         }),

@@ -45,6 +45,10 @@ export const RoutingEntry = Schema.Struct({
     Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 10 }))),
     "Attempts after the first one, where those are safe"
   ),
+  hedging: optional(
+    Schema.Boolean,
+    "Whether read-only calls get a second attempt elsewhere where the first takes long; as calls.hedging by default"
+  ),
   strategy: optional(Schema.Literals(strategyNames), "How an instance is chosen among several")
 })
 export type RoutingEntry = typeof RoutingEntry.Type

@@ -1,38 +1,20 @@
 /**
  * Shape of the configuration file.
  */
-import { strategyNames } from "@portolan/core/Balancer"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { BalancingEntry } from "../configuration/BalancingEntry.ts"
+import { CallsEntry } from "../configuration/CallsEntry.ts"
+import { HealthEntry } from "../configuration/HealthEntry.ts"
 import { RoutingEntry } from "../configuration/RoutingEntry.ts"
 import { ServerEntry } from "../configuration/ServerEntry.ts"
 import { WebhookTopic } from "../rest/Events.ts"
 import { formats, levels } from "../telemetry/Telemetry.ts"
-
-interface Notes {
-  readonly description: string
-  readonly default?: string
-}
-
-// The same words for a text that is wrong and for what is no text at all.
-const told = (expected: string) => ({ expected, message: `expected ${expected}` })
-
-// The notes stand on the string itself: those of a check don't reach the JSON Schema.
-const text = (expected: string, holds: (text: string) => boolean, notes?: Notes) =>
-  Schema.String.annotate({ ...told(expected), ...notes }).pipe(
-    Schema.check(
-      Schema.makeFilter((value: string) => holds(value) ? undefined : `expected ${expected}`, told(expected))
-    )
-  )
-
-const pattern = (expected: string, regExp: RegExp, notes?: Notes) =>
-  Schema.String.annotate({ ...told(expected), ...notes }).pipe(Schema.check(Schema.isPattern(regExp, told(expected))))
+import { count, duration, optional, pattern, text } from "./fields.ts"
 
 const Origin = text("an origin such as https://app.example.com", (value) => URL.parse(value)?.origin === value)
 
 const HostName = pattern("a host name, with or without a port", /^[^\s/@]+$/)
-
-const duration = (notes: Notes) => pattern("a duration such as 250ms, 30s or 5m", /^\d+(\.\d+)?(ms|s|m|h|d)$/, notes)
 
 const units = { b: 1, kb: 1024, mb: 1024 * 1024 } as const
 
@@ -41,12 +23,6 @@ export const bytesOf = (size: string): number => {
   const [, amount = "0", unit = "b"] = /^(\d+)(b|kb|mb)$/i.exec(size) ?? []
   return Number(amount) * (unit.toLowerCase() === "mb" ? units.mb : unit.toLowerCase() === "kb" ? units.kb : units.b)
 }
-
-const count = (minimum: number, maximum: number) =>
-  Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum, maximum })))
-
-const optional = <S extends Schema.Top>(schema: S, description: string) =>
-  Schema.optionalKey(schema.annotate({ description }))
 
 const Tls = Schema.Struct({
   cert: Schema.NonEmptyString.annotate({ description: "PEM file with the certificate and its chain" }),
@@ -97,21 +73,15 @@ const Gateway = Schema.Struct({
   allowedOrigins: Schema.Array(Origin)
     .annotate({ description: "Origins of web pages that may use the gateway, beside its own", default: [] })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+  sessions: Schema.Literals(["sticky", "strict", "free"])
+    .annotate({
+      description: "How calls of one session stay with one server where that keeps state: as long as it lives, or fail "
+        + "(strict), or not at all (free)",
+      default: "sticky"
+    })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed("sticky" as const))),
   shutdownTimeout: duration({ description: "Longest wait for calls in flight at the end", default: "10s" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed("10s")))
-})
-
-const Health = Schema.Struct({
-  interval: Schema.optionalKey(duration({ description: "Time between two checks of an instance" })),
-  unhealthyInterval: Schema.optionalKey(duration({ description: "Time between two checks of an unhealthy instance" })),
-  timeout: Schema.optionalKey(duration({ description: "Longest a check may take" })),
-  rise: optional(count(1, 100), "Successful checks in a row until an unhealthy instance is healthy"),
-  fall: optional(count(1, 100), "Failed checks or calls in a row until a healthy instance is unhealthy"),
-  concurrency: optional(count(1, 10_000), "Checks under way at the same time")
-})
-
-const Balancing = Schema.Struct({
-  strategy: optional(Schema.Literals(strategyNames), "How an instance is chosen among several")
 })
 
 const Telemetry = Schema.Struct({
@@ -176,8 +146,11 @@ export const Document = Schema.Struct({
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   servers: Servers.annotate({ description: "Servers as VS Code writes them" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
-  health: Health.annotate({ description: "Health checks" }).pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
-  balancing: Balancing.annotate({ description: "Choice among instances" })
+  health: HealthEntry.annotate({ description: "Health checks, and what calls say of the health of instances" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  balancing: BalancingEntry.annotate({ description: "Choice among instances" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  calls: CallsEntry.annotate({ description: "Time, retries and limits of calls" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   catalog: Catalog.annotate({ description: "How what servers offer is put together" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),

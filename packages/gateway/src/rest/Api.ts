@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import { strategyNames } from "@portolan/core/Balancer"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
@@ -17,7 +18,10 @@ import { Filter, filterNote, Page } from "../internal/lists.ts"
 import { documented } from "../internal/openapi.ts"
 import * as Conduct from "./Conduct.ts"
 import { Sent, Topic } from "./Events.ts"
+import { ExplanationView } from "./ExplanationView.ts"
+import { FleetHealth } from "./FleetHealth.ts"
 import { Conflict, NotFound, Overloaded, PreconditionFailed, RegistryFailed, TooLarge } from "./Problems.ts"
+import { ReportView } from "./ReportView.ts"
 import {
   ConfigurationView,
   HealthDetail,
@@ -212,6 +216,52 @@ export class Writes extends HttpApiGroup.make("writes").add(
   }))
 {}
 
+const top = Schema.optionalKey(
+  Schema.Int.annotate({ description: "Most items of each list, 1 to 1000; default 20" })
+    .pipe(Schema.check(Schema.isBetween({ minimum: 1, maximum: 1000 })))
+)
+
+/**
+ * How calls are routed, and what became of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Calls extends HttpApiGroup.make("calls").add(
+  HttpApiEndpoint.get("report", "/report", {
+    query: { top, service: Schema.optionalKey(Schema.String.annotate({ description: "Only of this service" })) },
+    success: ReportView,
+    error: NotFound
+  }).annotateMerge(described(
+    "What became of calls",
+    "Counted since the gateway began. Services, instances, tools and callers with the most calls, and all others together."
+  )),
+  HttpApiEndpoint.get("health", "/health", { query: { top }, success: FleetHealth })
+    .annotateMerge(described("Health of the fleet", "A verdict, the services, and the instances that are worst off.")),
+  HttpApiEndpoint.get("explain", "/explain", {
+    query: {
+      top,
+      tool: Schema.String.annotate({
+        description: "Name of a tool as clients see it; else of a service, or a capability"
+      }),
+      caller: Schema.optionalKey(
+        Schema.String.annotate({ description: "Who calls: `tenant:<name>` or `principal:<name>`; default anybody" })
+      ),
+      hashKey: Schema.optionalKey(
+        Schema.String.annotate({ description: "What `consistent-hash` hashes; default the principal" })
+      ),
+      strategy: Schema.optionalKey(Schema.Literals(strategyNames))
+    },
+    success: ExplanationView,
+    error: NotFound
+  }).annotateMerge(described(
+    "Where a call would go now, and why",
+    "Who would be picked, who was considered, and who is left out for which reason. Asking changes nothing."
+  ))
+).prefix("/api/v1").annotateMerge(
+  OpenApi.annotations({ description: "How calls are routed, and what became of them" })
+) {}
+
 /**
  * What happens: events and series.
  *
@@ -263,13 +313,14 @@ export class Watching extends HttpApiGroup.make("watching").add(
  * @category models
  * @since 0.1.0
  */
-export class Api extends HttpApi.make("portolan").add(Fleet).add(Writes).add(Watching).middleware(Conduct.Conduct)
-  .annotate(HttpApi.ParseOptions, { errors: "all" })
-  .annotateMerge(OpenApi.annotations({
-    title: "Portolan",
-    version: "1",
-    description: "The gateway's REST API. Errors are problems (RFC 9457).",
-    license: { name: "MIT", identifier: "MIT" },
-    transform: documented
-  }))
+export class Api
+  extends HttpApi.make("portolan").add(Fleet).add(Calls).add(Writes).add(Watching).middleware(Conduct.Conduct)
+    .annotate(HttpApi.ParseOptions, { errors: "all" })
+    .annotateMerge(OpenApi.annotations({
+      title: "Portolan",
+      version: "1",
+      description: "The gateway's REST API. Errors are problems (RFC 9457).",
+      license: { name: "MIT", identifier: "MIT" },
+      transform: documented
+    }))
 {}

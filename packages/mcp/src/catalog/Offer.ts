@@ -25,8 +25,12 @@ export interface Offer {
   readonly target: Target
   /** Whether running it twice does no harm: `readOnlyHint` or `idempotentHint` for tools, always for the others. */
   readonly repeatable: boolean
+  /** Whether it changes nothing, so that it may run twice at once: `readOnlyHint` for tools, always for the others. */
+  readonly readOnly: boolean
   /** Instances that list it, now. Plain. */
   readonly instances: () => ReadonlyArray<InstanceKey>
+  /** Whether an instance lists it, now. Plain. */
+  readonly has: (key: InstanceKey) => boolean
 }
 
 /** What servers offer, by the list that holds it. */

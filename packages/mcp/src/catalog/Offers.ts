@@ -29,12 +29,10 @@ interface Standing {
   readonly target: Target
 }
 
-const isRepeatable = (kind: OfferKind, definition: Fields): boolean => {
+const hints = (kind: OfferKind, definition: Fields, ...names: ReadonlyArray<string>): boolean => {
   if (kind !== "tools") return true
-  const annotations = definition["annotations"]
-  if (typeof annotations !== "object" || annotations === null) return false
-  return ("readOnlyHint" in annotations && annotations.readOnlyHint === true) ||
-    ("idempotentHint" in annotations && annotations.idempotentHint === true)
+  const annotations = Object(definition["annotations"])
+  return names.some((name) => Object.hasOwn(annotations, name) && annotations[name] === true)
 }
 
 /** A tool that can be called as a task only (2025-11-25, `execution.taskSupport`): no client could call it through us. */
@@ -146,8 +144,10 @@ export const make = (initial: Naming.NamingOptions): Offers => {
       service: item.service,
       definition,
       target: lasting.target,
-      repeatable: isRepeatable(kind, definition),
-      instances: () => Array.from(lasting.keys)
+      repeatable: hints(kind, definition, "readOnlyHint", "idempotentHint"),
+      readOnly: hints(kind, definition, "readOnlyHint"),
+      instances: () => Array.from(lasting.keys),
+      has: (key) => lasting.keys.has(key)
     }
   }
 

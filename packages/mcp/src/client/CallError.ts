@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import type { RouteError, Routing } from "@portolan/core/Router"
+import { type RouteError, type Routing, SessionLost } from "@portolan/core/Router"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Code, type Fields } from "../JsonRpc.ts"
@@ -57,7 +57,7 @@ export class CallUnavailable extends Schema.TaggedError<CallUnavailable>()("Call
   requested: Schema.String,
   reason: Schema.String,
   failed: Attempts,
-  /** When an instance said when to come back, ms. */
+  /** When it is worth calling again, ms: an instance said so, or all are busy. */
   retryAfter: Schema.optionalKey(Schema.Finite)
 }) {
   override get message(): string {
@@ -135,6 +135,8 @@ export class UnexpectedValue extends Schema.TaggedError<UnexpectedValue>()("Unex
   }
 }
 
+export { SessionLost }
+
 /**
  * How a call can fail.
  *
@@ -146,6 +148,7 @@ export type ToolCallError =
   | AmbiguousTool
   | CallUnavailable
   | CallInterrupted
+  | SessionLost
   | CallRefused
   | ToolFailed
   | UnexpectedValue
@@ -159,7 +162,8 @@ export type ToolCallError =
 export const ofRoute = (
   error: RouteError<Failures.Failure>,
   request: { readonly name: string; readonly repeatable: boolean }
-): CallUnavailable | CallInterrupted | CallRefused => {
+): CallUnavailable | CallInterrupted | SessionLost | CallRefused => {
+  if (error._tag === "SessionLost") return error
   const { code, data, message } = Failures.toClient(error, { ...request, era: "stateless" })
   const failed = error._tag === "CallFailed" ? error.failed : []
   if (code === Code.unavailable) {

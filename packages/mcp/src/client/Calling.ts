@@ -147,7 +147,7 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
   const call: Call = (wanted, given, options) =>
     Effect.gen(function*() {
       const timeout = milliseconds(options.timeout)
-      const { name, offerOf, repeatable, target } = yield* planOf(wanted, timeout)
+      const { name, offerOf, readOnly, repeatable, target } = yield* planOf(wanted, timeout)
       const method = methods[wanted.kind]
       // As the wire would carry it.
       const params = yield* Effect.try({
@@ -214,6 +214,7 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
         target,
         name,
         repeatable,
+        readOnly,
         caller: options.caller,
         timeout,
         maxTimeout: milliseconds(options.maxTimeout),

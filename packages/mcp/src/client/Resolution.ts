@@ -44,6 +44,7 @@ export interface Plan {
   readonly name: string
   readonly target: Target
   readonly repeatable: boolean
+  readonly readOnly: boolean
   /** What an instance has of it, now. */
   readonly offerOf: (key: InstanceKey) => Offer | undefined
 }
@@ -64,6 +65,7 @@ const words = { tools: "tool", resources: "resource", prompts: "prompt" } as con
 /** What is wanted, as the catalog has it at this moment. */
 interface Found {
   readonly repeatable: boolean
+  readonly readOnly: boolean
   readonly offers: ReadonlyMap<InstanceKey, Offer>
   readonly used: ReadonlyArray<Offer>
   readonly target: Target
@@ -74,6 +76,7 @@ interface Kept extends Plan {
   version: number
   revision: number
   repeatable: boolean
+  readOnly: boolean
   offers: ReadonlyMap<InstanceKey, Offer>
   used: ReadonlyArray<Offer>
 }
@@ -200,6 +203,7 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
     }
     return Result.succeed({
       repeatable: used.every((offer) => offer.repeatable),
+      readOnly: used.every((offer) => offer.readOnly),
       offers,
       used,
       target: {
@@ -231,11 +235,11 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
     const id = JSON.stringify([wanted.kind, wanted.name, wanted.service, wanted.capabilities, wanted.query])
     const known = plans.get(id)
     if (known?.version === version) return Result.succeed(keep(id, known))
-    return Result.map(find(wanted), ({ offers, repeatable, target, used }) => {
+    return Result.map(find(wanted), ({ offers, readOnly, repeatable, target, used }) => {
       // The router keeps what it found for a target, so that is replaced only where it has to be.
       if (known !== undefined && sameTarget(known.target, target)) {
         if (!sameOffers(known.offers, offers)) known.revision++
-        return keep(id, Object.assign(known, { version, repeatable, offers, used }))
+        return keep(id, Object.assign(known, { version, repeatable, readOnly, offers, used }))
       }
       // An instance that moved to another registry is known to its offer before it is asked again.
       const offerTo = (entry: CatalogEntry): Offer | undefined =>
@@ -256,6 +260,7 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
         version,
         revision: 0,
         repeatable,
+        readOnly,
         offers,
         used
       }

@@ -56,6 +56,14 @@ export const unanswered = (error: UpstreamError): AttemptFailure<Failure> => ({
   retryAfter: error.retryAfter
 })
 
+/**
+ * Makes the failure of an attempt that must not leave a session which is over: nobody's fault, and final.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const lost = (error: UpstreamError): AttemptFailure<Failure> => ({ ...unanswered(error), blame: "caller" })
+
 const interrupted = (
   what: string,
   instance: string,
@@ -71,11 +79,23 @@ const interrupted = (
   data: { reason: "interrupted", instance, phase: "mayHaveRun", failed }
 })
 
-const unavailable = (what: string, why: string, data: Record<string, unknown>): JsonRpcErrorObject => ({
+const unavailable = (
+  what: string,
+  why: string,
+  data: Record<string, unknown>,
+  retryAfter?: number
+): JsonRpcErrorObject => ({
   code: Code.unavailable,
-  message: `${what}: ${why}`,
-  data
+  message: `${what}: ${why}` +
+    (retryAfter === undefined ? "" : `; try again in ${Math.max(Math.ceil(retryAfter / 100), 1) / 10} s`),
+  data: retryAfter === undefined ? data : { ...data, retryAfterMs: Math.ceil(retryAfter) }
 })
+
+const sessionLost = (what: string, why: string, instance: string): JsonRpcErrorObject =>
+  unavailable(what, `${why} (instance ${instance}): what it kept for this session is lost; begin a new session`, {
+    reason: "sessionLost",
+    instance
+  })
 
 /**
  * Makes the error that a client gets when a request could not be answered.
@@ -89,12 +109,14 @@ export const toClient = (
 ): JsonRpcErrorObject => {
   switch (error._tag) {
     case "NoInstance":
-      return unavailable(request.name, error.reason, {
-        reason: error.kind,
-        ...(error.retryAfter === undefined ? undefined : { retryAfterMs: error.retryAfter })
-      })
+      return unavailable(
+        request.name,
+        error.kind === "overloaded" ? `overloaded: ${error.reason}` : error.reason,
+        { reason: error.kind },
+        error.retryAfter
+      )
     case "SessionLost":
-      return unavailable(request.name, error.reason, { reason: "sessionLost", instance: error.instance })
+      return sessionLost(request.name, error.reason, error.instance)
     case "DeadlineExceeded": {
       const { instance, phase, timeout } = error
       const reason = `no answer within ${timeout} ms`
@@ -106,16 +128,18 @@ export const toClient = (
       const { failed, failure } = error
       if (failure.error._tag === "Answered") return Translation.error(request.era, failure.error.error)
       const instance = failure.error.instance
+      if (failure.error.sessionLost === true && failure.blame === "caller") {
+        return sessionLost(request.name, failure.reason, instance)
+      }
       if (failure.phase === "mayHaveRun") {
         return interrupted(request.name, instance, failure.reason, request.repeatable, failed)
       }
-      return unavailable(request.name, `${failure.reason} (instance ${instance})`, {
-        reason: "unavailable",
-        instance,
-        phase: failure.phase,
-        failed,
-        ...(failure.retryAfter === undefined ? undefined : { retryAfterMs: failure.retryAfter })
-      })
+      return unavailable(
+        request.name,
+        `${failure.reason} (instance ${instance})`,
+        { reason: "unavailable", instance, phase: failure.phase, failed },
+        failure.retryAfter
+      )
     }
   }
 }

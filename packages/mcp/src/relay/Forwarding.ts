@@ -5,7 +5,14 @@
  * @since 0.1.0
  */
 import type { InstanceKey } from "@portolan/core/Catalog"
-import { type Attempt, type AttemptFailure, type Routed, Router, type Routing } from "@portolan/core/Router"
+import {
+  type Attempt,
+  type AttemptFailure,
+  type Routed,
+  Router,
+  type Routing,
+  SessionLost
+} from "@portolan/core/Router"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -20,6 +27,7 @@ import * as Spans from "../telemetry/Spans.ts"
 import * as TraceContext from "../telemetry/TraceContext.ts"
 import { UpstreamError } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
+import * as Bindings from "./Bindings.ts"
 import * as Failures from "./Failures.ts"
 import * as Logging from "./Logging.ts"
 import type { LogLevel } from "./LogLevel.ts"
@@ -41,6 +49,8 @@ export interface Client {
   readonly principal: string | undefined
   /** Seed of a session: a strategy that keeps calls together keeps those of one session together. */
   readonly affinity?: string | undefined
+  /** Of a session: the instances that keep its state. */
+  readonly bindings?: Bindings.Bindings | undefined
   /** In the words of OpenTelemetry; `pipe` for standard input and output. Default `tcp`. */
   readonly transport?: "tcp" | "pipe" | undefined
 }
@@ -78,6 +88,8 @@ export interface ForwardingOptions {
   /** Whole time of a call, and the most that progress may extend it to, ms. Those of the router where not given. */
   readonly timeout: number | undefined
   readonly maxTimeout: number | undefined
+  /** How calls of one session stay together. Read for each call, so that whoever holds the options may change it. */
+  readonly sessions: Bindings.SessionMode
   /** A log message of a server that belongs to no call, for every session whose level it passes. Plain. */
   readonly broadcast: (
     notification: JsonRpcNotification,
@@ -188,6 +200,10 @@ export const make = (
       /** Number of the attempt whose notifications count; 0 for none. */
       let heard = 0
       let highest = -Infinity
+      const strict = options.sessions === "strict"
+      const bound = client.bindings === undefined || options.sessions === "free"
+        ? undefined
+        : Bindings.call(client.bindings, offer, strict, upstreams)
 
       const attempt = (
         instance: ServiceInstance,
@@ -222,19 +238,27 @@ export const make = (
           exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
         }
         heard = current.number
+        const session = bound?.begin(upstream, current.number)
         const sent = upstream.request({
           method,
           params,
           headers,
           progress,
           logLevel,
+          session,
           onNotification: deliver,
           onSent: current.sent
         }).pipe(
           Effect.matchEffect({
-            onFailure: (error) => Effect.fail(Failures.unanswered(error)),
-            onSuccess: (reply) =>
-              "error" in reply ? Effect.fail(Failures.answered(reply.error)) : Effect.succeed(reply.result)
+            onFailure: (error) => {
+              if (session === undefined || error.sessionLost !== true) return Effect.fail(Failures.unanswered(error))
+              bound?.lose(error.reason)
+              return Effect.fail(Failures.lost(error))
+            },
+            onSuccess: (reply) => {
+              bound?.answered(upstream)
+              return "error" in reply ? Effect.fail(Failures.answered(reply.error)) : Effect.succeed(reply.result)
+            }
           })
         )
         const prepared = logLevel === undefined ? undefined : logging.prepare(upstream, logLevel)
@@ -244,13 +268,19 @@ export const make = (
       return Effect.suspend(() => {
         figures.calls++
         figures.inFlight++
+        const lost = bound?.lost()
+        if (lost !== undefined) return Effect.fail(new SessionLost({ requested: offer.publicName, ...lost }))
         const routed = router.route(
           {
             target: offer.target,
             name: offer.publicName,
             caller: { principal: client.principal },
+            get affinity() {
+              return bound?.affinity()
+            },
             hashKey: client.principal ?? client.affinity,
             repeatable: offer.repeatable,
+            readOnly: offer.readOnly,
             timeout: options.timeout,
             maxTimeout: options.maxTimeout
           },
@@ -265,6 +295,7 @@ export const make = (
           },
           onFailure: (error): Reply => {
             figures.notRouted(error)
+            if (error._tag === "SessionLost") bound?.lose(error.reason)
             const { publicName: name, repeatable } = offer
             return { error: Failures.toClient(error, { name, repeatable, era: client.era }) }
           }

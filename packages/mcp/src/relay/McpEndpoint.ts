@@ -17,6 +17,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { InFlight } from "../internal/InFlight.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
+import type { SessionMode } from "./Bindings.ts"
 import * as Downstream from "./Downstream.ts"
 import type { ForwardingOptions } from "./Forwarding.ts"
 import * as Handshake from "./Handshake.ts"
@@ -64,7 +65,7 @@ export class McpEndpoint extends Context.Service<McpEndpoint, {
    * those that an earlier key sealed are still opened.
    */
   readonly reconfigure: (
-    options: Pick<McpEndpointOptions, "sessionKey" | "pageSize" | "maxBody">
+    options: Pick<McpEndpointOptions, "sessionKey" | "sessions" | "pageSize" | "maxBody">
   ) => Effect.Effect<void>
   readonly figures: () => EndpointFigures
   /** Refuses new calls, waits for the ones in flight, ends the streams gracefully. */
@@ -84,6 +85,12 @@ export interface McpEndpointOptions {
   readonly instructions?: string | undefined
   /** Seals session ids: replicas with the same key go on with each other's sessions. Random per process by default. */
   readonly sessionKey?: Redacted.Redacted<string> | undefined
+  /**
+   * How calls of one session of the handshake era stay together where its servers keep state. Default `sticky`: with the
+   * instance that answered first, and elsewhere once that is gone. `strict`: elsewhere never; the calls of such a session
+   * fail until the client begins a new one. `free`: not at all.
+   */
+  readonly sessions?: SessionMode | undefined
   /** Who sent a request, where the listener knows; a session belongs to whoever opened it. Plain. */
   readonly principal?: ((request: IncomingMessage) => string | undefined) | undefined
   /** Whether results say in `_meta` how they were routed. Default true. */
@@ -151,6 +158,7 @@ export const layer = (
         listTtl: options.listTtl ?? 0,
         timeout: options.timeout,
         maxTimeout: options.maxTimeout,
+        sessions: options.sessions ?? "sticky",
         broadcast: (...args: Parameters<ForwardingOptions["broadcast"]>) => broadcast(...args)
       }
       const relay = yield* Relay.make(relaySettings)
@@ -225,6 +233,7 @@ export const layer = (
         reconfigure: (next) =>
           Effect.sync(() => {
             relaySettings.pageSize = pageSizeOf(next)
+            relaySettings.sessions = next.sessions ?? "sticky"
             limits.maxBytes = maxBytesOf(next)
             if (Equal.equals(sessionKey, next.sessionKey)) return
             sessionKey = next.sessionKey

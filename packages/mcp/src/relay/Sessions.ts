@@ -9,6 +9,7 @@
 import { randomBytes } from "node:crypto"
 import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
+import * as Bindings from "./Bindings.ts"
 import type { Client } from "./Forwarding.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import { type Known, makeKnown } from "./Notices.ts"
@@ -124,7 +125,7 @@ export const make = (options: SessionsOptions): Sessions => {
 
   const make = (id: string, client: Client, expires: number, affinity: string, requests: Requests): Session => ({
     id,
-    client: { ...client, affinity },
+    client: { ...client, affinity, bindings: Bindings.make() },
     // One that is gone on with here began on another replica.
     began: Math.min(now(), expires - options.lifetime),
     expires,

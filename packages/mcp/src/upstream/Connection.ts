@@ -108,6 +108,8 @@ export interface Connection {
    * nothing. Returns how to stop it.
    */
   readonly listen?: ((onEnd: (end: StreamEnd) => void, onGap: () => void) => () => void) | undefined
+  /** Whether the server began a session; absent where the connection itself is one. */
+  readonly hasSession?: (() => boolean) | undefined
   /** Whether giving up on a request tells the server. */
   readonly cancelsByClosing: boolean
   /** Ends it: what is in flight is given up in silence, and what it held is free when the promise settles. Never rejects. */

@@ -284,6 +284,7 @@ export const open = (options: Options, listener: Listener): Connection => {
       version = agreed
     },
     listen: handshake ? listen : undefined,
+    hasSession: () => session !== undefined,
     cancelsByClosing: !handshake,
     close: () => {
       if (closed) return Promise.resolve()

@@ -260,7 +260,8 @@ export const refusal = (
       if (error !== undefined && !forgotten) return exchange.onReply(error)
       const why = bodyReason(body)
       exchange.onFailure({
-        phase: forgotten ? "notSent" : "answered",
+        // 429 turns a request away before it is looked at (RFC 6585). A proxy's 502 to 504 may follow after it has run.
+        phase: forgotten || status === 429 ? "notSent" : "answered",
         reason: forgotten ? "the server forgot the session" : `HTTP ${status}${why === "" ? "" : `: ${why}`}`,
         status,
         retryAfter: retryAfterOf(first(headers["retry-after"]), now),

@@ -73,7 +73,7 @@ export interface Link {
   readonly notify: (message: JsonRpcNotification, done: (failure: Failure | undefined) => void) => void
   /** Takes the link for lost. */
   readonly lose: (failure: Failure) => void
-  /** Requests under way. */
+  /** Requests under way; a subscription, which has no end, is none. */
   readonly inFlight: () => number
   /** Calls back once no request is under way. */
   readonly whenIdle: (idle: () => void) => void
@@ -106,9 +106,12 @@ export const make = (options: Options): Link => {
   let connection: Connection | undefined
   let meta: Fields | undefined
   let answers = 0
+  let subscriptions = 0
   let over = false
   const flights = new InFlight<Flight>()
   const idlers: Array<() => void> = []
+
+  const inFlight = () => flights.size - subscriptions
 
   /** The request that a message of the server names; mostly that on whose answer it came. */
   const flightOf = (id: unknown, own: Flight | undefined): Flight | undefined =>
@@ -198,9 +201,12 @@ export const make = (options: Options): Link => {
     }
     const land = (): boolean => {
       if (!remove()) return false
-      if (flights.size === 0 && idlers.length > 0) { for (const idle of idlers.splice(0)) idle() }
+      if (listens) subscriptions--
+      if (idlers.length > 0 && inFlight() === 0) { for (const idle of idlers.splice(0)) idle() }
       return true
     }
+    const listens = isListen(request)
+    if (listens) subscriptions++
     const flight: Flight = { id, request, onReply, onFailure, land }
     const remove = flights.add(flight)
     const giveUp = open.send({ jsonrpc: "2.0", id, method: request.method, params: params(id, request) }, {
@@ -246,15 +252,16 @@ export const make = (options: Options): Link => {
       }
     },
     lose,
-    inFlight: () => flights.size,
+    inFlight,
     whenIdle: (idle) => {
-      if (flights.size === 0) idle()
+      if (inFlight() === 0) idle()
       else idlers.push(idle)
     },
     end: (reason) => {
       over = true
       const left = flights.all()
       flights.clear()
+      subscriptions = 0
       const closed = connection?.close() ?? Promise.resolve()
       for (const flight of left) flight.onFailure({ phase: "mayHaveRun", reason, connectionLost: true })
       for (const idle of idlers.splice(0)) idle()

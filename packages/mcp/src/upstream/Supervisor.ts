@@ -64,7 +64,7 @@ export interface Supervised {
   readonly upstream: Upstream
   /** Keeps it connected. */
   readonly run: Effect.Effect<never>
-  /** Takes no more requests, and waits until those under way are done. */
+  /** Takes no more requests, and waits until those under way are done, or the server doesn't answer any more. */
   readonly retire: Effect.Effect<void>
 }
 
@@ -76,6 +76,8 @@ const LongestPause = 30_000
 const LongestRemotePause = 1_000
 /** ms that a link must have lived for the pauses to begin anew. */
 const Healthy = 5_000
+/** ms between two looks whether a server that is no longer announced still answers, and that it has to do so. */
+const LastLooks = 10_000
 /** ms that an attempt holds its place in the gate at most: one that hangs must not hold up the others. */
 const GateTime = 1_000
 
@@ -106,6 +108,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const remote = options.kind !== "stdio" && options.kind !== "in-process"
 
   const { entry, measured } = options
+  // Who follows the events has heard that it is closed.
+  const emit = (event: UpstreamEvent) => retired ? undefined : options.emit(event)
   let link: Link.Link | undefined
   let profile: ServerProfile | undefined
   let state: UpstreamState = { _tag: "connecting", since: now(), lastError: undefined, profile: undefined }
@@ -144,7 +148,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     enter("failed", failure.reason)
     if (told !== failure.reason) {
       told = failure.reason
-      options.emit({ _tag: "Failed", upstream, reason: failure.reason })
+      emit({ _tag: "Failed", upstream, reason: failure.reason })
     }
     settle((waiter) => waiter.failed({ ...failure, phase: "notSent" }))
   }
@@ -181,6 +185,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       reason: failure.reason,
       ...(failure.status === undefined ? undefined : { status: failure.status }),
       ...(failure.retryAfter === undefined ? undefined : { retryAfter: failure.retryAfter }),
+      ...(failure.sessionLost === true ? { sessionLost: true } : undefined),
       ...(failure.cause === undefined ? undefined : { cause: failure.cause })
     })
 
@@ -197,10 +202,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         ended?.(error)
         resume(Effect.fail(error))
       }
+      const { session } = request
       const go = (again: boolean) => (current: Link.Link) => {
+        if (session !== undefined && session !== profile?.session) {
+          return fail({ phase: "notSent", sessionLost: true, reason: "the session with it is over" })
+        }
         cancel = current.request(request, replied, (failure) => {
           // It has not run: once more, over the session that is opened now.
-          if (failure.sessionLost === true && again) cancel = acquire(go(false), fail) ?? cancel
+          if (failure.sessionLost === true && again && session === undefined) cancel = acquire(go(false), fail) ?? cancel
           else fail(failure)
         })
       }
@@ -250,7 +259,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       transport,
       nextId,
       onNotification: (notification) => {
-        if (link === next) options.emit({ _tag: "Notified", upstream, notification })
+        if (link === next) emit({ _tag: "Notified", upstream, notification })
       },
       onLost: (failure) => {
         if (link === next) {
@@ -282,7 +291,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       }),
       Effect.onExit((exit) => Effect.sync(() => Exit.isFailure(exit) && end(next, "could not connect")))
     )
-    return { link: next, lost, profile: negotiated }
+    const stateful = negotiated.era === "handshake" && next.connection()?.hasSession?.() !== false
+    return { link: next, lost, profile: stateful ? { ...negotiated, session: Symbol("session") } : negotiated }
   })
 
   const open = Effect.flatMap(options.transport, (transport) => {
@@ -346,7 +356,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     lastFailure = undefined
     told = undefined
     enter("connected", undefined)
-    const announce = () => options.emit({ _tag: "Connected", upstream, profile: current.profile })
+    const announce = () => emit({ _tag: "Connected", upstream, profile: current.profile })
     announce()
     settle((waiter) => waiter.connected(current.link))
 
@@ -362,6 +372,25 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     } else if (failures > 0) yield* wait({ ...failure, status: undefined, retryAfter: undefined })
     else failures = 1
   })
+
+  const idle = (busy: Link.Link) => Effect.callback<void>((resume) => busy.whenIdle(() => resume(Effect.void)))
+
+  /** Done once the server doesn't answer. */
+  const silence = (busy: Link.Link) =>
+    Effect.callback<boolean>((resume) =>
+      Effect.sync(busy.request(
+        { method: profile?.era === "stateless" ? "server/discover" : "ping" },
+        () => resume(Effect.succeed(true)),
+        (failure) => resume(Effect.succeed(failure.phase === "answered"))
+      ))
+    ).pipe(
+      Effect.timeoutOrElse({ duration: LastLooks, orElse: () => Effect.succeed(false) }),
+      Effect.delay(LastLooks),
+      Effect.repeat({ while: (answers) => answers })
+    )
+
+  /** How long its calls take is theirs to say; a server that died without a word is not waited for. */
+  const finished = (busy: Link.Link) => Effect.raceFirst(idle(busy), silence(busy))
 
   yield* Effect.addFinalizer(() =>
     Effect.promise(async () => {
@@ -380,11 +409,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     retire: Effect.suspend(() => {
       retired = true
       settle((waiter) => waiter.failed({ phase: "notSent", reason: "no longer announced" }))
-      return Effect.forEach(
-        link === undefined ? replaced : [...replaced, link],
-        (busy) => Effect.callback<void>((resume) => busy.whenIdle(() => resume(Effect.void))),
-        { concurrency: "unbounded", discard: true }
-      )
+      return Effect.forEach(link === undefined ? replaced : [...replaced, link], finished, {
+        concurrency: "unbounded",
+        discard: true
+      })
     })
   }
 })

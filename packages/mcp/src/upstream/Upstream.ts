@@ -29,6 +29,8 @@ export class UpstreamError extends Schema.TaggedError<UpstreamError>()("Upstream
   status: Schema.optionalKey(Schema.Int),
   /** When the server said when to come back, ms. */
   retryAfter: Schema.optionalKey(Schema.Finite),
+  /** The server's session is over: what it kept for the caller is gone. */
+  sessionLost: Schema.optionalKey(Schema.Boolean),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   override get message(): string {
@@ -48,6 +50,8 @@ export interface ServerProfile {
   readonly serverInfo: Fields
   readonly capabilities: Fields
   readonly instructions?: string | undefined
+  /** Stands for the session in which the server keeps state: another one whenever one is begun. None: it keeps none. */
+  readonly session?: symbol | undefined
 }
 
 /**
@@ -71,6 +75,8 @@ export interface UpstreamRequest {
   readonly logLevel?: string | undefined
   /** Notifications that belong to this request: progress and log messages. Plain; must not throw. */
   readonly onNotification?: ((notification: JsonRpcNotification) => void) | undefined
+  /** Only over this session of the server: where that is over, the request fails as `notSent` and `sessionLost`. */
+  readonly session?: symbol | undefined
   /** The request has been handed to the transport: from here it may have run. Plain. */
   readonly onSent?: (() => void) | undefined
 }

@@ -78,7 +78,10 @@ export interface UpstreamsOptions {
   readonly maxMessageSize?: number | undefined
   /** HTTP connections to one server. Default 256. */
   readonly maxConnections?: number | undefined
-  /** Longest that requests under way may take once their instance is no longer announced. Default 10 s. */
+  /**
+   * Longest that requests under way may take once their instance is no longer announced, while its server answers. Default
+   * 10 min, as calls.
+   */
   readonly drainTimeout?: Duration.Input | undefined
 }
 
@@ -146,7 +149,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       const gate = yield* Semaphore.make(options.concurrency ?? 8)
       const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "10 seconds")
       const probeTimeout = Duration.fromInputUnsafe(options.probeTimeout ?? "3 seconds")
-      const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "10 seconds")
+      const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "10 minutes")
       const kept = new Map<InstanceKey, Kept>()
 
       const hub = EventHub.make(() =>

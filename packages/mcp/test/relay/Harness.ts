@@ -4,6 +4,7 @@
 import type { BalancerOptions } from "@portolan/core/Balancer"
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
+import { Health, type HealthStatus } from "@portolan/core/Health"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
@@ -13,7 +14,7 @@ import { type ListKind, type Offer, type OfferKind, ToolCatalog } from "../../sr
 import type { Era } from "../../src/Era.ts"
 import type { Fields, JsonRpcNotification, Reply } from "../../src/JsonRpc.ts"
 import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
-import type { ServerProfile, Upstream, UpstreamError, UpstreamRequest } from "../../src/upstream/Upstream.ts"
+import { type ServerProfile, type Upstream, UpstreamError, type UpstreamRequest } from "../../src/upstream/Upstream.ts"
 import { type UpstreamEvent, Upstreams } from "../../src/upstream/Upstreams.ts"
 import { listen } from "../upstream/Servers.ts"
 
@@ -22,6 +23,10 @@ export interface Scripted {
   readonly service?: string
   readonly era?: Era
   readonly capabilities?: Fields
+  /** The session in which it keeps state, which it may begin anew; none: it keeps none. */
+  readonly session?: () => symbol | undefined
+  /** Whether it is connected. Default yes. */
+  readonly connected?: () => boolean
   readonly answer: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
 }
 
@@ -172,18 +177,29 @@ export const harness = Effect.fnUntraced(function*(given: {
       era: server.era ?? "handshake",
       protocolVersion: server.era === "stateless" ? "2026-07-28" : "2025-11-25",
       serverInfo: { name: server.id, version: "1" },
-      capabilities: server.capabilities ?? { tools: {}, logging: {} }
+      capabilities: server.capabilities ?? { tools: {}, logging: {} },
+      get session() {
+        return server.session?.()
+      }
     }
     const key = Catalog.key("memory", server.id)
     const record = records[index]!
     return [key, {
       key,
       instance: () => record,
-      state: () => ({ _tag: "connected", since: 0, lastError: undefined, profile }),
+      state: () => ({
+        _tag: server.connected?.() === false ? "connecting" : "connected",
+        since: 0,
+        lastError: undefined,
+        profile
+      }),
       connect: Effect.succeed(profile),
       request: (request) =>
         Effect.suspend(() => {
           asked.push({ id: server.id, request })
+          if (request.session !== undefined && request.session !== server.session?.()) {
+            return new UpstreamError({ instance: server.id, phase: "notSent", reason: "over", sessionLost: true })
+          }
           request.onSent?.()
           return request.method === "logging/setLevel" ? Effect.succeed({ result: {} }) : server.answer(request)
         }),
@@ -209,7 +225,8 @@ export const harness = Effect.fnUntraced(function*(given: {
         },
         target: { service },
         repeatable,
-        instances: () => []
+        instances: () => [],
+        has: (key) => upstreams.get(key)?.instance().service === service
       })
       next.set(kind, of)
     }
@@ -257,6 +274,7 @@ export const harness = Effect.fnUntraced(function*(given: {
     )
   )
   const endpoint = yield* Effect.provide(McpEndpoint.McpEndpoint, context)
+  const health = yield* Effect.provide(Health, context)
   yield* Effect.flatMap(Effect.provide(Discovery, context), (discovery) => discovery.ready)
   const server = yield* listen(endpoint.handle)
 
@@ -302,6 +320,9 @@ export const harness = Effect.fnUntraced(function*(given: {
     stateless,
     setOffers,
     upstream: (id: string) => upstreams.get(Catalog.key("memory", id))!,
+    mark: (id: string, as: "up" | "draining" | "down") =>
+      health.override(Catalog.key("memory", id), as === "up" ? undefined : as, "by hand"),
+    status: (id: string): HealthStatus => health.status(Catalog.key("memory", id)),
     emit: (id: string, notification: JsonRpcNotification) =>
       PubSub.publish(events, {
         _tag: "Notified",

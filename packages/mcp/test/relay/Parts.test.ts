@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import { CallFailed, NoInstance, SessionLost } from "@portolan/core/Router"
 import { Redacted } from "effect"
 import * as fc from "fast-check"
 import type { ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
+import * as CallError from "../../src/client/CallError.ts"
 import * as HeaderValue from "../../src/HeaderValue.ts"
 import * as Failures from "../../src/relay/Failures.ts"
 import * as Lists from "../../src/relay/Lists.ts"
@@ -12,6 +14,7 @@ import * as ParamHeaders from "../../src/relay/ParamHeaders.ts"
 import * as Sessions from "../../src/relay/Sessions.ts"
 import * as SessionSeal from "../../src/relay/SessionSeal.ts"
 import * as Translation from "../../src/relay/Translation.ts"
+import { UpstreamError } from "../../src/upstream/Upstream.ts"
 
 describe("Meta", () => {
   it("keeps what belongs to nobody's hop", () => {
@@ -124,7 +127,8 @@ describe("Lists", () => {
             definition: { name },
             target: {},
             repeatable: false,
-            instances: () => []
+            instances: () => [],
+            has: () => true
           }))
         }
         return list
@@ -247,6 +251,55 @@ describe("Failures", () => {
     ) {
       assert.strictEqual(Failures.answered({ code, message: "x" }).blame, blame)
     }
+  })
+
+  const request = { name: "weather__get", repeatable: false, era: "handshake" } as const
+
+  it("tells an overload in words, and when it is worth coming again", () => {
+    const full = new NoInstance({
+      requested: "weather__get",
+      kind: "overloaded",
+      reason: "1000 calls wait already, as many as may",
+      retryAfter: 2_110.4
+    })
+    assert.deepStrictEqual(Failures.toClient(full, request), {
+      code: -31000,
+      message: "weather__get: overloaded: 1000 calls wait already, as many as may; try again in 2.2 s",
+      data: { reason: "overloaded", retryAfterMs: 2_111 }
+    })
+    const told = CallError.ofRoute(full, request)
+    assert.deepInclude(told, { _tag: "CallUnavailable", retryAfter: 2_111 })
+    const unknown = new NoInstance({ requested: "weather__get", kind: "unknown", reason: "nobody announces it" })
+    assert.deepStrictEqual(Failures.toClient(unknown, request), {
+      code: -31000,
+      message: "weather__get: nobody announces it",
+      data: { reason: "unknown" }
+    })
+  })
+
+  it("passes on the time that a server asks for", () => {
+    const busy = Failures.unanswered(
+      new UpstreamError({
+        instance: "w1",
+        phase: "notSent",
+        reason: "HTTP 429: slow down",
+        status: 429,
+        retryAfter: 7_000
+      })
+    )
+    assert.deepInclude(busy, { blame: "instance", retryAfter: 7_000 })
+    const failed = new CallFailed("weather__get", busy, [], "1 attempt made")
+    assert.deepStrictEqual(Failures.toClient(failed, request), {
+      code: -31000,
+      message: "weather__get: HTTP 429: slow down (instance w1); try again in 7 s",
+      data: { reason: "unavailable", instance: "w1", phase: "notSent", failed: [], retryAfterMs: 7_000 }
+    })
+  })
+
+  it("tells a program that its session is lost", () => {
+    const lost = new SessionLost({ requested: "weather__get", instance: "w1", reason: "w1 is gone" })
+    assert.strictEqual(CallError.ofRoute(lost, request), lost)
+    assert.strictEqual(Failures.toClient(lost, request).code, -31000)
   })
 
   it("tells in one line what a server says in many", () => {

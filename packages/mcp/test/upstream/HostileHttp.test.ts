@@ -74,7 +74,7 @@ describe("bad answers", () => {
         response.writeHead(429, { "retry-after": "7" }).end("slow down, please")
       )
       assert.deepInclude(busy, {
-        phase: "answered",
+        phase: "notSent",
         status: 429,
         retryAfter: 7_000,
         reason: "HTTP 429: slow down, please"

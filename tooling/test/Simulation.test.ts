@@ -38,8 +38,9 @@ describe("the simulator", { timeout: 60_000 }, () => {
     }
   })
 
-  it("ends every call", () => {
-    for (const scenario of Scenarios.scenarios) every(scenario, ({ failures }) => failures.get("never ended") ?? 0, 0)
+  it.each(Scenarios.scenarios)("ends every call of $name, and runs none twice that may not be repeated", (scenario) => {
+    every(scenario, ({ failures }) => failures.get("never ended") ?? 0, 0)
+    every(scenario, ({ repeated }) => repeated, 0)
   })
 
   it("knows what a fleet can do", () => {
@@ -71,10 +72,6 @@ describe("balancing", { timeout: 60_000 }, () => {
     every(Scenarios.drain, ({ share }) => share, 0)
   })
 
-  it("runs nothing twice that may not be repeated, whatever happens", () => {
-    for (const scenario of Scenarios.scenarios) every(scenario, ({ repeated }) => repeated, 0)
-  })
-
   it("fails no call that may be repeated where a server is killed every second", () => {
     every(Scenarios.crashes, ({ calls, succeeded }) => calls - succeeded, 0)
   })
@@ -84,6 +81,14 @@ describe("balancing", { timeout: 60_000 }, () => {
     every(Scenarios.overload, ({ goodput }) => -goodput / possible, -0.9)
     // Timers know whole milliseconds.
     every(Scenarios.overload, ({ waits }) => percentile(waits, 1) ?? 0, Scenarios.longestWait + 1)
+  })
+
+  it("is as it was 2 s after an outage of all servers, whatever the strategy", () => {
+    for (const { seconds, strategy } of outcomes(Scenarios.outage)) {
+      for (const [second, { calls, succeeded }] of seconds.entries()) {
+        if (second >= 32) assert.isAtLeast(succeeded, 0.9 * calls, `${strategy}, second ${second}`)
+      }
+    }
   })
 
   it("X2: retries no more than its budget and its reserve, in every stretch of an outage", () => {
@@ -101,15 +106,30 @@ describe("balancing", { timeout: 60_000 }, () => {
   })
 })
 
+describe("hedging", { timeout: 60_000 }, () => {
+  it("X7: takes the tail off for at most 5 % more calls, whatever the strategy", () => {
+    every(Scenarios.hedging, ({ calls, retries }) => retries / calls, 0.05)
+    const without = outcomes(Scenarios.stragglers)
+    for (const [index, { latencies, strategy }] of outcomes(Scenarios.hedging).entries()) {
+      const p99 = percentile(latencies, 0.99)!
+      assert.isBelow(p99, percentile(without[index]!.latencies, 0.99)! / 2, strategy)
+    }
+  })
+})
+
 describe("docs/simulation.md", { timeout: 60_000 }, () => {
   const all = () => Scenarios.scenarios.map((scenario) => ({ scenario, outcomes: outcomes(scenario) }))
   const docs = new URL("../../docs/", import.meta.url)
-  // Numbers move with every change of a strategy, and widths with numbers.
-  const shape = (text: string) => text.replace(/(< )?[\d,.]+( %)?/g, "#").replace(/[-\s|*]+/g, " ")
+  // Numbers move with every change of a strategy, and the widths of columns with them.
+  const sections = (page: string) => page.replace(/(< )?[\d,.]+( %)?/g, "#").replace(/[-\s|*]+/g, " ").split(/(?= ## )/)
 
   it("is what the simulator writes, but for numbers; `npm run simulate -- --write` writes it anew", () => {
     const files = Report.files(all(), seed)
-    assert.strictEqual(shape(readFileSync(new URL("simulation.md", docs), "utf8")), shape(files.get("simulation.md")!))
+    const written = sections(files.get("simulation.md")!)
+    const known = sections(readFileSync(new URL("simulation.md", docs), "utf8"))
+    const stale = written.filter((section, at) => section !== known[at]).map((section) => section.slice(0, 60))
+    assert.deepStrictEqual(stale, [], "npm run simulate -- --write")
+    assert.strictEqual(known.length, written.length, "npm run simulate -- --write")
     for (const [path] of files) assert.match(readFileSync(new URL(path, docs), "utf8"), /\S/)
   })
 })

@@ -152,12 +152,11 @@ describe("drain", () => {
         )
         yield* until(Effect.sync(() => registered.err().includes("announced a")), 20_000)
         const tell = Effect.sync(() => registered.kill("SIGTERM"))
-        // Sessions of clients stay with what drains until it is gone.
-        yield* drained(made, Effect.andThen(tell, shows(made, era === "stateless" ? "draining" : "gone")), open)
+        yield* drained(made, Effect.andThen(tell, shows(made, "gone")), open)
         const { code, stderr } = yield* registered.ended
         // The command has no handler: it was ended by the signal, after its calls.
         assert.strictEqual(code, 143)
-        assert.include(stderr, "a drains for 3s, then the command is asked to end")
+        assert.include(stderr, "a drains: ")
       }), 60_000)
   }
 })

@@ -165,8 +165,9 @@ const fleet = Effect.gen(function*() {
     gateway: { port, pageSize: 1000, separator: "__", allowedHosts: [], bodyLimit: "4mb" },
     registries: [{ type: "file", name: "called", path: "called.json" }],
     mcpServers: { stdio: { command: process.execPath, args: [program("server.mjs")] } },
-    health: { interval: "5s" },
-    balancing: { strategy: "round-robin" }
+    health: { interval: "5s", fall: 3 },
+    balancing: { strategy: "round-robin", slowStart: "10s", panicThreshold: 0.5 },
+    calls: { retries: 2, timeout: "60s" }
   }
   Fs.writeFileSync(file, render(() => 0.5, content))
   const running = yield* start(cwd)

@@ -35,6 +35,7 @@ export interface Content {
   readonly mcpServers: Readonly<Record<string, object>>
   readonly health: Readonly<Record<string, unknown>>
   readonly balancing: Readonly<Record<string, unknown>>
+  readonly calls: Readonly<Record<string, unknown>>
 }
 
 /** The text of a file, written as people do: in any order, with comments and empty lines. */
@@ -101,7 +102,7 @@ type Maker = (random: Random, content: Content, material: Material) => Edit | un
 let count = 0
 
 const setting = (
-  section: "gateway" | "health" | "balancing",
+  section: "gateway" | "health" | "balancing" | "calls",
   key: string,
   values: readonly [unknown, ...ReadonlyArray<unknown>],
   shows?: (value: unknown) => Edit["shows"]
@@ -196,6 +197,10 @@ const makers: readonly [Maker, ...ReadonlyArray<Maker>] = [
       : { content: { ...content, registries }, words: `registries in the order ${names(registries)}` }
   },
   setting("balancing", "strategy", ["round-robin", "random", "least-requests", "p2c", "peak-ewma"]),
+  setting("balancing", "slowStart", ["0s", "2s", "10s"]),
+  setting("balancing", "panicThreshold", [0, 0.5, 1]),
+  setting("calls", "retries", [1, 2, 5]),
+  setting("calls", "timeout", ["60s", "30s"]),
   setting("health", "interval", ["5s", "1s", "30s", "500ms"]),
   setting("health", "fall", [1, 2, 3, 5]),
   setting("gateway", "sessionKey", ["one", "two", "three"]),
@@ -272,6 +277,9 @@ const breakages: readonly [Breakage, ...ReadonlyArray<Breakage>] = [
   inside("health", "  intervall: 3s # HERE"),
   inside("health", "  interval: 3 parsecs # HERE"),
   inside("health", "  fall: 0 # HERE"),
+  inside("calls", "  retrys: 1 # HERE"),
+  inside("calls", "  limits: { queue: -1 } # HERE"),
+  inside("balancing", "  slowStart: 10 # HERE"),
   inside("gateway", "  pageSize: many # HERE"),
   inside("gateway", "  port: 70000 # HERE"),
   inside("gateway", "  allowedHosts: gateway.test # HERE"),

@@ -72,6 +72,14 @@ export interface Node {
 }
 
 /**
+ * A change of a list of nodes: one came to a place, went from it, or has another weight or record.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Edit = "inserted" | "removed" | "weighed"
+
+/**
  * A strategy over one list of nodes.
  *
  * @category models
@@ -82,6 +90,11 @@ export interface Picker {
   readonly save: () => () => void
   /** Replaces the list. Positions and figures of nodes that stay are kept. */
   readonly update: (nodes: ReadonlyArray<Node>) => void
+  /**
+   * Tells of one change that was made to the list of the last `update`, in place: cheaper than a new one where that is
+   * long. A strategy without it is given the list anew.
+   */
+  readonly edited?: (edit: Edit, index: number, node: Node) => void
   /**
    * Picks a node whose cap isn't reached, or `undefined` where there is none. `at` is `Balancer.now()` where the caller
    * has just read it: reading a clock costs more than picking. `key` is what `consistent-hash` hashes. `except` are left

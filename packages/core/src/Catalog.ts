@@ -6,6 +6,7 @@
 import * as Brand from "effect/Brand"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
+import * as ChangeLog from "./internal/changeLog.ts"
 import type { Rejected } from "./Registry.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -77,6 +78,8 @@ export interface ServiceEntries {
   readonly service: string
   readonly revision: number
   readonly entries: HashMap.HashMap<InstanceKey, CatalogEntry>
+  /** The keys of its last changes: see `changedSince`. */
+  readonly recent: ChangeLog.ChangeLog<InstanceKey>
 }
 
 /**
@@ -96,6 +99,8 @@ export interface Catalog {
   readonly capabilities: HashMap.HashMap<string, HashMap.HashMap<InstanceKey, CatalogEntry>>
   readonly tags: HashMap.HashMap<string, HashMap.HashMap<InstanceKey, CatalogEntry>>
   readonly sources: ReadonlyMap<string, SourceState>
+  /** The keys of the last changes: see `changedSince`. */
+  readonly recent?: ChangeLog.ChangeLog<InstanceKey> | undefined
 }
 
 /**
@@ -167,6 +172,18 @@ export const empty: Catalog = {
 }
 
 /**
+ * The keys of what was added, changed or removed after a revision, some of them perhaps several times; nothing where that
+ * is too long ago to be known. So who follows a catalog of any size pays for what changed.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const changedSince = (
+  { recent }: Catalog | ServiceEntries,
+  revision: number
+): ReadonlyArray<InstanceKey> | undefined => recent === undefined ? undefined : ChangeLog.after(recent, revision)
+
+/**
  * Applies a batch of changes, as one revision. Costs in proportion to the batch, not to the catalog, and leaves every
  * service that isn't in the batch the same object.
  *
@@ -209,11 +226,21 @@ export const apply = (
     services: services.commit(
       self.services,
       (service) => service.entries,
-      (service, entries) => ({ service, revision, entries })
+      (service, entries, keys, known) => ({
+        service,
+        revision,
+        entries,
+        recent: ChangeLog.add(known?.recent ?? ChangeLog.begin(self.revision), revision, keys)
+      })
     ),
     capabilities: capabilities.commit(self.capabilities, identity, second),
     tags: tags.commit(self.tags, identity, second),
-    sources
+    sources,
+    recent: ChangeLog.add(
+      self.recent ?? ChangeLog.begin(self.revision),
+      revision,
+      changes.map(({ entry: { key } }) => key)
+    )
   }
 }
 
@@ -238,7 +265,7 @@ class Index {
   commit<A>(
     self: HashMap.HashMap<string, A>,
     get: (value: A) => Entries,
-    make: (name: string, entries: Entries) => A
+    make: (name: string, entries: Entries, changed: ReadonlyArray<InstanceKey>, known: A | undefined) => A
   ): HashMap.HashMap<string, A> {
     const next = HashMap.beginMutation(self)
     for (const [name, changes] of this.changes) {
@@ -251,7 +278,10 @@ class Index {
         else HashMap.set(entries, key, entry)
       }
       if (HashMap.isEmpty(entries)) HashMap.remove(next, name)
-      else HashMap.set(next, name, make(name, HashMap.endMutation(entries)))
+      else {
+        const changed = Array.from(changes.keys())
+        HashMap.set(next, name, make(name, HashMap.endMutation(entries), changed, Option.getOrUndefined(known)))
+      }
     }
     return HashMap.endMutation(next)
   }

@@ -263,6 +263,11 @@ export class Health extends Context.Service<Health, {
   readonly status: (key: InstanceKey) => HealthStatus
   /** Grows with each change of any status of a service's instances. Plain: what caches are checked against. */
   readonly revision: (service: string) => number
+  /**
+   * The instances of a service whose status or circuit changed after a revision, some perhaps several times; nothing where
+   * that is too long ago to be known. Plain.
+   */
+  readonly changedSince: (service: string, revision: number) => ReadonlyArray<InstanceKey> | undefined
   /** Records the outcome of an attempt. Plain, costs nanoseconds. */
   readonly record: (key: InstanceKey, outcome: Outcome) => void
   /** Marks an instance by hand until it is cleared; `undefined` clears. */
@@ -497,6 +502,7 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       get: (key) => table.get(key),
       status: (key) => table.status(key),
       revision: (service) => table.revision(service),
+      changedSince: (service, revision) => table.changedSince(service, revision),
       record: (key, outcome) => table.record(key, outcome),
       circuit: (key) => table.circuit(key),
       admit: (key, at) => table.admit(key, at),

@@ -318,7 +318,10 @@ export interface RouterOptions {
   readonly limits?: LimitOptions | undefined
   /** Second attempts for read-only calls that take long. Default none. */
   readonly hedging?: HedgingOptions | undefined
-  /** Share of a service's instances that must be routable; where fewer are, the unhealthy ones get calls too. Default 0.5. */
+  /**
+   * Share of a service's instances that must be routable; where fewer are, the unhealthy ones get calls too. And the share
+   * that must be healthy; where fewer are, the degraded and unknown ones are as welcome as they. Default 0.5.
+   */
   readonly panicThreshold?: number | undefined
   /** The first rule that matches a target holds for it. Default none. */
   readonly rules?: ReadonlyArray<RoutingRule.RoutingRule> | undefined
@@ -356,7 +359,7 @@ export const make = (
         fork
       }),
       services: new AllServiceCalls(),
-      report: new CallReport(clock.currentTimeMillisUnsafe()),
+      report: new CallReport(() => clock.currentTimeMillisUnsafe()),
       settings
     }
     const { discovery } = routes

@@ -76,6 +76,8 @@ export interface Efforts {
     readonly queued: number
     /** Those of them that waited in vain, or found the queue full. */
     readonly shed: number
+    /** Epoch ms at which the last one was shed. */
+    readonly shedAt: number | undefined
     /** Calls that wait now. */
     readonly waiting: number
     readonly wait: Latencies | undefined

@@ -33,6 +33,7 @@ class House {
   readonly busy = new Map<string, number>()
   readonly calls: Array<Call> = []
   readonly granted: Array<string> = []
+  tries = 0
   readonly now: () => number
   readonly admission: Admission
 
@@ -55,10 +56,16 @@ class House {
     return sum
   }
 
-  free(instances: ReadonlyArray<string>): string | undefined {
+  // As a router picks: it is for the queues to say when a service is at its limit.
+  private pick(instances: ReadonlyArray<string>): string | undefined {
+    const full = this.admission.full(Array.from(new Set(instances.map(serviceOf))))
     return instances.find((instance) =>
-      (this.busy.get(instance) ?? 0) < (this.places.get(instance) ?? 0) && !this.admission.isFull(serviceOf(instance))
+      (this.busy.get(instance) ?? 0) < (this.places.get(instance) ?? 0) && !full.includes(serviceOf(instance))
     )
+  }
+
+  free(instances: ReadonlyArray<string>): string | undefined {
+    return this.pick(instances.filter((instance) => !this.admission.isFull(serviceOf(instance))))
   }
 
   ask(asked: Asked): Call {
@@ -75,7 +82,8 @@ class House {
     this.calls.push(call)
     const services = Array.from(new Set(asked.instances.map(serviceOf)))
     const go = () => {
-      const instance = this.free(asked.instances)
+      this.tries++
+      const instance = this.pick(asked.instances)
       if (instance === undefined) return false
       this.busy.set(instance, (this.busy.get(instance) ?? 0) + 1)
       call.at = instance
@@ -177,6 +185,10 @@ describe("a full service", () => {
       assert.deepStrictEqual(others.map(({ state }) => state), ["waiting", "waiting"])
       assert.strictEqual(one.calls.find(({ name }) => name === "4")!.reason.startsWith("gave its place"), true)
       assert.strictEqual(one.ask({ name: "8", caller: "y", instances: ["a/1"] }).state, "refused")
+      one.admission.reconfigure({ perService: Infinity, queue: 3, wait: 5_000 })
+      assert.deepStrictEqual(names(one.waiting), ["1", "6", "7"])
+      // To take from one caller what makes another one just as poor helps nobody.
+      assert.strictEqual(one.ask({ name: "-", caller: "x", instances: ["a/1"] }).state, "refused")
       assert.strictEqual(
         one.ask({ name: "9", caller: "z", instances: ["a/1"] }).state,
         "waiting"
@@ -269,6 +281,37 @@ describe("who waits for what is full", () => {
       const third = one.ask({ name: "3", caller: "x", instances: ["a/2"], kind: "2" })
       one.end(other)
       assert.deepStrictEqual([bound.state, third.state], ["waiting", "running"])
+      const fourth = one.ask({ name: "4", caller: "x", instances: ["a/2"], kind: "2" })
+      one.end(third)
+      one.end(fourth)
+      assert.strictEqual(one.ask({ name: "5", caller: "x", instances: ["a/2"], kind: "2" }).state, "running")
+    }))
+
+  it.effect("is tried once for all that are like it", () =>
+    Effect.gen(function*() {
+      const one = yield* house({}, { "a/1": 1, "a/2": 1 })
+      const other = one.ask({ name: "0", caller: "x", instances: ["a/2"] })
+      one.ask({ name: "0", caller: "x", instances: ["a/1"] })
+      for (let call = 0; call < 500; call++) {
+        one.ask({ name: `${call}`, caller: `${call % 50}`, instances: ["a/1"], kind: "same" })
+      }
+      // As one comes in without having to wait, and as the first waits.
+      assert.strictEqual(one.tries, 4)
+      one.end(other)
+      assert.strictEqual(one.tries, 5)
+    }))
+
+  it.effect("of several services waits where there is room to wait", () =>
+    Effect.gen(function*() {
+      const one = yield* house({ queue: 1 }, { "a/1": 1, "b/1": 1 })
+      one.ask({ name: "0", caller: "x", instances: ["a/1"] })
+      const atB = one.ask({ name: "1", caller: "x", instances: ["b/1"] })
+      one.ask({ name: "2", caller: "x", instances: ["a/1"] })
+      const any = one.ask({ name: "3", caller: "x", instances: ["a/1", "b/1"] })
+      assert.deepStrictEqual([any.state, one.admission.waiting("a"), one.admission.waiting("b")], ["waiting", 1, 1])
+      assert.strictEqual(one.ask({ name: "4", caller: "x", instances: ["b/1", "a/1"] }).state, "refused")
+      one.end(atB)
+      assert.strictEqual(any.state, "running")
     }))
 
   it.effect("of several services goes to the first that has room, and stands in no queue then", () =>
@@ -413,6 +456,7 @@ describe("laws", () => {
             const one = yield* house(initial, { "a/1": 1, "a/2": 2, "b/1": 1, "c/1": 0 })
             let silent = false
             for (const [index, step] of steps.entries()) {
+              const before = new Map(["a", "b", "c"].map((service) => [service, one.inFlight(service)]))
               const running = one.calls.filter(({ state }) => state === "running")
               const waiting = one.waiting
               switch (step._tag) {
@@ -450,6 +494,15 @@ describe("laws", () => {
                 counted += one.admission.waiting(service)
               }
               assert.strictEqual(counted, one.waiting.length)
+              for (const service of ["a", "b", "c"]) {
+                const awaited = one.waiting.some(({ instances }) =>
+                  instances.some((each) => serviceOf(each) === service)
+                )
+                assert.strictEqual(one.admission.mustWait([service]), awaited || one.admission.isFull(service))
+                if (Number.isFinite(settings.perService) && step._tag === "ask") {
+                  assert.isAtMost(one.inFlight(service), Math.max(settings.perService, before.get(service)!))
+                }
+              }
               for (const call of one.waiting) {
                 assert.isBelow(one.now() - call.since, settings.wait)
                 if (!silent) assert.strictEqual(one.free(call.instances), undefined, `${call.name} could go`)

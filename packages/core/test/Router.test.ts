@@ -226,6 +226,17 @@ describe("tiers", () => {
       assert.include(yield* Effect.flip(router.route(request, answer)), { kind: "unavailable" })
     }).pipe(Effect.provide(live)))
 
+  it.effect("are one where few are healthy, so that those aren't overrun by the calls of all", () =>
+    Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const ids = Array.from({ length: 10 }, (_, index) => `n${index}`)
+      yield* fleet.put(...ids.map((id) => instance(id)))
+      for (const id of ids.slice(0, 5)) yield* mark(id, "up")
+      assert.deepStrictEqual(yield* pickedOf(200), ids.slice(0, 5), "half of them healthy")
+      yield* mark("n4", undefined)
+      assert.deepStrictEqual(yield* pickedOf(200), ids, "less than half of them healthy")
+    }).pipe(Effect.provide(live)))
+
   it.effect("prefer the lower priority, and spill over when it is full", () =>
     Effect.gen(function*() {
       const fleet = yield* Fleet

@@ -38,6 +38,9 @@ export * as FleetHealth from "./rest/FleetHealth.ts"
 export * as Gateway from "./Gateway.ts"
 
 /** @since 0.1.0 */
+export * as InstanceHealth from "./rest/InstanceHealth.ts"
+
+/** @since 0.1.0 */
 export * as Leases from "./rest/Leases.ts"
 
 /** @since 0.1.0 */

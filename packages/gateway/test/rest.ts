@@ -2,6 +2,8 @@
  * Asks a gateway's REST API.
  */
 import { assert } from "@effect/vitest"
+import type { Health } from "@portolan/core/Health"
+import type { Router } from "@portolan/core/Router"
 import { Gateway } from "@portolan/gateway/Gateway"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -42,7 +44,10 @@ export interface Rest {
   ) => Effect.Effect<Answer, Error>
 }
 
-export const rest = <A, E>(options: FleetOptions, use: (rest: Rest) => Effect.Effect<A, E, Gateway>) =>
+export const rest = <A, E>(
+  options: FleetOptions,
+  use: (rest: Rest) => Effect.Effect<A, E, Gateway | Health | Router>
+) =>
   Effect.flatMap(Gateway, ({ port }) =>
     Effect.andThen(
       until(Effect.map(ask(port, "/readyz"), ({ status }) => status === 200)),

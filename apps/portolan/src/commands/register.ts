@@ -41,19 +41,6 @@ const ready = (
     return yield* during(`waiting for ${url}`, Effect.raceFirst(listens, Effect.as(child.exited, "ended" as const)))
   })
 
-/** Says `draining` for a while: calls in flight end, and no new ones come. */
-const drained = (
-  announced: Announced | undefined,
-  { duration, text }: WrittenDuration
-): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    if (announced === undefined || !announced.announcement.state().announced || Duration.isZero(duration)) return
-    const { announcement } = announced
-    yield* announcement.update((instance) => ({ ...instance, status: "draining" }))
-    yield* note(`${announcement.instance().id} drains for ${text}, then the command is asked to end; again: at once`)
-    yield* Effect.sleep(duration)
-  })
-
 export const register = Command.make(
   "register",
   {
@@ -67,7 +54,7 @@ export const register = Command.make(
     wait: durationFlag("wait", "Longest wait until the command listens; 30s by default"),
     drain: durationFlag(
       "drain",
-      "How long the record says draining, so that calls in flight end, before the command is asked to end; 5s by default"
+      "How long calls in flight may take after a signal, before the command is asked to end; 5s by default"
     ),
     noWait: Flag.Boolean("no-wait").pipe(
       Flag.withDescription("Announce at once, whether the command listens or not"),
@@ -96,11 +83,12 @@ export const register = Command.make(
             : plain(`announced ${instance.id} in ${where}, lease ${Duration.toSeconds(lease.duration)} s`)
         )
       )
-    let here: Announced | undefined
+    let isAnnounced = false
     const announcing = Effect.gen(function*() {
       const { announce, tell } = yield* Effect.promise(() => import("../announcing.ts"))
       const where = { registry: Option.getOrUndefined(registry), config: Option.getOrUndefined(config) }
-      const announced = here = yield* announce(instance, gateway, where, lease.duration)
+      const announced = yield* announce(instance, gateway, where, lease.duration)
+      isAnnounced = true
       return yield* tell(announced, said(announced))
     }).pipe(Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])))
 
@@ -109,10 +97,10 @@ export const register = Command.make(
     const { start } = yield* Effect.promise(() => import("../child.ts"))
     const status = yield* Effect.scoped(Effect.gen(function*() {
       const child = yield* start(program, args)
-      const drainTime = Option.getOrElse(drain, () => ({ duration: Duration.seconds(5), text: "5s" }))
-      const signalled = Effect.gen(function*() {
-        child.endWith(yield* untilSignal(["SIGINT", "SIGTERM"]))
-        yield* drained(here, drainTime)
+      let asked = false
+      const signalled = Effect.map(untilSignal(["SIGINT", "SIGTERM"]), (signal) => {
+        asked = true
+        child.endWith(signal)
       })
       const running = Effect.gen(function*() {
         if (noWait || (yield* ready(child, instance, wait)) === "listens") {
@@ -120,8 +108,13 @@ export const register = Command.make(
         }
         console.error("the command ended before anything listened at its address: nothing was announced")
       })
-      // The record drains and goes before the command is asked to end.
+      // The record goes before the command is asked to end, and what is in flight ends in between.
       yield* Effect.scoped(Effect.raceFirst(running, signalled))
+      if (asked && isAnnounced) {
+        const { duration, text } = Option.getOrElse(drain, () => ({ duration: Duration.seconds(5), text: "5s" }))
+        yield* note(`${instance.id} drains: ${program} is asked to end in ${text}, or by a second signal at once`)
+        yield* Effect.raceFirst(Effect.sleep(duration), child.exited)
+      }
       return child.exited
     })).pipe(Effect.flatten)
     if (status !== 0) return yield* ended(status)

@@ -13,7 +13,7 @@ const window = 256
 /**
  * Strategy `least-requests`: the fewest attempts in flight. Exact for up to 256 nodes; of more, the best among 256
  * neighbours. Each search starts behind the last pick, so equals take turns. One that eases counts as no less busy than
- * who was picked last: that it has few calls is because it is given few, or fails them fast.
+ * the others are on average: that it has few attempts is because it is given few, or fails them fast.
  *
  * **Details**: of different weights, the fewest relative to the weight, to within one attempt: one that is drawn by weight
  * has it unless another one would be less busy even with the call. So the weights are kept where calls are few, too.
@@ -26,8 +26,6 @@ export const make: Strategy = ({ random }) => {
   let nodes: ReadonlyArray<Node> = []
   let next = 0
   let weighted = false
-  // The load of the last pick.
-  let level = 0
 
   const drawn = (except: ReadonlyArray<Node> | undefined): Node | undefined => {
     const node = nodes[weights.draw()]!
@@ -36,10 +34,9 @@ export const make: Strategy = ({ random }) => {
 
   return {
     save: () => {
-      const saved = { next, level }
+      const saved = next
       return () => {
-        next = saved.next
-        level = saved.level
+        next = saved
       }
     },
     update: (list) => {
@@ -50,27 +47,46 @@ export const make: Strategy = ({ random }) => {
     },
     pick: (_at, _key, except) => {
       const count = nodes.length
-      const first = weighted ? drawn(except) : undefined
-      let best = first
+      if (count === 0) return undefined
+      let best = weighted ? drawn(except) : undefined
       let bestAt = -1
-      let bestLoad = first === undefined ? Infinity : first.inFlight / first.weight
+      let bestStep = -1
+      let bestLoad = best === undefined ? Infinity : best.inFlight / best.weight
+      let easing: Node | undefined
+      let easingAt = 0
+      let easingStep = 0
+      let easingLoad = Infinity
+      let loads = 0
       let looked = 0
-      for (let step = 0, index = next; step < count && bestLoad > 0; step++, index++) {
+      for (let step = 0, index = next; step < count && bestLoad > 0 && looked < window; step++, index++) {
         if (index >= count) index = 0
         const node = nodes[index]!
         if (!isOpen(node, except)) continue
-        const own = weighted ? (node.inFlight + 1) / node.weight : node.inFlight
-        const load = node.easing && own < level ? level : own
-        if (load < bestLoad) {
+        const load = weighted ? (node.inFlight + 1) / node.weight : node.inFlight
+        looked++
+        loads += load
+        if (node.easing) {
+          if (load >= easingLoad) continue
+          easing = node
+          easingAt = index
+          easingStep = step
+          easingLoad = load
+        } else if (load < bestLoad) {
           best = node
           bestAt = index
+          bestStep = step
           bestLoad = load
         }
-        if (++looked === window) break
       }
-      if (best === undefined) return undefined
+      if (easing !== undefined) {
+        const mean = loads / looked
+        const load = Math.max(easingLoad, weighted ? mean : Math.floor(mean + random()))
+        if (load < bestLoad || (load === bestLoad && easingStep < bestStep)) {
+          best = easing
+          bestAt = easingAt
+        }
+      }
       if (bestAt >= 0) next = bestAt + 1 === count ? 0 : bestAt + 1
-      level = bestLoad
       return best
     }
   }

@@ -124,6 +124,26 @@ export class Admission {
     return true
   }
 
+  /** Why a call that has to wait would find no room in the queue, and when it is worth coming again (ms). */
+  refusal(
+    services: ReadonlyArray<string>,
+    caller: string
+  ): { readonly reason: string; readonly retryAfter: number } | undefined {
+    let home = services[0] === undefined ? undefined : this.#queues.get(services[0])
+    for (const service of services) {
+      const queue = this.#queues.get(service)
+      if ((queue?.length ?? 0) < (home?.length ?? 0)) home = queue
+    }
+    const reason = this.#refusal(home, caller)
+    if (reason === undefined) return undefined
+    return { reason, retryAfter: home === undefined ? usualRetry : this.#retryAfter(home) }
+  }
+
+  /** Whether `enqueue` lets a call of this kind wait without a look at its candidates. */
+  holds(kind: unknown, services: ReadonlyArray<string>): boolean {
+    return this.#kinds.has(kind) || services.every((service) => this.isFull(service))
+  }
+
   /** Whether a service is at its limit. */
   isFull(service: string): boolean {
     return this.#settings.perService !== Infinity &&
@@ -225,15 +245,23 @@ export class Admission {
 
   // Who has most calls waiting makes room for who has fewer, with the newest of them.
   #makeRoom(home: ServiceQueue, caller: string): string | undefined {
-    const { queue: most } = this.#settings
-    if (home.length < most) return undefined
+    const refusal = this.#refusal(home, caller)
+    if (refusal !== undefined || home.length < this.#settings.queue) return refusal
     const longest = longestOf(home)
-    const own = home.lines.get(caller)?.length ?? 0
-    if (longest === undefined || longest.length <= own + 1) {
-      return most === 0 ? "no call may wait" : `${home.length} calls wait already, as many as may`
+    if (longest !== undefined) {
+      this.#shed(newestOf(longest, home), "gave its place in the queue to a caller with fewer calls waiting")
     }
-    this.#shed(newestOf(longest, home), "gave its place in the queue to a caller with fewer calls waiting")
     return undefined
+  }
+
+  #refusal(home: ServiceQueue | undefined, caller: string): string | undefined {
+    const { queue: most } = this.#settings
+    if (most === 0) return "no call may wait"
+    if (home === undefined || home.length < most) return undefined
+    const own = home.lines.get(caller)?.length ?? 0
+    const longest = longestOf(home)
+    if (longest !== undefined && longest.length > own + 1) return undefined
+    return most === 1 ? "a call waits already, and only one may" : `${most} calls wait already, as many as may`
   }
 
   #shed(waiting: Waiting | undefined, reason: string): void {

@@ -3,10 +3,10 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { Node } from "../Balancer.ts"
-import type { AttemptFailure } from "../Router.ts"
-import type { View } from "./candidates.ts"
+import type { AttemptFailure, FailedAttempt, Routing } from "../Router.ts"
 import type { Pick } from "./pick.ts"
 import type { Routes } from "./routes.ts"
+import type { View } from "./view.ts"
 
 /**
  * An attempt of a call, from its pick to its end.
@@ -27,8 +27,8 @@ export class Running<A, E> {
   began: number
   /** It has been handed to the transport. */
   sent = false
-  /** Whatever comes of it, the call goes on without it. */
-  dropped = false
+  /** Whatever comes of it, the call goes on without it, and this is what it counts as. */
+  dropped: "failure" | "ignored" | undefined
   /** None before it runs, and where it ended without waiting. */
   fiber: Fiber.Fiber<A, AttemptFailure<E>> | undefined
   #told = false
@@ -68,10 +68,41 @@ export class Running<A, E> {
     retryAfter?: number
   ): void {
     const latency = at - this.began
-    routes.balancer.end(this.node, latency, outcome, at)
+    // What took so long, or seemed to fail, may have been our own event loop.
+    if (routes.health.stalled(this.began, at)) {
+      routes.balancer.end(this.node, undefined, outcome === "success" ? outcome : "ignored", at)
+    } else routes.balancer.end(this.node, latency, outcome, at)
     this.tell(routes, outcome, at, reason, retryAfter)
     if (outcome !== "ignored") routes.report.answered(this.node, latency)
     routes.admission.released(this.node.instance.service)
+  }
+
+  /** How the answer of this one was come by; `latency` and `queued` in ms, of the call. */
+  routing(
+    { clock, discovery }: Routes,
+    latency: number,
+    attempts: number,
+    hedges: number,
+    queued: number,
+    failed: ReadonlyArray<FailedAttempt>
+  ): Routing {
+    const { instance, source } = this.node
+    const lastHeard = discovery.catalog().sources.get(source)?.lastHeard
+    return {
+      service: instance.service,
+      instance: instance.id,
+      source,
+      strategy: this.strategy,
+      latency,
+      attempts,
+      failovers: attempts - 1 - hedges,
+      hedged: this.hedge,
+      queued,
+      failed,
+      alternatives: this.alternatives,
+      discoveryAge: lastHeard === undefined ? 0 : Math.max(clock.currentTimeMillisUnsafe() - lastHeard, 0),
+      why: this.why
+    }
   }
 }
 

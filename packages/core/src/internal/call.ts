@@ -9,8 +9,8 @@ import type { CompiledRule } from "../RoutingRule.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
 import type { Waiter } from "./admission.ts"
 import { failureOf, Running } from "./attempt.ts"
-import type { Candidates, View } from "./candidates.ts"
-import { nameOf, noInstance, pick } from "./pick.ts"
+import type { Candidates } from "./candidates.ts"
+import { isFull, nameOf, noInstance, type Pick, pick } from "./pick.ts"
 import { elsewhere, here, unrepeatable } from "./retry.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
 import type { Routes } from "./routes.ts"
@@ -18,6 +18,7 @@ import type { ServiceCalls } from "./serviceCalls.ts"
 import type { Settings } from "./settings.ts"
 import type { CallOutcome } from "./tallies.ts"
 import type { Timer } from "./timers.ts"
+import type { View } from "./view.ts"
 
 /**
  * One routed call: its attempts, its waits, its deadline and its end.
@@ -46,6 +47,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   readonly #rule: CompiledRule | undefined
   readonly #timeout: number
   readonly #most: number
+  readonly #hedgeable: boolean
   #deadline: number
   #committed = false
   #expired = false
@@ -63,6 +65,9 @@ export class Call<A, E, R> implements Timer, Waiter {
   // Whether the next attempt may be at an instance that failed.
   #here = false
   #hedges = 0
+  // Whether of an attempt and its hedge one failed.
+  #halved = false
+  #began = 0
   #leave: (() => void) | undefined
   #enqueued = 0
   #queued = 0
@@ -88,6 +93,8 @@ export class Call<A, E, R> implements Timer, Waiter {
     this.#rule = candidates.rule()
     this.#timeout = request.timeout ?? this.#rule?.timeout ?? this.#settings.timeout
     this.#most = request.attempts ?? this.#rule?.attempts ?? this.#settings.attempts
+    this.#hedgeable = request.readOnly === true && request.repeatable && request.affinity === undefined &&
+      this.#most > 1 && (this.#rule?.hedging ?? this.#settings.hedging.on)
     this.#deadline = this.#started + this.#timeout
   }
 
@@ -104,8 +111,9 @@ export class Call<A, E, R> implements Timer, Waiter {
 
   // The caller gave up, unless the call ended just then: nothing of it is left running.
   #abandon(): Effect.Effect<void> {
+    this.#resume = undefined
     const running = this.#running
-    if (this.#end === undefined) this.#finish("interrupted", Effect.interrupt)
+    if (this.#end === undefined) this.#finish("interrupted", Effect.interrupt, this.#routes.balancer.now())
     return Effect.forEach(running, ({ fiber }) => fiber === undefined ? Effect.void : Fiber.await(fiber), {
       discard: true
     })
@@ -116,7 +124,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     let now = at
     for (;;) {
       const view = this.#candidates.view(this.#request)
-      if (this.#routes.admission.mustWait(this.#candidates.services)) return this.#enqueue(view, now)
+      if (this.#routes.admission.mustWait(this.services)) return this.#enqueue(view, now)
       const picked = this.#pick(view, now)
       if (picked === undefined) return this.#nobody(view, now)
       if (!this.#start(this.#begin(view, picked, now, false))) return
@@ -124,30 +132,35 @@ export class Call<A, E, R> implements Timer, Waiter {
     }
   }
 
-  #pick(view: View, at: number) {
-    const full = this.#routes.admission.full(this.#candidates.services)
-    if (full.length > 0) {
-      const busy = view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
-      return pick(view, this.#request, this.#routes, this.#tried.concat(busy), at)
-    }
-    if (!this.#here) return pick(view, this.#request, this.#routes, this.#tried, at)
-    const other = pick(view, this.#request, this.#routes, this.#tried, at)
-    if (other !== undefined) return other
+  // One that it hasn't been tried at.
+  #other(view: View, at: number): Pick | undefined {
+    const full = this.#routes.admission.full(this.services)
+    const busy = full.length === 0
+      ? []
+      : view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
+    const except = busy.length === 0 ? this.#tried : this.#tried.concat(busy)
+    return pick(view, this.#request, this.#routes, except, at)
+  }
+
+  #pick(view: View, at: number): Pick | undefined {
+    const other = this.#other(view, at)
+    if (other !== undefined || !this.#here) return other
     // Only those that failed are there, and one of them said itself when to come again, or may be back.
     const request = { ...this.#request, repeatable: true }
     return pick(view, request, this.#routes, this.#tried.slice(-1), at, true) ??
       pick(view, request, this.#routes, [], at)
   }
 
-  #begin(view: View, picked: NonNullable<ReturnType<typeof pick>>, at: number, hedge: boolean): Running<A, E> {
+  #begin(view: View, picked: Pick, at: number, hedge: boolean): Running<A, E> {
     const { report, services } = this.#routes
     const running = new Running<A, E>(this.#routes, view, picked, ++this.#attempts, hedge, at)
     this.#tried.push(picked.node)
     report.picked(view.strategy, this.#rule)
     if (this.#service === undefined) {
+      this.#began = at
       this.#service = services.of(picked.node.total)
       this.#service.retries.deposit(this.#settings.retryBudget.share, at)
-      if (this.#mayHedge()) this.#service.hedging.budget.deposit(this.#settings.hedging.share, at)
+      if (this.#hedgeable) this.#service.hedging.budget.deposit(this.#settings.hedging.share, at)
     }
     return running
   }
@@ -160,7 +173,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     running.fiber = fiber
     this.#running.push(running)
     fiber.addObserver((exit) => this.#exited(running, exit))
-    const delay = this.#mayHedge() && this.#hedges === 0 && !running.hedge
+    const delay = this.#hedgeable && this.#hedges === 0 && !running.hedge
       ? this.#service?.hedging.delay(this.#settings.hedging.percentile, running.began)
       : undefined
     this.#waitUntil(delay === undefined ? Infinity : running.began + delay)
@@ -178,10 +191,10 @@ export class Call<A, E, R> implements Timer, Waiter {
         this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
       },
       commit: () => {
-        if (running.dropped) return
+        if (running.dropped !== undefined) return
         this.#committed = true
         // Only one may pass on.
-        for (const other of this.#running) if (other !== running) this.#drop(other)
+        for (const other of Array.from(this.#running)) if (other !== running) this.#drop(other, "ignored")
       },
       sent: () => {
         running.sent = true
@@ -194,8 +207,8 @@ export class Call<A, E, R> implements Timer, Waiter {
     const place = this.#running.indexOf(running)
     if (place >= 0) this.#running.splice(place, 1)
     const at = this.#routes.balancer.now()
-    if (running.dropped) return running.end(this.#routes, this.#expired && !running.hedge ? "failure" : "ignored", at)
-    if (this.#expired && Exit.isFailure(exit)) return this.#late(running, at)
+    if (running.dropped !== undefined) return running.end(this.#routes, running.dropped, at)
+    if (this.#expired && Exit.isFailure(exit)) return running.end(this.#routes, blame(running), at, noAnswer)
     if (this.#settle(running, exit)) this.#next(this.#routes.balancer.now())
   }
 
@@ -204,7 +217,10 @@ export class Call<A, E, R> implements Timer, Waiter {
     const at = this.#routes.balancer.now()
     if (Exit.isSuccess(exit)) {
       running.end(this.#routes, "success", at)
-      this.#finish("success", Exit.succeed(this.#routed(running, exit.value, at)), at)
+      if (running.hedge) this.#routes.report.hedgeWon(running.node.instance.service)
+      const latency = at - this.#started
+      const routing = running.routing(this.#routes, latency, this.#attempts, this.#hedges, this.#queued, this.#failed)
+      this.#finish("success", Exit.succeed({ value: exit.value, routing }), at)
       return false
     }
     const found = failureOf(exit)
@@ -220,7 +236,8 @@ export class Call<A, E, R> implements Timer, Waiter {
     this.#failed.push({ instance: running.node.instance.id, phase: failure.phase, reason: failure.reason })
     if (failure.phase !== "notSent") this.#mayHaveRun = true
     // Of an attempt and its hedge the first failure counts, unless the request is at fault.
-    if (!(this.#hedges > 0 && this.#failed.length > 1 && failure.blame === "instance")) this.#failure = failure
+    if (!this.#halved || failure.blame === "caller") this.#failure = failure
+    this.#halved = this.#running.length > 0
     return this.#again(failure, at)
   }
 
@@ -228,29 +245,32 @@ export class Call<A, E, R> implements Timer, Waiter {
     const final = unrepeatable(failure, this.#request, this.#committed)
     if (final !== undefined) return this.#stop(final, at)
     // The other one may still answer.
-    if (this.#running.length > 0) return false
+    if (this.#halved) return false
     if (this.#attempts >= this.#most) {
       return this.#stop(this.#most === 1 ? "1 attempt made" : `${this.#most} attempts made`, at)
     }
     if (at >= this.#deadline) return this.#stop("the deadline passed", at)
     const { random, report } = this.#routes
     const { backoff, limits, retryBudget } = this.#settings
-    const view = this.#candidates.view(this.#request)
-    this.#here = !this.#hasOther(view)
-    const pause = this.#here
-      ? here(failure, this.#attempts, backoff, limits.wait, random)
-      : elsewhere(failure, this.#attempts, backoff, random)
-    if (typeof pause === "string") {
-      return this.#stop(this.#request.affinity?.strict === true ? "it is bound to this instance" : pause, at)
-    }
+    const pause = this.#hasOther(this.#candidates.view(this.#request))
+      ? elsewhere(failure, this.#attempts, backoff, random)
+      : here(failure, this.#attempts, backoff, limits.wait, random)
+    if (pause === undefined) return this.#stop(this.#alone(), at)
+    if (typeof pause === "string") return this.#stop(pause, at)
     if (at + pause >= this.#deadline) return this.#stop("no time is left for another attempt", at)
     const service = this.#tried[0]!.instance.service
     const allowed = this.#service!.retries.withdraw(retryBudget.reserve, at)
     report.retried(service, allowed)
     if (!allowed) return this.#stop(`the retry budget of ${service} is spent`, at)
     if (pause === 0) return true
+    // After a pause any will do.
+    this.#here = true
     this.#waitUntil(at + pause)
     return false
+  }
+
+  #alone(): string {
+    return this.#request.affinity?.strict === true ? "it is bound to this instance" : "no other instance"
   }
 
   // Whether there is one that it hasn't been tried at, be it full.
@@ -259,13 +279,24 @@ export class Call<A, E, R> implements Timer, Waiter {
       view.groups.some(({ nodes }) => nodes.some((node) => !this.#tried.includes(node)))
   }
 
+  // Nobody takes it now.
   #nobody(view: View, at: number): void {
+    if (this.#isFull(view) || (this.#here && isLeftAlone(view))) return this.#enqueue(view, at)
+    if (this.#failure !== undefined) return void this.#stop(this.#alone(), at)
     const error = noInstance(this.#candidates, view, this.#request, this.#routes)
-    const full = error._tag === "NoInstance" && error.kind === "overloaded" && error.retryAfter === undefined
-    if (full && (this.#failure === undefined || this.#here || this.#hasOther(view))) return this.#enqueue(view, at)
-    if (this.#failure !== undefined) return void this.#stop("no other instance", at)
-    const shed = error._tag === "NoInstance" && error.kind === "overloaded"
-    this.#finish(shed ? "shed" : "unavailable", Effect.fail(error), at)
+    if (error._tag !== "NoInstance" || error.kind !== "overloaded") {
+      return this.#finish("unavailable", Effect.fail(error), at)
+    }
+    // All asked to be left alone. That isn't waited for where it takes too long.
+    const wait = error.retryAfter ?? 0
+    if (wait <= this.#settings.limits.wait && at + wait < this.#deadline) return this.#enqueue(view, at)
+    this.#finish("shed", Effect.fail(error), at)
+  }
+
+  // Whether those that could take it have no room.
+  #isFull(view: View): boolean {
+    return isFull(view, this.#request, this.#routes.health) &&
+      (this.#failure === undefined || this.#here || this.#hasOther(view))
   }
 
   #enqueue(view: View, at: number): void {
@@ -306,9 +337,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     const view = this.#candidates.view(this.#request)
     const picked = this.#pick(view, at)
     if (picked === undefined) {
-      // What it is bound to may be gone.
-      const bound = this.#request.affinity?.strict === true
-      if (view.groups.length > 0 && !(bound && this.#isLost(view))) return false
+      if (this.#isFull(view) || isLeftAlone(view)) return false
       this.#left(false, at)
       this.#nobody(view, at)
       return true
@@ -318,16 +347,12 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (this.#leave === undefined) return true
     this.#left(false, at)
     const start = Effect.sync(() => {
-      if (running.dropped || this.#end !== undefined) return
+      if (running.dropped !== undefined) return
       this.#running = []
       if (this.#start(running)) this.#next(this.#routes.balancer.now())
     })
     this.#routes.fork(Effect.andThen(Effect.yieldNow, start))
     return true
-  }
-
-  #isLost(view: View): boolean {
-    return noInstance(this.#candidates, view, this.#request, this.#routes)._tag === "SessionLost"
   }
 
   shed(reason: string, retryAfter: number): void {
@@ -366,22 +391,16 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (this.#end === undefined && this.place < 0) this.#waitUntil(this.#wakesAt)
   }
 
-  #mayHedge(): boolean {
-    const { affinity, readOnly, repeatable } = this.#request
-    return readOnly === true && repeatable && affinity === undefined && this.#most > 1 &&
-      (this.#rule?.hedging ?? this.#settings.hedging.on)
-  }
-
   // It takes longer than most: a second attempt elsewhere, if there is one.
   #hedge(at: number): void {
     if (this.#committed || this.#attempts >= this.#most || this.#service === undefined) return
     const { admission, report } = this.#routes
-    if (admission.mustWait(this.#candidates.services)) return
+    if (admission.mustWait(this.services)) return
     const { budget } = this.#service.hedging
     const service = this.#tried[0]!.instance.service
     if (!budget.withdraw(0, at)) return report.hedged(service, false)
     const view = this.#candidates.view(this.#request)
-    const picked = this.#hasOther(view) ? pick(view, this.#request, this.#routes, this.#tried, at) : undefined
+    const picked = this.#hasOther(view) ? this.#other(view, at) : undefined
     if (picked === undefined) return budget.refund(at)
     report.hedged(service, true)
     this.#hedges++
@@ -390,29 +409,28 @@ export class Call<A, E, R> implements Timer, Waiter {
 
   #expire(now: number): void {
     this.#expired = true
-    for (const running of [...this.#running]) {
+    for (const running of Array.from(this.#running)) {
       if (running.sent) this.#mayHaveRun = true
       running.fiber?.interruptUnsafe()
     }
     // It answered at the last moment.
     if (this.#end !== undefined) return
     // Those that don't let themselves be interrupted just now. The caller's deadline holds all the same.
-    for (const running of this.#running) if (!running.hedge) running.tell(this.#routes, "failure", now, noAnswer)
-    const requested = nameOf(this.#request)
+    for (const running of this.#running) {
+      if (running.fiber === undefined) continue
+      running.tell(this.#routes, blame(running), now, noAnswer)
+      running.dropped = blame(running)
+    }
     const timeout = Math.round(this.#deadline - this.#started)
     const node = this.#tried.at(-1)
-    if (this.#leave !== undefined && this.#failure === undefined || node === undefined) {
-      return this.shed(`no room within ${timeout} ms`, this.#routes.admission.retryAfter(this.#candidates.services))
+    // Only the queue keeps a call that was never tried.
+    if (node === undefined) {
+      return this.shed(`no room within ${timeout} ms`, this.#routes.admission.retryAfter(this.services))
     }
+    const requested = nameOf(this.#request)
     const phase = this.#mayHaveRun ? "mayHaveRun" : "notSent"
     const error = new DeadlineExceeded({ requested, timeout, phase, instance: node.instance.id })
     this.#finish("failure", Effect.fail(error), now)
-  }
-
-  #late(running: Running<A, E>, at: number): void {
-    // A hedge had less time than it needs to be blamed.
-    if (running.hedge) running.end(this.#routes, "ignored", at)
-    else running.end(this.#routes, "failure", at, noAnswer)
   }
 
   #stop(stopped: string, at: number): false {
@@ -422,47 +440,36 @@ export class Call<A, E, R> implements Timer, Waiter {
     return false
   }
 
-  #finish(outcome: CallOutcome, end: Effect.Effect<Routed<A>, RouteError<E>>, at = this.#routes.balancer.now()): void {
+  #finish(outcome: CallOutcome, end: Effect.Effect<Routed<A>, RouteError<E>>, at: number): void {
     this.#end = end
     if (this.place >= 0) this.#routes.timers.remove(this)
     if (this.#leave !== undefined) this.#left(outcome === "shed", at)
-    const { report } = this.#routes
-    report.ended(this.#request, this.#tried.at(-1)?.instance.service, outcome, at - this.#started)
-    for (const running of this.#running) this.#drop(running)
+    this.#routes.report.ended(this.#request, this.#tried.at(-1)?.instance.service, outcome, at - this.#started)
+    // How long the first attempt took, or would have taken at least. One that failed, or was given up, says nothing.
+    if (this.#hedgeable && this.#failed.length === 0 && outcome !== "interrupted") {
+      this.#service?.hedging.record(at - this.#began, at)
+    }
+    const running = this.#running
+    if (running.length > 0) {
+      this.#running = []
+      for (const loser of running) this.#drop(loser, "ignored")
+    }
     this.#resume?.(end)
   }
 
-  #drop(running: Running<A, E>): void {
-    running.dropped = true
+  #drop(running: Running<A, E>, outcome: "failure" | "ignored"): void {
+    running.dropped ??= outcome
     const { fiber } = running
-    if (fiber === undefined) return running.end(this.#routes, "ignored", this.#routes.balancer.now())
+    if (fiber === undefined) return running.end(this.#routes, outcome, this.#routes.balancer.now())
     fiber.interruptUnsafe()
     if (fiber.pollUnsafe() === undefined) Fiber.runIn(fiber, this.#routes.scope)
   }
-
-  #routed(running: Running<A, E>, value: A, ended: number): Routed<A> {
-    const { clock, discovery } = this.#routes
-    const { alternatives, hedge, node, strategy, why } = running
-    const lastHeard = discovery.catalog().sources.get(node.source)?.lastHeard
-    return {
-      value,
-      routing: {
-        service: node.instance.service,
-        instance: node.instance.id,
-        source: node.source,
-        strategy,
-        latency: ended - this.#started,
-        attempts: this.#attempts,
-        failovers: this.#attempts - 1 - this.#hedges,
-        hedged: hedge,
-        queued: this.#queued,
-        failed: this.#failed,
-        alternatives,
-        discoveryAge: lastHeard === undefined ? 0 : Math.max(clock.currentTimeMillisUnsafe() - lastHeard, 0),
-        why
-      }
-    }
-  }
 }
 
+// All that could take it asked for time.
+const isLeftAlone = (view: View): boolean => view.groups.length === 0 && view.ejected.length > 0
+
 const noAnswer = "no answer in time"
+
+// A hedge that is late had less time than it needs to be blamed.
+const blame = ({ hedge }: { readonly hedge: boolean }): "failure" | "ignored" => hedge ? "ignored" : "failure"

@@ -26,8 +26,12 @@ export class CallReport {
   readonly strategies: Map<StrategyName, number> = new Map()
   readonly rules: Map<string, number> = new Map()
 
-  constructor(since: number) {
-    this.since = since
+  readonly #now: () => number
+
+  /** `now`: epoch ms. */
+  constructor(now: () => number) {
+    this.#now = now
+    this.since = now()
   }
 
   /** A call ended. `service`: of the last instance that was tried, where there was one. */
@@ -81,7 +85,10 @@ export class CallReport {
   queued(service: string, waited: number, shed: boolean): void {
     const tally = this.services.of(service)
     tally.queued++
-    if (shed) tally.shed++
+    if (shed) {
+      tally.shed++
+      tally.shedAt = this.#now()
+    }
     tally.waits.record(waited, bucketOf(waited))
   }
 }

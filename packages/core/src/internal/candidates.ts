@@ -1,63 +1,29 @@
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Balancer, Knowledge, Node, Picker, StrategyName } from "../Balancer.ts"
-import { type Catalog, type CatalogEntry, type InstanceKey, staleSince } from "../Catalog.ts"
+import type { Balancer, Knowledge, Node, StrategyName } from "../Balancer.ts"
+import {
+  type Catalog,
+  type CatalogEntry,
+  changedSince,
+  type InstanceKey,
+  type ServiceEntries,
+  staleSince
+} from "../Catalog.ts"
 import type { Discovery } from "../Discovery.ts"
 import type { Health, HealthStatus } from "../Health.ts"
 import * as Query from "../Query.ts"
 import type { RouteRequest, Target } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
+import { type Change, Matches } from "./matches.ts"
+import { pattern } from "./queryPredicates.ts"
 import type { Routes } from "./routes.ts"
 import type { Settings } from "./settings.ts"
-import { pattern } from "./queryPredicates.ts"
-
-/**
- * Nodes that are equally welcome: of one health tier and one priority.
- *
- * @internal
- */
-export interface Group {
-  readonly nodes: ReadonlyArray<Node>
-  readonly picker: Picker
-  /** Why one of these is picked; the same for each, so it is written once. */
-  readonly why: string
-}
-
-/**
- * What one kind of caller can be routed to, best group first.
- *
- * @internal
- */
-export interface View {
-  readonly strategy: StrategyName
-  readonly tenant: string | undefined
-  version: number
-  groups: ReadonlyArray<Group>
-  /** Nodes in all groups. */
-  routable: number
-  /** Nodes whose circuit isn't closed, in none of the groups but in panic. */
-  ejected: ReadonlyArray<Node>
-  /** When the first of `ejected` is due for a trial call, as far as it is known; `Infinity` where nobody is ejected. */
-  due: number
-  /** Which of `ejected` is looked at next, and when the first of those looked at in this round is due. */
-  next: number
-  dueNext: number
-  /** Instances that match, routable or not, of those the tenant may see. */
-  visible: ReadonlyArray<Match>
-  pickers: Map<string, Picker>
-  /** `visible` by key, made when a call is bound to an instance. */
-  byKey: Map<InstanceKey, Node> | undefined
-}
-
-interface Match {
-  readonly node: Node
-  readonly endpoint: string
-}
+import { type Match, type Sights, View } from "./view.ts"
 
 // Tiers of health; the last is for panic and trial calls alone. Draining and down are in none.
-const tiers: Readonly<Record<HealthStatus, 0 | 1 | 2 | undefined>> = {
+const tiers: Readonly<Record<HealthStatus, Match["tier"]>> = {
   healthy: 0,
   degraded: 1,
   unknown: 1,
@@ -65,9 +31,6 @@ const tiers: Readonly<Record<HealthStatus, 0 | 1 | 2 | undefined>> = {
   draining: undefined,
   down: undefined
 }
-
-// In a smaller pool the few that fail are probably gone: most of the calls would be thrown at them.
-const panicAtLeast = 5
 
 // Views kept per target; only tenants make more than a handful.
 const viewsKept = 64
@@ -77,21 +40,15 @@ const queryHolds = 1_000
 
 const everybody = "*"
 
-/**
- * The node of an instance that the view shows.
- *
- * @internal
- */
-export const nodeOf = (view: View, key: InstanceKey): Node | undefined => {
-  view.byKey ??= new Map(view.visible.map(({ node }) => [node.key, node]))
-  return view.byKey.get(key)
-}
+// Changes of more than this share of all are cheaper made in one go.
+const manyAtLeast = 32
+const manyShare = 1 / 64
 
 /**
  * The candidates of one target, kept from call to call.
  *
- * **Details**: what matches is found again when the catalog changed in a way that concerns the target; who of them is
- * routable when a status did. In between, a call compares a few numbers, whatever the number of instances.
+ * **Details**: between changes, a call compares a few numbers, whatever the number of instances. A change of the catalog or
+ * of a status costs what it touches: who was it is read from their logs, and the views that there are take it over.
  *
  * @internal
  */
@@ -105,19 +62,16 @@ export class Candidates {
   readonly problem: string | undefined
   readonly #query: ((subject: Query.QuerySubject) => boolean) | undefined
   readonly #patterns: ReadonlyArray<(text: string) => boolean>
+  readonly #matches = new Matches()
   readonly #views = new Map<string, View>()
+  #last: View | undefined
   #catalog: Catalog | undefined
   #catalogRevision = -1
   #targetRevision = -1
   #asked = -Infinity
-  #matches: ReadonlyArray<Match> = []
+  // Of the services, at the same places.
   #services: ReadonlyArray<string> = []
-  #healthRevisions: ReadonlyArray<number> = []
-  // Whether any match is for some tenants only, and whether any two share an endpoint: mostly neither.
-  #restricted = false
-  #shared = false
-  #version = 0
-  #last: View | undefined
+  #healthRevisions: Array<number> = []
   #settings: Settings | undefined
   #rule: CompiledRule | undefined
 
@@ -140,13 +94,14 @@ export class Candidates {
     const { settings } = this.#routes
     if (settings !== this.#settings) {
       this.#settings = settings
-      this.#version++
       const rule = settings.rules.find((rule) => rule.matches(this.#target))
       if (rule !== this.#rule) {
         this.#rule = rule
-        this.#catalogRevision = -1
+        // Who matches may be others.
         this.#catalog = undefined
+        this.#catalogRevision = -1
       }
+      for (const view of this.#views.values()) view.settle()
     }
     return this.#rule
   }
@@ -160,34 +115,20 @@ export class Candidates {
     const rule = this.rule()
     this.#refresh()
     const strategy = request.strategy ?? rule?.strategy ?? this.#balancer.strategy()
-    const scope = this.#restricted ? request.caller?.tenant : undefined
+    const tenant = this.#matches.restricted > 0 ? request.caller?.tenant : undefined
     let view = this.#last
-    if (view === undefined || view.strategy !== strategy || view.tenant !== scope) {
-      view = this.#named(strategy, scope)
+    if (view === undefined || view.strategy !== strategy || view.tenant !== tenant) {
+      view = this.#view(strategy, tenant)
       this.#last = view
     }
-    if (view.version !== this.#version) this.#group(view)
     return view
   }
 
-  #named(strategy: StrategyName, tenant: string | undefined): View {
-    const name = `${strategy} ${tenant ?? ""}`
+  #view(strategy: StrategyName, tenant: string | undefined): View {
+    const name = tenant === undefined ? strategy : `${strategy} ${tenant}`
     const known = this.#views.get(name)
-    if (known !== undefined && known.tenant === tenant) return known
-    const view: View = {
-      strategy,
-      tenant,
-      version: -1,
-      groups: [],
-      routable: 0,
-      ejected: [],
-      due: Infinity,
-      next: 0,
-      dueNext: Infinity,
-      visible: [],
-      pickers: new Map(),
-      byKey: undefined
-    }
+    if (known !== undefined) return known
+    const view = new View(strategy, tenant, this.#sights)
     if (this.#views.size >= viewsKept) {
       for (const oldest of this.#views.keys()) {
         this.#views.delete(oldest)
@@ -204,67 +145,180 @@ export class Candidates {
     const timed = this.#query !== undefined || this.#rule?.timed === true
     const asksAgain = timed && this.#balancer.now() - this.#asked >= queryHolds
     if (catalog !== this.#catalog || targetRevision !== this.#targetRevision || asksAgain) {
-      const revision = this.#revisionOf(catalog)
-      if (revision !== this.#catalogRevision || targetRevision !== this.#targetRevision || asksAgain) {
-        this.#select(catalog)
+      const source = this.#sourceOf(catalog)
+      const revision = source?.revision ?? 0
+      const other = targetRevision !== this.#targetRevision || asksAgain
+      if (revision !== this.#catalogRevision || other) {
+        const since = source === undefined || other ? undefined : changedSince(source, this.#catalogRevision)
+        this.#apply(this.#selected(catalog, source, since))
         if (timed) this.#asked = this.#balancer.now()
         this.#catalogRevision = revision
         this.#targetRevision = targetRevision
-        this.#healthRevisions = this.#services.map(this.#health.revision)
-        this.#version++
       }
       this.#catalog = catalog
     }
-    const services = this.#services
-    for (let index = 0; index < services.length; index++) {
-      if (this.#health.revision(services[index]!) !== this.#healthRevisions[index]) {
-        this.#healthRevisions = services.map(this.#health.revision)
-        this.#version++
-        return
-      }
+    for (let index = 0; index < this.#services.length; index++) {
+      const service = this.#services[index]!
+      const known = this.#healthRevisions[index]!
+      const revision = this.#health.revision(service)
+      if (revision === known) continue
+      this.#healthRevisions[index] = revision
+      this.#apply(this.#judged(service, this.#health.changedSince(service, known)))
     }
   }
 
   // Of a target that names its service, only changes of that service matter.
-  #revisionOf(catalog: Catalog): number {
-    const service = this.#target.service
-    if (service === undefined) return catalog.revision
-    const entries = HashMap.get(catalog.services, service)
-    return Option.isSome(entries) ? entries.value.revision : 0
+  #sourceOf(catalog: Catalog): Catalog | ServiceEntries | undefined {
+    const { service } = this.#target
+    return service === undefined ? catalog : Option.getOrUndefined(HashMap.get(catalog.services, service))
   }
 
-  #select(catalog: Catalog): void {
-    const { accepts, service } = this.#target
-    const found = service === undefined ? undefined : HashMap.get(catalog.services, service)
-    const entries = service === undefined
-      ? catalog.entries
-      : found !== undefined && Option.isSome(found)
-      ? found.value.entries
-      : undefined
-    const matches: Array<Match> = []
-    const services = new Set<string>()
-    const endpoints = new Set<string>()
-    this.#restricted = false
-    if (entries !== undefined) {
-      for (const entry of HashMap.values(entries)) {
-        if (!this.#offers(entry, catalog) || (accepts !== undefined && !accepts(entry))) continue
-        const endpoint = endpointOf(entry)
-        endpoints.add(endpoint)
-        services.add(entry.instance.service)
-        if (!entry.instance.tenants.includes(everybody)) this.#restricted = true
-        matches.push({ node: this.#balancer.node(entry.key, entry.instance), endpoint })
+  // What changes by what is announced; among these keys, else among all.
+  #selected(
+    catalog: Catalog,
+    source: Catalog | ServiceEntries | undefined,
+    keys: ReadonlyArray<InstanceKey> | undefined
+  ): ReadonlyArray<Change> {
+    const changes: Array<Change> = []
+    const entries = source?.entries ?? HashMap.empty()
+    if (keys === undefined) {
+      for (const entry of HashMap.values(entries)) this.#look(entry.key, entry, catalog, changes)
+      for (const { key } of this.#matches.sorted) {
+        if (!HashMap.has(entries, key)) this.#look(key, undefined, catalog, changes)
+      }
+    } else {
+      for (const key of new Set(keys)) {
+        this.#look(key, Option.getOrUndefined(HashMap.get(entries, key)), catalog, changes)
       }
     }
-    // A fixed order, so that round robin means something after a change.
-    matches.sort((left, right) => left.node.key < right.node.key ? -1 : left.node.key > right.node.key ? 1 : 0)
-    this.#matches = matches
-    this.#services = Array.from(services)
-    this.#shared = endpoints.size < matches.length
+    return changes
+  }
+
+  #look(key: InstanceKey, entry: CatalogEntry | undefined, catalog: Catalog, changes: Array<Change>): void {
+    const before = this.#matches.find(key)
+    if (entry === undefined || !this.#offers(entry, catalog)) {
+      if (before !== undefined) changes.push({ before, after: undefined })
+      return
+    }
+    const same = before !== undefined && before.entry === entry
+    const node = same ? before.node : this.#balancer.node(key, entry.instance)
+    this.#judge(before, node, entry, changes)
+  }
+
+  // What changes by the health of these, else of all of a service.
+  #judged(service: string, keys: ReadonlyArray<InstanceKey> | undefined): ReadonlyArray<Change> {
+    const changes: Array<Change> = []
+    if (keys === undefined) {
+      for (const match of this.#matches.sorted) {
+        if (match.entry.instance.service === service) this.#judge(match, match.node, match.entry, changes)
+      }
+    } else {
+      for (const key of new Set(keys)) {
+        const match = this.#matches.find(key)
+        if (match !== undefined) this.#judge(match, match.node, match.entry, changes)
+      }
+    }
+    return changes
+  }
+
+  #judge(before: Match | undefined, node: Node, entry: CatalogEntry, changes: Array<Change>): void {
+    const { key } = node
+    const { instance } = entry
+    const rule = this.#rule
+    const tier = node.weight > 0 ? tiers[this.#health.status(key)] : undefined
+    const circuit = tier === 2 ? this.#health.circuit(key) : undefined
+    const until = circuit?.until ?? Infinity
+    const left = circuit?.cause === "pushback"
+    const rank = rule === undefined ? 0 : rule.rank(instance, rule.minimum === undefined ? 1 : this.#score(node))
+    if (
+      before !== undefined && before.entry === entry && before.node === node && before.tier === tier &&
+      before.rank === rank && before.until === until && before.left === left
+    ) return
+    const { priority, tenants } = instance
+    const after: Match = {
+      key,
+      node,
+      entry,
+      endpoint: before !== undefined && before.entry === entry ? before.endpoint : ServiceInstance.endpointKey(instance),
+      tenants: tenants.includes(everybody) ? undefined : tenants,
+      tier,
+      rank,
+      priority,
+      until,
+      left,
+      twin: undefined
+    }
+    changes.push({ before, after })
+  }
+
+  #apply(changes: ReadonlyArray<Change>): void {
+    if (changes.length === 0) return
+    const views = this.#views.values()
+    if (changes.length <= Math.max(manyAtLeast, this.#matches.sorted.length * manyShare)) {
+      for (const change of changes) this.#take(change)
+      this.#welcome(changes)
+      for (const view of views) view.settle()
+    } else {
+      this.#matches.changeMany(changes)
+      this.#welcome(changes)
+      for (const view of views) {
+        view.rebuild()
+        view.settle()
+      }
+    }
+    const { services } = this.#matches
+    if (services === this.#services) return
+    this.#healthRevisions = services.map((service) => {
+      const known = this.#services.indexOf(service)
+      return known < 0 ? this.#health.revision(service) : this.#healthRevisions[known]!
+    })
+    this.#services = services
+  }
+
+  #take(change: Change): void {
+    const { after, before } = change
+    if (before !== undefined && after !== undefined && isInPlace(before, after)) {
+      this.#matches.change(change)
+      for (const view of this.#views.values()) if (this.#matches.speaks(view, after)) view.weigh(after)
+      return
+    }
+    const endpoints = new Set<string>()
+    if (before !== undefined) endpoints.add(before.endpoint)
+    if (after !== undefined) endpoints.add(after.endpoint)
+    for (const view of this.#views.values()) {
+      for (const endpoint of endpoints) {
+        const speaker = this.#matches.speaker(view, endpoint)
+        if (speaker !== undefined) view.remove(speaker)
+      }
+    }
+    this.#matches.change(change)
+    for (const view of this.#views.values()) {
+      for (const endpoint of endpoints) {
+        const speaker = this.#matches.speaker(view, endpoint)
+        if (speaker !== undefined) view.add(speaker)
+      }
+    }
+  }
+
+  // The node knows whether it was routable, so that it is welcomed once and not by each who sees it. Where all are new,
+  // nobody is there to take the place of one that starts slowly.
+  #welcome(changes: ReadonlyArray<Change>): void {
+    const welcomed: Array<Node> = []
+    for (const { after } of changes) {
+      if (after === undefined) continue
+      const routable = after.tier === 0 || after.tier === 1
+      if (routable && !after.node.routable) welcomed.push(after.node)
+      after.node.routable = routable
+    }
+    if (welcomed.length === 0 || welcomed.length === this.#matches.routable) return
+    const at = this.#balancer.now()
+    for (const node of welcomed) this.#balancer.welcome(node, at)
   }
 
   #offers(entry: CatalogEntry, catalog: Catalog): boolean {
     if (this.problem !== undefined) return false
     if (!this.#patterns.every((pattern) => entry.instance.capabilities.some(pattern))) return false
+    if (this.#target.accepts?.(entry) === false) return false
     const required = this.#rule?.required
     if (this.#query === undefined && required === undefined) return true
     const { score, status } = this.#health.get(entry.key)
@@ -272,122 +326,34 @@ export class Candidates {
     return (this.#query === undefined || this.#query(subject)) && (required === undefined || required(subject))
   }
 
-  #group(view: View): void {
-    const visible = this.#restricted
-      ? this.#matches.filter(({ node: { instance: { tenants } } }) =>
-        tenants.includes(everybody) || (view.tenant !== undefined && tenants.includes(view.tenant))
-      )
-      : this.#matches
-    const rule = this.#rule
-    const ejected: Array<Node> = []
-    const welcomed: Array<Node> = []
-    const candidates: Array<{ readonly node: Node; readonly tier: 0 | 1 | 2 }> = []
-    let due = Infinity
-    let sick = 0
-    let left = 0
-    for (const { node } of this.#shared ? this.#oncePerEndpoint(visible) : visible) {
-      const tier = this.#tier(node)
-      if (tier !== 0 && tier !== 1) node.routable = false
-      else if (!node.routable) welcomed.push(node)
-      if (tier === undefined) continue
-      if (tier === 2) {
-        sick++
-        const circuit = this.#health.circuit(node.key)
-        if (circuit !== undefined) {
-          ejected.push(node)
-          due = Math.min(due, circuit.until)
-          // Asked to leave it alone, we do.
-          if (circuit.cause === "pushback") {
-            left++
-            continue
-          }
-        }
-      }
-      candidates.push({ node, tier })
-    }
-    const all = candidates.length + left
-    const routable = all - sick
-    const share = this.#routes.settings.panicThreshold
-    const panic = sick > left && (routable === 0 || (all >= panicAtLeast && routable < share * all))
-    const groups: Array<{ tier: number; rank: number; priority: number; nodes: Array<Node> }> = []
-    for (const { node, tier: own } of candidates) {
-      if (own === 2 && !panic) continue
-      const tier = panic ? 0 : own
-      const priority = node.instance.priority
-      const rank = rule === undefined ? 0 : rule.rank(node.instance, this.#score(node))
-      const group = groups.find((group) => group.tier === tier && group.rank === rank && group.priority === priority)
-      if (group === undefined) groups.push({ tier, rank, priority, nodes: [node] })
-      else group.nodes.push(node)
-    }
-    groups.sort((left, right) => left.tier - right.tier || left.rank - right.rank || left.priority - right.priority)
-    // Where all are new, nobody is there to take the place of one that starts slowly.
-    const at = welcomed.length > 0 && welcomed.length < routable ? this.#balancer.now() : undefined
-    for (const node of welcomed) {
-      node.routable = true
-      if (at !== undefined) this.#balancer.welcome(node, at)
-    }
-    const pickers = new Map<string, Picker>()
-    const count = groups.reduce((sum, group) => sum + group.nodes.length, 0)
-    view.groups = groups.map((group): Group => {
-      const name = `${group.tier} ${group.rank} ${group.priority}`
-      const picker = view.pickers.get(name) ?? this.#balancer.picker(view.strategy, this.#knowledge)
-      picker.update(group.nodes)
-      pickers.set(name, picker)
-      const of = group.nodes.length
-      const reason = panic
-        ? routable === 0 ? `panic: none of ${all} is healthy` : `panic: only ${routable} of ${all} are healthy`
-        : count === 1
-        ? "the only one"
-        : of === 1
-        ? `the best of ${count}`
-        : `${view.strategy} of ${of}`
-      const why = rule === undefined ? reason : `rule ${JSON.stringify(rule.name)}: ${reason}`
-      return { nodes: group.nodes, picker, why }
-    })
-    view.ejected = ejected
-    view.due = due
-    view.next = 0
-    view.dueNext = Infinity
-    view.pickers = pickers
-    view.routable = count
-    view.visible = visible
-    view.byKey = undefined
-    view.version = this.#version
-  }
-
   readonly #score = (node: Node): number => this.#health.get(node.key).score
 
   // Of its capabilities, the share that was asked for.
-  readonly #match = (node: Node): number => {
+  readonly #share = (node: Node): number => {
     const { capabilities } = node.instance
     if (capabilities.length === 0 || this.#patterns.length === 0) return 0
     return capabilities.filter((text) => this.#patterns.some((pattern) => pattern(text))).length / capabilities.length
   }
 
-  readonly #knowledge: Knowledge = { score: this.#score, match: this.#match }
+  readonly #knowledge: Knowledge = { score: this.#score, match: this.#share }
 
-  #tier(node: Node): 0 | 1 | 2 | undefined {
-    return node.weight > 0 ? tiers[this.#health.status(node.key)] : undefined
-  }
-
-  // Two announcements of one endpoint are one place to go to: the one in better health speaks for it, else the first.
-  #oncePerEndpoint(matches: ReadonlyArray<Match>): ReadonlyArray<Match> {
-    const best = new Map<string, Match>()
-    for (const match of matches) {
-      const known = best.get(match.endpoint)
-      if (known === undefined || (this.#tier(match.node) ?? 3) < (this.#tier(known.node) ?? 3)) {
-        best.set(match.endpoint, match)
-      }
-    }
-    return Array.from(best.values())
+  readonly #sights: Sights = {
+    matches: () => this.#matches.sorted,
+    speaks: (view, match) => this.#matches.speaks(view, match),
+    restricted: () => this.#matches.restricted > 0,
+    find: (key) => this.#matches.find(key),
+    picker: (strategy) => this.#balancer.picker(strategy, this.#knowledge),
+    panicThreshold: () => this.#routes.settings.panicThreshold,
+    rule: () => this.#rule?.name
   }
 }
 
-const endpoints = new WeakMap<ServiceInstance.ServiceInstance, string>()
+const isInPlace = (before: Match, after: Match): boolean =>
+  before.node === after.node && before.endpoint === after.endpoint && before.tier === after.tier &&
+  before.rank === after.rank && before.priority === after.priority && before.until === after.until &&
+  before.left === after.left && isSame(before.tenants, after.tenants)
 
-// Records are immutable, so the text is made once for each.
-const endpointOf = ({ instance }: CatalogEntry): string => {
-  let key = endpoints.get(instance)
-  if (key === undefined) endpoints.set(instance, key = ServiceInstance.endpointKey(instance))
-  return key
-}
+const isSame = (left: ReadonlyArray<string> | undefined, right: ReadonlyArray<string> | undefined): boolean =>
+  left === right ||
+  (left !== undefined && right !== undefined && left.length === right.length &&
+    left.every((tenant, index) => tenant === right[index]))

@@ -6,11 +6,12 @@ import { type CatalogEntry, type InstanceKey, staleSince } from "../Catalog.ts"
 import type { Candidate, ExplainOptions, Explanation } from "../Explanation.ts"
 import * as Query from "../Query.ts"
 import type { RouteRequest } from "../Router.ts"
-import type { Candidates, View } from "./candidates.ts"
+import type { Candidates } from "./candidates.ts"
 import { leftOut } from "./leftOut.ts"
 import { nameOf, noInstance, type Pick, pick } from "./pick.ts"
 import { pattern } from "./queryPredicates.ts"
 import type { Routes } from "./routes.ts"
+import type { View } from "./view.ts"
 
 /**
  * Says where a request would go now, and why.
@@ -28,7 +29,8 @@ export const explain = (
   const most = options.most ?? 100
   const view = candidates.view(request)
   const rule = candidates.rule()
-  const picked = routes.admission.mustWait(candidates.services) ? undefined : rehearse(view, request, routes)
+  const held = isHeld(candidates, view, request, routes)
+  const picked = held ? undefined : rehearse(view, request, candidates.services, routes)
 
   const describe = (entry: CatalogEntry, node: Node | undefined, reason: string): Candidate => {
     const { instance, key, source } = entry
@@ -90,39 +92,68 @@ export const explain = (
     considered,
     leftOut: left,
     more,
-    failure: picked === undefined ? failureOf(candidates, view, request, routes) : undefined
+    failure: picked === undefined ? failureOf(candidates, view, request, held, routes) : undefined
   }
 }
 
 /** Picks as the next call would, and puts back everything that picking changes. */
-const rehearse = (view: View, request: RouteRequest, routes: Routes): Pick | undefined => {
-  const { balancer, health } = routes
+const rehearse = (
+  view: View,
+  request: RouteRequest,
+  services: ReadonlyArray<string>,
+  { admission, balancer, health }: Routes
+): Pick | undefined => {
+  const full = admission.full(services)
+  const busy = full.length === 0
+    ? []
+    : view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
   const { due, dueNext, next } = view
   const restores = [balancer.save(), ...view.groups.map(({ picker }) => picker.save())]
   const advisers = { balancer, health: { admit: health.admits, circuit: health.circuit, status: health.status } }
-  const picked = pick(view, request, advisers, [], balancer.now())
+  const picked = pick(view, request, advisers, busy, balancer.now())
   for (const restore of restores) restore()
   Object.assign(view, { due, dueNext, next })
   return picked
 }
 
+/** Whether the call would wait without a look at its candidates, as others do that are as welcome. */
+const isHeld = ({ services }: Candidates, view: View, { affinity }: RouteRequest, { admission }: Routes): boolean =>
+  admission.mustWait(services) && admission.holds(affinity === undefined ? view : undefined, services)
+
 const failureOf = (
   candidates: Candidates,
   view: View,
   request: RouteRequest,
+  held: boolean,
   routes: Routes
-): Explanation["failure"] => {
-  const { admission, settings } = routes
-  const waits = settings.limits.queue > 0
-  if (admission.mustWait(candidates.services)) {
-    const waiting = candidates.services.reduce((most, service) => Math.max(most, admission.waiting(service)), 0)
-    const reason = waiting > 0 ? `${waiting} calls wait already` : "as many calls as may are under way"
-    return { kind: "overloaded", reason, waits, retryAfter: undefined }
-  }
+): NonNullable<Explanation["failure"]> => {
+  const failure = held ? heldBy(candidates, routes) : refusedBy(candidates, view, request, routes)
+  if (failure.kind !== "overloaded" || failure.retryAfter !== undefined) return failure
+  const { principal, tenant } = request.caller ?? {}
+  const refusal = routes.admission.refusal(candidates.services, principal ?? tenant ?? "")
+  return refusal === undefined ? { ...failure, waits: true } : { ...failure, ...refusal }
+}
+
+const heldBy = ({ services }: Candidates, { admission }: Routes): NonNullable<Explanation["failure"]> => {
+  const waiting = services.reduce((sum, service) => sum + admission.waiting(service), 0)
+  const reason = waiting === 0
+    ? "as many calls as may are under way"
+    : waiting === 1
+    ? "a call waits already"
+    : `${waiting} calls wait already`
+  return { kind: "overloaded", reason, waits: false, retryAfter: undefined }
+}
+
+const refusedBy = (
+  candidates: Candidates,
+  view: View,
+  request: RouteRequest,
+  routes: Routes
+): NonNullable<Explanation["failure"]> => {
   const error = noInstance(candidates, view, request, routes)
-  if (error._tag === "SessionLost") return { kind: "lost", reason: error.reason, waits: false, retryAfter: undefined }
-  const { kind, reason, retryAfter } = error
-  return { kind, reason, waits: waits && kind === "overloaded" && retryAfter === undefined, retryAfter }
+  return error._tag === "SessionLost"
+    ? { kind: "lost", reason: error.reason, waits: false, retryAfter: undefined }
+    : { kind: error.kind, reason: error.reason, waits: false, retryAfter: error.retryAfter }
 }
 
 /** The nodes of instances that have one: asking for one would make it. */

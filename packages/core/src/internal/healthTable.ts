@@ -9,6 +9,7 @@ import type {
   StateRecord
 } from "../Health.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
+import * as ChangeLog from "./changeLog.ts"
 import { circuitReason, type Ejection, exact, InstanceCircuit } from "./circuit.ts"
 import { DueHeap } from "./dueHeap.ts"
 import { durationMillis } from "./durationText.ts"
@@ -33,6 +34,10 @@ const words = { Degraded: "degraded", Fail: "fail" } as const
 const percent = (share: number): string => `${Math.floor(share * 1_000) / 10} %`
 
 const isPushback = ({ retryAfter }: Outcome): boolean => retryAfter !== undefined && retryAfter > 0
+
+// With another endpoint it is another instance.
+const isSame = (left: ServiceInstance.ServiceInstance, right: ServiceInstance.ServiceInstance): boolean =>
+  left.service === right.service && ServiceInstance.endpointKey(left) === ServiceInstance.endpointKey(right)
 
 const isFirst = ({ cause, times }: InstanceCircuit): boolean => times === 1 && cause === "failures"
 
@@ -85,7 +90,6 @@ export interface Tracked {
   readonly key: InstanceKey
   readonly service: Service
   instance: ServiceInstance.ServiceInstance
-  endpoint: string
   status: HealthStatus
   reason: string
   changedAt: number
@@ -132,7 +136,7 @@ export class HealthTable {
   #removedAt = -Infinity
   // One counter for all services, so that a service that comes back never repeats a revision.
   #revision = 0
-  readonly #revisions = new Map<string, number>()
+  readonly #changes = new Map<string, ChangeLog.ChangeLog<InstanceKey>>()
   // Kept while the instance is away: a mark holds until it is cleared.
   readonly #marks = new Map<InstanceKey, { readonly status: "up" | "draining" | "down"; readonly reason: string }>()
 
@@ -161,7 +165,14 @@ export class HealthTable {
   }
 
   revision(service: string): number {
-    return this.#revisions.get(service) ?? 0
+    const changes = this.#changes.get(service)
+    return changes === undefined ? 0 : ChangeLog.revision(changes)
+  }
+
+  /** The instances of a service that changed after a revision; nothing where that is too long ago. */
+  changedSince(service: string, revision: number): ReadonlyArray<InstanceKey> | undefined {
+    const changes = this.#changes.get(service)
+    return changes === undefined ? undefined : ChangeLog.after(changes, revision)
   }
 
   get(key: InstanceKey): InstanceHealth {
@@ -180,11 +191,10 @@ export class HealthTable {
       : this.#health(tracked)
   }
 
-  /** An instance was announced, or its record changed. With another endpoint it is another instance. */
+  /** An instance was announced, or its record changed. */
   put(key: InstanceKey, instance: ServiceInstance.ServiceInstance): void {
     const known = this.#tracked.get(key)
-    const endpoint = ServiceInstance.endpointKey(instance)
-    if (known !== undefined && known.endpoint === endpoint && known.instance.service === instance.service) {
+    if (known !== undefined && isSame(known.instance, instance)) {
       const interval = known.instance.health?.interval
       known.instance = instance
       this.#derive(known)
@@ -218,7 +228,6 @@ export class HealthTable {
       window: undefined,
       key,
       instance,
-      endpoint,
       reason: "not checked yet",
       changedAt: this.#environment.wall(),
       checkedAt: undefined,
@@ -237,6 +246,8 @@ export class HealthTable {
     service.members.add(tracked)
     this.#tracked.set(key, tracked)
     this.#derive(tracked)
+    // Who knew one of the same key knew another one.
+    this.#changed(tracked)
     this.soon(tracked)
   }
 
@@ -251,7 +262,7 @@ export class HealthTable {
     tracked.service.members.delete(tracked)
     if (tracked.service.members.size === 0) {
       this.#services.delete(tracked.instance.service)
-      this.#revisions.delete(tracked.instance.service)
+      this.#changes.delete(tracked.instance.service)
     }
   }
 
@@ -311,7 +322,8 @@ export class HealthTable {
   /** Whether there is a place for a trial call. Where checks say that it is unhealthy, a call needn't find it out. */
   admits(key: InstanceKey, at: number): boolean {
     const tracked = this.#tracked.get(key)
-    return tracked?.circuit !== undefined && tracked.status === "unhealthy" && tracked.verdict?.status !== "unhealthy" &&
+    return tracked?.circuit !== undefined && tracked.status === "unhealthy" &&
+      tracked.verdict?.status !== "unhealthy" &&
       tracked.circuit.admits(at, this.#settings.ejection.trials)
   }
 
@@ -435,8 +447,9 @@ export class HealthTable {
       tracked.verdict = result._tag === "Degraded" ? { status: "degraded", reason: result.reason } : passed
     }
     const circuit = tracked.circuit
-    if (risen && circuit !== undefined && this.#readmits(circuit, now - latency, now)) this.#close(tracked, circuit, now)
-    else this.#derive(tracked)
+    if (risen && circuit !== undefined && this.#readmits(circuit, now - latency, now)) {
+      this.#close(tracked, circuit, now)
+    } else this.#derive(tracked)
   }
 
   /** Puts the next check where it belongs: an interval from now, moved at random. */
@@ -538,11 +551,16 @@ export class HealthTable {
     const previous = tracked.status
     if (status === previous && !turned) return
     tracked.status = status
-    this.#revisions.set(tracked.instance.service, ++this.#revision)
+    this.#changed(tracked)
     this.#note(tracked)
     if (status === previous) return
     tracked.changedAt = this.#environment.wall()
     this.#environment.publish({ previous, health: this.#health(tracked) })
+  }
+
+  #changed({ instance: { service }, key }: Tracked): void {
+    const changes = this.#changes.get(service) ?? ChangeLog.begin(this.#revision)
+    this.#changes.set(service, ChangeLog.add(changes, ++this.#revision, [key]))
   }
 
   #note(tracked: Tracked): void {

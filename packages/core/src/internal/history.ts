@@ -3,24 +3,21 @@ import type { CheckRecord, StateRecord } from "../Health.ts"
 // Of checks and of changes.
 const kept = 60
 
-const results = ["pass", "degraded", "fail"] as const
-
-// Longest time that fits, ms.
-const longest = 2 ** 32 - 1
-
-// Latencies are kept in units of so many a ms, two bits beside them for the result.
-const units = 100
-const slowest = 2 ** 30 - 1
+// A check is one number: ms since the one before, times this, plus the tenths of a ms that it took; the result is the
+// fraction. There always is one, so that the numbers lie in an array of doubles, eight bytes each.
+const latencies = 2 ** 20
+const gaps = 2 ** 31
+const units = 10
+const fractions = { pass: 0.25, degraded: 0.5, fail: 0.75 } as const
 
 /**
- * The last checks of an instance. There are as many of these as instances, so it is two words a check: the time since the
- * one before, and the latency with the result. Room is made as it is needed.
+ * The last checks of an instance. There are as many of these as instances, so it is a number a check, and a text where
+ * there is something to say.
  *
  * @internal
  */
 export class CheckLog {
-  #words = new Uint32Array(4)
-  #count = 0
+  #checks: Array<number> = []
   #oldest = 0
   #last = 0
   // Of those that didn't pass, by place.
@@ -28,21 +25,17 @@ export class CheckLog {
 
   add(at: number, result: CheckRecord["result"], latency: number, reason: string): void {
     // Of a clock that was set back, no time went by.
-    const gap = this.#count === 0 ? 0 : Math.min(Math.max(at - this.#last, 0), longest)
-    let place = this.#count
-    if (place < kept) this.#count++
+    const gap = this.#checks.length === 0 ? 0 : Math.min(Math.max(Math.round(at - this.#last), 0), gaps - 1)
+    const took = Math.min(Math.max(Math.round(latency * units), 0), latencies - 1)
+    const check = gap * latencies + took + fractions[result]
+    let place = this.#checks.length
+    // Copied, as an array that grows by itself takes room for many more than it is given.
+    if (place < kept) this.#checks = this.#checks.concat([check])
     else {
       place = this.#oldest
+      this.#checks[place] = check
       this.#oldest = (place + 1) % kept
     }
-    if (2 * place === this.#words.length) {
-      const words = new Uint32Array(2 * Math.min(4 * place, kept))
-      words.set(this.#words)
-      this.#words = words
-    }
-    this.#words[2 * place] = gap
-    this.#words[2 * place + 1] = 4 * Math.min(Math.max(Math.round(latency * units), 0), slowest) +
-      results.indexOf(result)
     this.#last = at
     if (reason !== "") (this.#reasons ??= new Map()).set(place, reason)
     else this.#reasons?.delete(place)
@@ -50,18 +43,20 @@ export class CheckLog {
 
   /** Oldest first. */
   records(): ReadonlyArray<CheckRecord> {
+    const count = this.#checks.length
     const found: Array<CheckRecord> = []
     let at = this.#last
-    for (let back = 1; back <= this.#count; back++) {
-      const place = (this.#oldest + this.#count - back) % this.#count
-      const word = this.#words[2 * place + 1]!
+    for (let back = 1; back <= count; back++) {
+      const place = (this.#oldest + count - back) % count
+      const check = this.#checks[place]!
+      const fraction = check % 1
       found.push({
         at,
-        result: results[word & 3]!,
-        latency: Math.floor(word / 4) / units,
+        result: fraction === fractions.pass ? "pass" : fraction === fractions.fail ? "fail" : "degraded",
+        latency: Math.floor(check % latencies) / units,
         reason: this.#reasons?.get(place) ?? ""
       })
-      at -= this.#words[2 * place]!
+      at -= Math.floor(check / latencies)
     }
     return found.reverse()
   }
@@ -72,7 +67,5 @@ export class CheckLog {
  *
  * @internal
  */
-export const withState = (states: ReadonlyArray<StateRecord>, state: StateRecord): ReadonlyArray<StateRecord> => [
-  ...states.slice(1 - kept),
-  state
-]
+export const withState = (states: ReadonlyArray<StateRecord>, state: StateRecord): ReadonlyArray<StateRecord> =>
+  states.slice(1 - kept).concat(state)

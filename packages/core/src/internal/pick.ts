@@ -2,8 +2,9 @@ import type { Balancer, Node } from "../Balancer.ts"
 import { isFree } from "../balancing/Nodes.ts"
 import type { Circuit, Health } from "../Health.ts"
 import type { RouteRequest } from "../Router.ts"
-import { type Candidates, nodeOf, type View } from "./candidates.ts"
+import type { Candidates } from "./candidates.ts"
 import { NoInstance, SessionLost } from "./routeError.ts"
+import type { View } from "./view.ts"
 
 /** @internal */
 export interface Pick {
@@ -85,7 +86,7 @@ const boundTo = (
   at: number,
   trials: boolean
 ): Pick | undefined => {
-  const node = nodeOf(view, key)
+  const node = view.nodeOf(key)
   if (node === undefined || !isFree(node) || tried.includes(node)) return undefined
   const status = health.status(node.key)
   // One that drains takes nothing new; what is bound to it isn't new.
@@ -111,15 +112,31 @@ const dueOne = (view: View, request: RouteRequest, health: Advisers["health"], a
   for (let look = Math.min(looks, ejected.length); look > 0; look--) {
     const node = ejected[view.next]!
     const circuit = health.circuit(node.key)
-    if (circuit !== undefined) view.dueNext = Math.min(view.dueNext, circuit.until)
+    const due = isDue(circuit, request, at)
+    const admitted = due && isFree(node) && health.admit(node.key, at)
+    // Who has no place just now isn't asked again at once.
+    if (circuit !== undefined) view.dueNext = Math.min(view.dueNext, due && !admitted ? at + 1 : circuit.until)
     if (++view.next === ejected.length) {
       view.due = view.dueNext
       view.next = 0
       view.dueNext = Infinity
     }
-    if (isFree(node) && isDue(circuit, request, at) && health.admit(node.key, at)) return node
+    if (admitted) return node
   }
   return undefined
+}
+
+/**
+ * Whether nothing could be picked for want of room alone.
+ *
+ * @internal
+ */
+export const isFull = (view: View, { affinity }: RouteRequest, health: Advisers["health"]): boolean => {
+  if (affinity?.strict !== true) return view.groups.length > 0
+  const bound = view.nodeOf(affinity.instance)
+  if (bound === undefined) return false
+  const status = health.status(bound.key)
+  return status !== "down" && status !== "unhealthy"
 }
 
 /**
@@ -140,7 +157,7 @@ export const noInstance = (
   }
   const affinity = request.affinity
   if (affinity?.strict === true) {
-    const bound = nodeOf(view, affinity.instance)
+    const bound = view.nodeOf(affinity.instance)
     const instance = bound?.instance.id ?? affinity.instance.slice(affinity.instance.indexOf("\u0000") + 1)
     if (bound === undefined) {
       return new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is gone` })

@@ -32,7 +32,8 @@ export const elsewhere = (
   retry === 1 || failure.retryAfter !== undefined ? 0 : random() * Math.min(first * 2 ** (retry - 1), longest)
 
 /**
- * The pause before the nth retry of a call where only instances are left that failed, ms, or why there is none.
+ * The pause before the nth retry of a call where only instances are left that failed, ms; nothing, or why,
+ * where it isn't worth it.
  *
  * **Details**: the first comes soon, as a connection may just have been closed. The next ones leave the time that a server
  * needs to start again. One that asked for time gets it, unless that is longer than a call may wait. One that answered is
@@ -46,13 +47,13 @@ export const here = (
   { first, longest }: Settings["backoff"],
   wait: number,
   random: () => number
-): number | string => {
+): number | string | undefined => {
   if (retryAfter !== undefined) {
     // Not all of those that it sent away at the same time.
     return retryAfter > wait
       ? `it asks to be left alone for ${Math.ceil(retryAfter)} ms`
       : retryAfter + random() * first
   }
-  if (phase === "answered") return "no other instance"
+  if (phase === "answered") return undefined
   return retry === 1 ? random() * first : longest * (1 + random()) / 2
 }

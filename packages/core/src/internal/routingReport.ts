@@ -32,9 +32,13 @@ const ranked = <A>(
       rest(item)
       continue
     }
-    let at = best.length
-    while (at > 0 && figure(best[at - 1]!) < value) at--
-    best.splice(at, 0, item)
+    let [from, to] = [0, best.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if (figure(best[middle]!) < value) to = middle
+      else from = middle + 1
+    }
+    best.splice(from, 0, item)
     if (best.length > top) rest(best.pop()!)
   }
   return best
@@ -88,7 +92,13 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
         balance: names.length === 1 ? balanceOf(names[0]!) : undefined
       },
       hedges: { sent: tally.hedges, denied: tally.hedgesDenied, won: tally.hedgesWon },
-      queue: { queued: tally.queued, shed: tally.shed, waiting: sum.waiting, wait: tally.waits.latencies() },
+      queue: {
+        queued: tally.queued,
+        shed: tally.shed,
+        shedAt: tally.shedAt === -Infinity ? undefined : tally.shedAt,
+        waiting: sum.waiting,
+        wait: tally.waits.latencies()
+      },
       ejections: sum.ejections,
       ejected: sum.ejected,
       inFlight: sum.inFlight

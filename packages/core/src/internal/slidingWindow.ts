@@ -1,6 +1,8 @@
 const slots = 12
 const span = 5_000
 const kept = 8
+// Failures are counted in units of this, beside the successes: one number a slot.
+const failure = 2 ** 26
 
 /**
  * Successes, failures and latencies of the last 60 s, in twelve slots of 5 s: a fixed size, whatever the traffic. The
@@ -24,8 +26,8 @@ export class SlidingWindow {
   #failed = 0
   #stale = false
   #median: number | undefined
-  // Passed and failed, by slot. Plain arrays of numbers: small typed ones take more memory than what is in them.
-  readonly #counts: Array<number> = Array.from({ length: 2 * slots }, () => 0)
+  // By slot. Plain arrays of numbers: small typed ones take more memory than what is in them.
+  readonly #counts: Array<number> = Array.from({ length: slots }, () => 0)
   // So many a slot; NaN where there is none.
   #width = 1
   #latencies: Array<number> = Array.from({ length: slots }, () => NaN)
@@ -78,8 +80,10 @@ export class SlidingWindow {
   #widen(): void {
     const narrow = this.#latencies
     const width = this.#width
-    this.#latencies = Array.from({ length: slots * kept }, (_, place) =>
-      place % kept < width ? narrow[Math.floor(place / kept) * width + place % kept]! : NaN)
+    this.#latencies = Array.from(
+      { length: slots * kept },
+      (_, place) => place % kept < width ? narrow[Math.floor(place / kept) * width + place % kept]! : NaN
+    )
     this.#width = kept
   }
 
@@ -88,17 +92,18 @@ export class SlidingWindow {
     const slot = Math.floor(now / span)
     if (slot > this.#slot) {
       if (this.#slot >= 0) {
-        const before = 2 * (this.#slot % slots)
-        this.#passed += this.#counts[before] = this.#passedNow
-        this.#failed += this.#counts[before + 1] = this.#failedNow
+        this.#counts[this.#slot % slots] = this.#passedNow + this.#failedNow * failure
+        this.#passed += this.#passedNow
+        this.#failed += this.#failedNow
       }
       this.#passedNow = this.#failedNow = this.#timedNow = 0
       for (let step = Math.max(this.#slot + 1, slot - slots + 1); step <= slot; step++) {
         const place = step % slots
-        if (this.#counts[2 * place]! > 0) this.#stale = true
-        this.#passed -= this.#counts[2 * place]!
-        this.#failed -= this.#counts[2 * place + 1]!
-        this.#counts[2 * place] = this.#counts[2 * place + 1] = 0
+        const passed = this.#counts[place]! % failure
+        if (passed > 0) this.#stale = true
+        this.#passed -= passed
+        this.#failed -= Math.floor(this.#counts[place]! / failure)
+        this.#counts[place] = 0
         this.#latencies.fill(NaN, place * this.#width, (place + 1) * this.#width)
       }
       this.#slot = slot

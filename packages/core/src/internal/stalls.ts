@@ -3,7 +3,7 @@
  *
  * @internal
  */
-export const heartbeat = 100
+export const heartbeat = 250
 
 // How late a heartbeat is that tells of a stall, ms. A major garbage collection or a large document takes less.
 const late = 250

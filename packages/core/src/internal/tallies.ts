@@ -139,6 +139,8 @@ export class ServiceTally extends Tally implements Countable<ServiceTally> {
   hedgesWon = 0
   queued = 0
   shed = 0
+  /** Epoch ms of the last one. */
+  shedAt = -Infinity
   readonly waits: Sketch = new Sketch()
 
   override add(other: ServiceTally): void {
@@ -150,6 +152,7 @@ export class ServiceTally extends Tally implements Countable<ServiceTally> {
     this.hedgesWon += other.hedgesWon
     this.queued += other.queued
     this.shed += other.shed
+    this.shedAt = Math.max(this.shedAt, other.shedAt)
     this.waits.add(other.waits)
   }
 }

@@ -42,7 +42,8 @@ export const defaulted = <S extends Schema.Top & { readonly Rebuild: Schema.Top 
   schema: S,
   value: NoInfer<S["Encoded"] & S["Rebuild"]["Encoded"]>,
   description: string
-) => Schema.withDecodingDefaultKey<S["Rebuild"]>(Effect.succeed(value))(schema.annotate({ description, default: value }))
+) =>
+  Schema.withDecodingDefaultKey<S["Rebuild"]>(Effect.succeed(value))(schema.annotate({ description, default: value }))
 
 /** A duration with a default. */
 export const time = (byDefault: string, description: string) =>

@@ -1,12 +1,15 @@
 /**
  * Answers what there is.
  */
+import { Balancer } from "@portolan/core/Balancer"
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { Health } from "@portolan/core/Health"
 import * as NearestName from "@portolan/core/NearestName"
 import type * as Query from "@portolan/core/Query"
+import { Router } from "@portolan/core/Router"
 import type { Offer } from "@portolan/mcp/catalog/ToolCatalog"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
@@ -16,13 +19,17 @@ import * as Option from "effect/Option"
 import { About } from "../About.ts"
 import { ConfigurationState, type ConfigurationStatus } from "../configuration/ConfigurationState.ts"
 import { Api } from "../rest/Api.ts"
+import * as InstanceHealth from "../rest/InstanceHealth.ts"
 import { NotFound } from "../rest/Problems.ts"
-import type { ConfigurationStatusView } from "../rest/Representations.ts"
+import type { ConfigurationStatusView, StatusView } from "../rest/Representations.ts"
 import { Views } from "../rest/Views.ts"
 import * as etag from "./etag.ts"
 import { asked, compile, paginate } from "./lists.ts"
 
 const iso = (time: number): string => new Date(time).toISOString()
+
+/** What happened so long ago still happens, ms. */
+const recently = 60_000
 
 const entryKey = (entry: Catalog.CatalogEntry): string =>
   `${entry.instance.service}\u0000${entry.instance.id}\u0000${entry.source}`
@@ -70,6 +77,9 @@ export const layer = HttpApiBuilder.group(
     const health = yield* Health
     const about = yield* About
     const configuration = yield* ConfigurationState
+    const router = yield* Router
+    const balancer = yield* Balancer
+    const clock = yield* Clock.Clock
 
     const tester = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
       const { conditions, query, words } = yield* asked(request)
@@ -134,6 +144,18 @@ export const layer = HttpApiBuilder.group(
       pending
     })
 
+    /** Services whose calls suffer, and from what. */
+    const strained = (): StatusView["strained"] => {
+      const { at, services } = router.report({ top: 1_000 })
+      return services.top.flatMap(({ ejected, queue, retries, service }) => {
+        const shedding = queue.shedAt !== undefined && at - queue.shedAt < recently
+        const budgetSpent = retries.balance !== undefined && retries.balance < 1
+        return ejected === 0 && queue.waiting === 0 && !shedding && !budgetSpent
+          ? []
+          : [{ service, ejected, waiting: queue.waiting, shedding, budgetSpent }]
+      })
+    }
+
     return handlers.handleAll({
       status: () =>
         Effect.sync(() => {
@@ -142,6 +164,7 @@ export const layer = HttpApiBuilder.group(
             version: about.version,
             ready: about.ready(),
             ...views.status(),
+            strained: strained(),
             ...state === undefined ? {} : { configuration: configured(state) }
           }
         }),
@@ -194,7 +217,14 @@ export const layer = HttpApiBuilder.group(
               () => noInstance(views, params.id, query.source)
             )
           ),
-          views.health
+          (entry) =>
+            InstanceHealth.of(views.health(entry), {
+              circuit: health.circuit(entry.key),
+              ejections: health.ejections(entry.key),
+              history: health.history(entry.key),
+              at: clock.currentTimeMillisUnsafe(),
+              now: balancer.now()
+            })
         ),
       tools: ({ query, request }) => tools(request, query),
       tool: ({ params }) =>

@@ -20,6 +20,7 @@ import * as Conduct from "./Conduct.ts"
 import { Sent, Topic } from "./Events.ts"
 import { ExplanationView } from "./ExplanationView.ts"
 import { FleetHealth } from "./FleetHealth.ts"
+import { InstanceHealth } from "./InstanceHealth.ts"
 import { Conflict, NotFound, Overloaded, PreconditionFailed, RegistryFailed, TooLarge } from "./Problems.ts"
 import { ReportView } from "./ReportView.ts"
 import {
@@ -90,7 +91,7 @@ export class Fleet extends HttpApiGroup.make("fleet").add(
   HttpApiEndpoint.get("instanceHealth", "/instances/:id/health", {
     params: identified,
     query: source,
-    success: HealthDetail,
+    success: InstanceHealth,
     error: NotFound
   }).annotateMerge(described("Health of an instance, and what it follows from")),
   HttpApiEndpoint.get("tools", "/tools", { query: { ...Page, ...Filter }, success: list(ToolView) })

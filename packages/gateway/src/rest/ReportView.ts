@@ -44,6 +44,7 @@ const efforts = {
   queue: Schema.Struct({
     queued: Schema.Int.annotate({ description: "Calls that had to wait" }),
     shed: Schema.Int.annotate({ description: "Calls that waited in vain, or found the queue full" }),
+    shedAt: Schema.optionalKey(Time),
     waiting: Schema.Int.annotate({ description: "Calls that wait now" }),
     wait: Schema.optionalKey(Latencies)
   }),
@@ -147,6 +148,7 @@ const effortsOf = ({ ejected, ejections, hedges, inFlight, queue, retries }: Rou
   queue: {
     queued: queue.queued,
     shed: queue.shed,
+    ...queue.shedAt === undefined ? {} : { shedAt: new Date(queue.shedAt).toISOString() },
     waiting: queue.waiting,
     ...queue.wait === undefined ? {} : { wait: latencyOf(queue.wait) }
   },

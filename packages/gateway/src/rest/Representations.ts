@@ -232,6 +232,14 @@ export const StatusView = Schema.Struct({
   hidden: Schema.Array(
     Schema.Struct({ kind: Schema.String, name: Schema.String, service: Schema.String, reason: Schema.String })
   ),
+  /** Services whose calls suffer, and from what. */
+  strained: Schema.Array(Schema.Struct({
+    service: Schema.String,
+    ejected: Schema.Int.annotate({ description: "Instances that calls keep out of traffic" }),
+    waiting: Schema.Int.annotate({ description: "Calls that wait for room" }),
+    shedding: Schema.Boolean.annotate({ description: "Whether calls were shed in the last minute" }),
+    budgetSpent: Schema.Boolean.annotate({ description: "Whether the retry budget is spent" })
+  })),
   /** The configuration file, where there is one. */
   configuration: Schema.optionalKey(ConfigurationStatusView)
 }).annotate({ identifier: "Status" })

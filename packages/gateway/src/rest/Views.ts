@@ -55,7 +55,7 @@ export class Views extends Context.Service<Views, {
   readonly tools: (test?: (offer: Offer) => boolean) => ReadonlyArray<ToolView>
   readonly tool: (name: string) => ToolView | undefined
   readonly sources: () => ReadonlyArray<SourceView>
-  readonly status: () => Omit<StatusView, "version" | "ready" | "configuration">
+  readonly status: () => Omit<StatusView, "version" | "ready" | "strained" | "configuration">
 }>()("@portolan/gateway/rest/Views") {
   static readonly layer: Layer.Layer<Views, never, Discovery | Health | ToolCatalog | Upstreams> = Layer.effect(
     Views,

@@ -1,0 +1,577 @@
+/** What balancing promises, for every strategy that can keep it. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as fc from "fast-check"
+import * as Balancer from "../src/Balancer.ts"
+import { powerOfTwo } from "../src/balancing/PowerOfTwo.ts"
+import * as Traffic from "./fixtures/Traffic.ts"
+
+type Exempt = Partial<Record<Balancer.StrategyName, string>>
+
+const draws = "one draw, nothing is compared"
+const blind = "doesn't look at latencies"
+const unweighted = "takes no notice of weights"
+const memoryless = "a draw has no turn that a rebuild could take away"
+
+/** Who needn't keep a law, and why. */
+const exempt = {
+  B1: {
+    "capability-match": "asks all",
+    "round-robin": "asks nobody",
+    "weighted-round-robin": "asks nobody",
+    random: draws,
+    "weighted-random": draws,
+    "least-requests": "asks all",
+    "health-weighted": draws,
+    "lowest-cost": "asks all"
+  },
+  B2: {
+    "capability-match": blind,
+    "round-robin": blind,
+    "weighted-round-robin": blind,
+    random: blind,
+    "weighted-random": blind,
+    "least-requests": blind,
+    p2c: blind,
+    "health-weighted": blind,
+    "lowest-cost": blind,
+    "consistent-hash": blind
+  },
+  B3: {},
+  B4: {},
+  B5: {
+    "round-robin": unweighted,
+    random: unweighted,
+    "peak-ewma": "keeps them under load alone, as latencies come first: a test of its own below"
+  },
+  B6: {
+    "capability-match": memoryless,
+    "round-robin": unweighted,
+    random: unweighted,
+    "weighted-random": memoryless,
+    "least-requests": memoryless,
+    p2c: memoryless,
+    "peak-ewma": memoryless,
+    "health-weighted": memoryless,
+    "lowest-cost": memoryless,
+    "consistent-hash": memoryless
+  },
+  B13: {},
+  B15: {}
+} satisfies Record<string, Exempt>
+
+const bound = (law: keyof typeof exempt): ReadonlyArray<Balancer.StrategyName> => {
+  const out: Exempt = exempt[law]
+  return Balancer.strategyNames.filter((strategy) => out[strategy] === undefined)
+}
+
+const share = (counts: ReadonlyMap<Balancer.Node, number>, node: Balancer.Node): number => {
+  let all = 0
+  for (const count of counts.values()) all += count
+  return (counts.get(node) ?? 0) / all
+}
+
+/** Who is picked how often, if nothing is under way and no time passes. */
+const idle = (traffic: Traffic.Traffic, picker: Balancer.Picker, picks: number): Map<Balancer.Node, number> => {
+  const counts = new Map<Balancer.Node, number>()
+  for (let pick = 0; pick < picks; pick++) {
+    const node = picker.pick(traffic.now(), String(traffic.random()))!
+    counts.set(node, (counts.get(node) ?? 0) + 1)
+  }
+  return counts
+}
+
+/** Calls of so many callers, so that a hash spreads them. */
+const hashKey = (random: () => number): string => String(random())
+
+const seeds = fc.integer({ min: 1, max: 1e6 })
+
+describe("B1: two are drawn, and never the same one", () => {
+  it.effect("whatever the weights, and where there are none or one", () =>
+    Effect.gen(function*() {
+      const { nodes, random } = yield* Traffic.make(1)
+      fc.assert(fc.property(fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 8 }), (weights) => {
+        const list = nodes(weights.length, (index) => ({ weight: weights[index]! }))
+        const drawn = new Set<Balancer.Node>()
+        const picker = powerOfTwo(random, (first, second) => {
+          assert.notStrictEqual(first, second)
+          drawn.add(first).add(second)
+          return first
+        })
+        picker.update(list)
+        const taking = list.filter(({ weight }) => weight > 0)
+        for (let pick = 0; pick < 200; pick++) {
+          const picked = picker.pick()
+          if (taking.length === 0) assert.isUndefined(picked)
+          else assert.include(taking, picked)
+        }
+        if (taking.length > 1) assert.sameMembers(Array.from(drawn), taking)
+      }))
+    }))
+
+  for (const strategy of bound("B1")) {
+    it.effect(`so of two the worse is never picked: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { balancer, nodes, now, picker } = yield* Traffic.make(2)
+        const [busy, free] = nodes(2)
+        for (const node of [busy!, free!]) {
+          balancer.begin(node)
+          balancer.end(node, 10, "success", now())
+        }
+        balancer.begin(busy!)
+        const made = picker(strategy, [busy!, free!])
+        for (let pick = 0; pick < 1_000; pick++) assert.strictEqual(made.pick(now()), free)
+      }))
+  }
+})
+
+describe("B2: latencies decide", () => {
+  for (const strategy of bound("B2")) {
+    it.effect(`one of which nothing is known is tried once before it is heard of: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { balancer, nodes, now, pass, picker } = yield* Traffic.make(3)
+        fc.assert(
+          fc.property(fc.integer({ min: 2, max: 10 }), fc.integer({ min: 1, max: 100 }), (count, every) => {
+            const list = nodes(count)
+            for (const node of list.slice(1)) {
+              balancer.begin(node)
+              balancer.end(node, 10, "success", now())
+            }
+            const made = picker(strategy, list)
+            for (let pick = 0; pick < 300; pick++) {
+              const node = made.pick(now())!
+              balancer.begin(node)
+              pass(every)
+              if (node !== list[0]) balancer.end(node, 10, "success", now())
+            }
+            assert.strictEqual(list[0]!.picks, 1)
+            balancer.end(list[0]!, 10, "ignored", now())
+          }),
+          { numRuns: 240 }
+        )
+      }))
+
+    it.effect(`one that takes twice as long has about half as much: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(4)
+        fc.assert(
+          fc.property(fc.integer({ min: 4, max: 12 }), fc.integer({ min: 2, max: 6 }), (count, busy) => {
+            const list = nodes(count)
+            const made = picker(strategy, list)
+            // So many calls are under way at each.
+            const rate = count * busy * 50
+            const { counts } = run(made, {
+              duration: 20_000,
+              rate,
+              latency: (node) => node === list[0] ? 40 : 20
+            })
+            const ratio = counts.get(list[0]!)! / ((counts.get(list[1]!)! + counts.get(list[2]!)!) / 2)
+            assert.isAbove(ratio, 0.25)
+            assert.isBelow(ratio, 0.7)
+          }),
+          { numRuns: 60 }
+        )
+      }))
+  }
+})
+
+describe("B3: one that fails fast has less than its share", () => {
+  for (const strategy of bound("B3")) {
+    it.effect(strategy, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(5)
+        fc.assert(
+          fc.property(
+            fc.integer({ min: 2, max: 12 }),
+            fc.constantFrom(0.5, 0.75, 1),
+            fc.constantFrom(5, 20, 100),
+            (count, failing, each) => {
+              const list = nodes(count)
+              const made = picker(strategy, list)
+              const load: Traffic.Load = {
+                duration: 5_000,
+                rate: each * count,
+                latency: (node, random) => node === list[0] ? 1 : Traffic.exponential(30, random),
+                outcome: (node, random) => node === list[0] && random() < failing ? "failure" : "success",
+                hashKey
+              }
+              run(made, load)
+              const { counts } = run(made, { ...load, duration: 2_000_000 / (each * count) })
+              assert.isBelow(share(counts, list[0]!) * count, failing === 1 ? 0.4 : 0.85)
+            }
+          ),
+          { numRuns: 144 }
+        )
+      }))
+  }
+
+  for (const strategy of ["lowest-cost", "capability-match"] as const) {
+    it.effect(`though it is the first choice: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(6)
+        const list = nodes(4, (index) => ({ cost: { perCall: index === 0 ? 0 : 1 } }))
+        const made = picker(strategy, list, { score: () => 1, match: (node) => node === list[0] ? 1 : 0 })
+        const outcome = (node: Balancer.Node) => node === list[0] ? "failure" : "success"
+        const { counts } = run(made, { duration: 60_000, rate: 50, latency: () => 1, outcome })
+        assert.isBelow(share(counts, list[0]!), 0.2)
+        assert.isAbove(share(counts, list[0]!), 0.01)
+      }))
+  }
+
+  for (const strategy of Balancer.strategyNames) {
+    it.effect(`where all fail, all have theirs: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(7)
+        for (const outcome of [() => "failure", (_, random) => random() < 0.3 ? "failure" : "success"] as const) {
+          const list = nodes(6)
+          const made = picker(strategy, list)
+          const { counts } = run(made, { duration: 60_000, rate: 200, outcome, hashKey })
+          for (const node of list) assert.closeTo(share(counts, node), 1 / 6, 0.04)
+        }
+      }))
+  }
+})
+
+describe("B4: one that was bad has calls again", () => {
+  for (const strategy of bound("B4")) {
+    it.effect(strategy, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(8)
+        fc.assert(
+          fc.property(
+            fc.integer({ min: 2, max: 10 }),
+            fc.constantFrom(10, 50),
+            fc.constantFrom("failing", "slow"),
+            fc.integer({ min: 1, max: 60 }),
+            (count, each, kind, seconds) => {
+              const list = nodes(count)
+              const made = picker(strategy, list)
+              const load: Traffic.Load = { duration: 10_000, rate: each * count, hashKey }
+              const bad: Traffic.Load = kind === "failing"
+                ? { ...load, latency: () => 1, outcome: (node) => node === list[0] ? "failure" : "success" }
+                : {
+                  ...load,
+                  latency: (node, random) => node === list[0] ? 1_000 : Traffic.exponential(20, random)
+                }
+              run(made, { ...bad, duration: seconds * 1_000 })
+              assert.isAbove(share(run(made, load).counts, list[0]!), 0)
+              run(made, { ...load, duration: 50_000 })
+              assert.isAbove(share(run(made, load).counts, list[0]!) * count, 0.5)
+            }
+          ),
+          { numRuns: 72 }
+        )
+      }))
+  }
+})
+
+describe("B5: weights are kept to one in a hundred calls", () => {
+  const weights = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 2, maxLength: 6 })
+
+  for (const strategy of bound("B5")) {
+    it.effect(`where one call is made at a time: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const traffic = yield* Traffic.make(9)
+        fc.assert(
+          fc.property(weights, (weights) => {
+            const list = traffic.nodes(weights.length, (index) => ({ weight: weights[index]! }))
+            const counts = idle(traffic, traffic.picker(strategy, list), 100_000)
+            const sum = weights.reduce((sum, weight) => sum + weight, 0)
+            for (const node of list) assert.closeTo(share(counts, node), node.weight / sum, 0.01)
+          }),
+          { numRuns: 36 }
+        )
+      }))
+
+    if (strategy === "consistent-hash") continue
+    it.effect(`where many are: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(10)
+        fc.assert(
+          fc.property(weights, (weights) => {
+            const list = nodes(weights.length, (index) => ({ weight: weights[index]! }))
+            const sum = weights.reduce((sum, weight) => sum + weight, 0)
+            const { calls, counts } = run(picker(strategy, list), {
+              duration: 10_000,
+              rate: 10_000,
+              // Four for each unit of weight under way.
+              latency: () => 4 * sum / 10,
+              hashKey
+            })
+            assert.closeTo(calls, 100_000, 2_000)
+            for (const node of list) assert.closeTo(share(counts, node), node.weight / sum, 0.01)
+          }),
+          { numRuns: 36 }
+        )
+      }))
+  }
+
+  // Latencies come first, or a key does as long as its node has room.
+  for (const strategy of ["peak-ewma", "consistent-hash"] as const) {
+    it.effect(`nearly, where many are: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const { nodes, picker, run } = yield* Traffic.make(11)
+        fc.assert(
+          fc.property(weights, (weights) => {
+            const list = nodes(weights.length, (index) => ({ weight: weights[index]! }))
+            const sum = weights.reduce((sum, weight) => sum + weight, 0)
+            const load: Traffic.Load = { duration: 20_000, rate: 5_000, latency: () => 4 * sum / 5, hashKey }
+            const { counts } = run(picker(strategy, list), load)
+            for (const node of list) assert.closeTo(share(counts, node), node.weight / sum, 0.05)
+          }),
+          { numRuns: 36 }
+        )
+      }))
+  }
+
+  it.effect("smoothly, a call more or less in any sum of weights: weighted-round-robin", () =>
+    Effect.gen(function*() {
+      const { nodes, picker } = yield* Traffic.make(12)
+      fc.assert(fc.property(weights, (weights) => {
+        const list = nodes(weights.length, (index) => ({ weight: weights[index]! }))
+        const made = picker("weighted-round-robin", list)
+        const sum = weights.reduce((sum, weight) => sum + weight, 0)
+        const picked = Array.from({ length: 4 * sum }, () => made.pick())
+        for (let from = 0; from + sum <= picked.length; from++) {
+          const window = picked.slice(from, from + sum)
+          for (const node of list) {
+            assert.isAtMost(Math.abs(window.filter((each) => each === node).length - node.weight), 1)
+          }
+        }
+      }))
+    }))
+})
+
+describe("B6: a list that is built anew every ten picks keeps weights of 1,000 to 1", () => {
+  for (const strategy of bound("B6")) {
+    it.effect(strategy, () =>
+      Effect.gen(function*() {
+        const traffic = yield* Traffic.make(13)
+        const list = traffic.nodes(3, (index) => ({ weight: [1_000, 1, 1][index]! }))
+        const made = traffic.picker(strategy, list)
+        const counts = new Map<Balancer.Node, number>()
+        for (let pick = 0; pick < 1_002_000; pick++) {
+          if (pick % 10 === 0) made.update(list)
+          const node = made.pick()!
+          counts.set(node, (counts.get(node) ?? 0) + 1)
+        }
+        for (const node of list) assert.closeTo(counts.get(node) ?? 0, node.weight * 1_000, node.weight * 50)
+      }))
+  }
+
+  for (const strategy of ["round-robin", "least-requests"] as const) {
+    it.effect(`and equal ones: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const traffic = yield* Traffic.make(14)
+        const list = traffic.nodes(50)
+        const made = traffic.picker(strategy, list)
+        const counts = new Map<Balancer.Node, number>()
+        for (let pick = 0; pick < 500_000; pick++) {
+          if (pick % 10 === 0) made.update(list)
+          const node = made.pick()!
+          counts.set(node, (counts.get(node) ?? 0) + 1)
+        }
+        for (const node of list) assert.closeTo(counts.get(node) ?? 0, 10_000, 500)
+      }))
+  }
+})
+
+describe("B7: what is counted survives a change of the list", () => {
+  type Step =
+    | { readonly do: "update"; readonly listed: ReadonlyArray<boolean> }
+    | { readonly do: "begin" }
+    | { readonly do: "end"; readonly which: number; readonly outcome: Traffic.Outcome }
+  const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
+    fc.oneof(
+      fc.record<Step>({ do: fc.constant("update"), listed: fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }) }),
+      { weight: 4, arbitrary: fc.constant<Step>({ do: "begin" }) },
+      {
+        weight: 3,
+        arbitrary: fc.record<Step>({
+          do: fc.constant("end"),
+          which: fc.nat(),
+          outcome: fc.constantFrom("success", "failure", "ignored")
+        })
+      }
+    ),
+    { maxLength: 100 }
+  )
+
+  for (const strategy of Balancer.strategyNames) {
+    it.effect(strategy, () =>
+      Effect.gen(function*() {
+        const { balancer, nodes, now, picker } = yield* Traffic.make(15)
+        fc.assert(fc.property(steps, (steps) => {
+          const all = nodes(6)
+          const expected = new Map(all.map((node) => [node, { inFlight: 0, picks: 0, calls: 0, failures: 0 }]))
+          const made = picker(strategy, all)
+          const running: Array<Balancer.Node> = []
+          for (const step of steps) {
+            if (step.do === "update") {
+              // As discovery does it: asked for anew, gone while it isn't listed.
+              for (const [index, node] of all.entries()) if (step.listed[index] !== true) balancer.forget(node.key)
+              const listed = all.filter((node, index) => step.listed[index] === true || node.inFlight > 0)
+              made.update(listed.map((node) => balancer.node(node.key, node.instance)))
+              for (const node of listed) {
+                if (balancer.node(node.key, node.instance) !== node) {
+                  // It had nothing under way and was forgotten.
+                  all[all.indexOf(node)] = balancer.node(node.key, node.instance)
+                  expected.set(balancer.node(node.key, node.instance), { inFlight: 0, picks: 0, calls: 0, failures: 0 })
+                }
+              }
+            } else if (step.do === "begin") {
+              const node = made.pick(now())
+              if (node === undefined) continue
+              balancer.begin(node)
+              running.push(node)
+              const figures = expected.get(node)!
+              figures.inFlight++
+              figures.picks++
+            } else if (running.length > 0) {
+              const [node] = running.splice(step.which % running.length, 1)
+              balancer.end(node!, 5, step.outcome, now())
+              const figures = expected.get(node!)!
+              figures.inFlight--
+              if (step.outcome !== "ignored") figures.calls++
+              if (step.outcome === "failure") figures.failures++
+            }
+            for (const [node, figures] of expected) {
+              const { calls, failures, inFlight, picks } = node
+              assert.deepStrictEqual({ inFlight, picks, calls, failures }, figures)
+            }
+          }
+          for (const node of running) balancer.end(node, 5, "ignored", now())
+        }))
+      }))
+  }
+})
+
+describe("B13: slow start", () => {
+  const window = 10_000
+
+  for (const strategy of bound("B13")) {
+    it.effect(`follows Envoy's curve, again after it was unhealthy: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const traffic = yield* Traffic.make(16)
+        const { balancer, nodes, now, pass, picker } = traffic
+        const list = nodes(10)
+        const made = picker(strategy, list)
+        for (let time = 0; time < 2; time++) {
+          balancer.welcome(list[0]!, now())
+          const began = now()
+          for (
+            const [part, expected] of [[0, 0.1], [0.05, 0.1], [0.25, 0.25], [0.5, 0.5], [0.75, 0.75], [1, 1]] as const
+          ) {
+            pass(began + part * window - now())
+            const found = share(idle(traffic, made, 40_000), list[0]!)
+            assert.closeTo(found * (9 + expected) / expected, 1, 0.2)
+          }
+          pass(60_000)
+        }
+      }))
+
+    it.effect(`changes nothing where all are new: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const traffic = yield* Traffic.make(17)
+        const list = traffic.nodes(8)
+        const made = traffic.picker(strategy, list)
+        for (const node of list) traffic.balancer.welcome(node, traffic.now())
+        const counts = idle(traffic, made, 20_000)
+        for (const node of list) assert.closeTo(share(counts, node), 1 / 8, 0.015)
+      }))
+
+    it.effect(`starves nobody, however light, new and often rebuilt: ${strategy}`, () =>
+      Effect.gen(function*() {
+        const traffic = yield* Traffic.make(18)
+        const { balancer, nodes, now, pass, picker, random } = traffic
+        const list = nodes(5, (index) => ({ weight: index === 0 ? 1 : 20 }))
+        const made = picker(strategy, list)
+        balancer.welcome(list[0]!, now())
+        // 100 a second, so that 1 in 81 is its share; 10 s of slow start and 20 s after it.
+        const soon = new Map<Balancer.Node, number>()
+        for (let pick = 0; pick < 3_000; pick++) {
+          if (pick % 10 === 0) made.update(list)
+          pass(10)
+          const node = made.pick(now(), String(random()))!
+          soon.set(node, (soon.get(node) ?? 0) + 1)
+          balancer.begin(node)
+          balancer.end(node, Traffic.exponential(20, random), "success", now())
+        }
+        assert.isAtLeast(soon.get(list[0]!) ?? 0, 1)
+      }))
+  }
+
+  it.effect("is as long as is said, and none where 0 is", () =>
+    Effect.gen(function*() {
+      const traffic = yield* Traffic.make(19, { slowStart: "1 minute" })
+      const { balancer, nodes, now, pass, picker } = traffic
+      const list = nodes(2)
+      const made = picker("random", list)
+      balancer.welcome(list[0]!, now())
+      pass(30_000)
+      assert.closeTo(share(idle(traffic, made, 20_000), list[0]!), 1 / 3, 0.02)
+      yield* balancer.reconfigure({ slowStart: "30 seconds" })
+      assert.closeTo(share(idle(traffic, made, 20_000), list[0]!), 0.5, 0.02)
+      yield* balancer.reconfigure({ slowStart: 0 })
+      balancer.welcome(list[1]!, now())
+      assert.isFalse(list[1]!.easing)
+    }))
+
+  it.effect("an outcome that says nothing of the instance changes nothing", () =>
+    Effect.gen(function*() {
+      const { balancer, nodes, now } = yield* Traffic.make(20)
+      const [node] = nodes(1)
+      const end = (outcome: Traffic.Outcome) => {
+        balancer.begin(node!)
+        balancer.end(node!, 10, outcome, now())
+      }
+      end("ignored")
+      assert.isFalse(node!.easing)
+      end("failure")
+      const { failing } = node!
+      assert.isTrue(node!.easing)
+      for (let call = 0; call < 100; call++) end("ignored")
+      assert.strictEqual(node!.failing, failing)
+      for (let call = 0; call < 20; call++) end("success")
+      assert.isFalse(node!.easing)
+    }))
+})
+
+describe("B15: fresh gateways don't march in step", () => {
+  for (const strategy of bound("B15")) {
+    it.effect(strategy, () =>
+      Effect.gen(function*() {
+        const first = new Set<number>()
+        for (let seed = 1; seed <= 50; seed++) {
+          const { nodes, now, picker } = yield* Traffic.make(seed)
+          const list = nodes(10)
+          first.add(list.indexOf(picker(strategy, list).pick(now())!))
+        }
+        assert.isAtLeast(first.size, 8)
+      }))
+  }
+})
+
+describe("one slow instance of ten", () => {
+  it.effect("has little of the traffic and harms few calls: peak-ewma", () =>
+    Effect.gen(function*() {
+      const late = (latencies: ReadonlyArray<number>) =>
+        latencies.toSorted((left, right) => left - right)[Math.floor(latencies.length * 0.95)]!
+      const { nodes, picker, run } = yield* Traffic.make(21)
+      fc.assert(
+        fc.property(fc.constantFrom(50, 100, 500, 2_000), seeds, (rate) => {
+          const list = nodes(10)
+          const load: Traffic.Load = {
+            duration: 60_000,
+            rate,
+            latency: (node, random) => Traffic.exponential(node === list[0] ? 200 : 20, random)
+          }
+          const { counts, latencies } = run(picker("peak-ewma", list), load)
+          const without = run(picker("peak-ewma", nodes(9)), load)
+          assert.isBelow(share(counts, list[0]!), 0.015)
+          assert.isBelow(late(latencies) / late(without.latencies), 1.1)
+        }),
+        { numRuns: 60 }
+      )
+    }))
+})

@@ -38,7 +38,7 @@ export const heterogeneous = scenario({
   title: "Servers of different speed",
   about: "Five servers of the usual speed, three that take twice as long, two that take four times as long. " +
     "Nobody told the router: all have the same weight.",
-  duration: seconds(60),
+  duration: seconds(30),
   series: "share",
   special: { ids: [idOf(8), idOf(9)], called: "the two slowest" },
   play: ({ servers }) => {
@@ -144,7 +144,7 @@ export const outage = scenario({
 })
 
 /** The longest that a call waits in the scenario `overload`. */
-export const longestWait = 1_000
+export const longestWait = 250
 
 export const overload = scenario({
   name: "overload",
@@ -152,11 +152,11 @@ export const overload = scenario({
   about: "Calls come at 1.5 times what ten servers can do together. Limits: " +
     `${usual.slots} calls at a time to an instance, a queue of 500, a wait of ${longestWait / 1_000} s at most. ` +
     "A third of the calls has to be turned away; the rest should fill the servers.",
-  duration: seconds(30),
+  duration: seconds(15),
   series: "succeeded",
   load: { rate: 1.5 * capacity * usual.servers },
   queues: true,
-  routing: { limits: { perInstance: usual.slots, queue: 500, wait: longestWait } }
+  routing: { limits: { perInstance: usual.slots, wait: longestWait } }
 })
 
 export const rollingRestart = scenario({
@@ -207,18 +207,21 @@ export const crashes = scenario({
   name: "crashes",
   title: "A kill every second",
   about:
-    "Sixteen callers, each of which makes its next call when the last has ended; all may be repeated. Every second the " +
-    "next server is killed, with what it has under way, and is back 500 ms later.",
+    "Three servers, and sixteen callers, each of which makes its next call when the last has ended; all may be repeated. " +
+    "Every second one of the servers is killed, with all it has under way, and is back 500 ms later.",
   duration: seconds(60),
-  series: "failed",
+  series: "retries",
+  servers: 3,
   load: { closed: 16 },
   repeatable: 1,
-  play: (world) =>
-    every(world, seconds(1), 58, (round) => {
-      const server = world.servers.get(idOf(round % usual.servers))!
+  play: (world) => {
+    const next = uniform("kills")
+    every(world, seconds(1), 58, () => {
+      const server = world.servers.get(idOf(Math.floor(next() * 3)))!
       server.kill()
       world.time.after(500, () => server.start())
     })
+  }
 })
 
 export const coldStart = scenario({
@@ -252,7 +255,7 @@ export const stragglers = scenario({
   about:
     "On every server two calls in a hundred take 25 times as long as they would (a garbage collection, a cold cache, a " +
     "lock). No server is worse than another, so that no choice among them helps. All calls are read-only.",
-  duration: seconds(60),
+  duration: seconds(30),
   repeatable: 1,
   series: "retries",
   play: straggle

@@ -202,8 +202,10 @@ export const play = (scenario: Scenario, strategy: Balancer.StrategyName, seed: 
     { length: Math.ceil(scenario.duration / 1_000) },
     (): Second => ({ calls: 0, succeeded: 0, failed: 0, attempts: 0, retries: 0, special: 0 })
   )
-  // What ends after the last one is counted there.
-  const second = () => seconds[Math.min(Math.floor((time.now() - begin) / 1_000), seconds.length - 1)]!
+  const count = (what: keyof Second) => {
+    const second = seconds[Math.floor((time.now() - begin) / 1_000)]
+    if (second !== undefined) second[what]++
+  }
   const failures = new Map<string, number>()
   const latencies: Array<number> = []
   const waits: Array<number> = []
@@ -222,20 +224,19 @@ export const play = (scenario: Scenario, strategy: Balancer.StrategyName, seed: 
     const started = time.now()
     let arrived = 0
     calls++
-    second().calls++
+    count("calls")
     const attempt = (
       { id }: ServiceInstance.ServiceInstance,
       handle: Router.Attempt
     ): Effect.Effect<string, Router.AttemptFailure<string>> =>
       Effect.callback((resume) => {
-        const now = second()
         attempts++
-        now.attempts++
+        count("attempts")
         if (handle.number > 1) {
           retries++
-          now.retries++
+          count("retries")
         }
-        if (special.has(id)) now.special++
+        if (special.has(id)) count("special")
         if (time.now() - begin >= (scenario.shareFrom ?? 0)) {
           shareAll++
           if (special.has(id)) shareOf++
@@ -263,12 +264,12 @@ export const play = (scenario: Scenario, strategy: Balancer.StrategyName, seed: 
       ended++
       if (Exit.isSuccess(exit)) {
         latencies.push(time.now() - started)
-        second().succeeded++
+        count("succeeded")
         if (scenario.queues === true) waits.push(exit.value.routing.queued)
       } else {
         const why = reasonOf(exit)
         failures.set(why, (failures.get(why) ?? 0) + 1)
-        second().failed++
+        count("failed")
         if (scenario.queues === true && why === "overloaded") waits.push(time.now() - started)
       }
       then()
@@ -308,7 +309,7 @@ export const play = (scenario: Scenario, strategy: Balancer.StrategyName, seed: 
     repeated,
     seconds,
     share: shareAll === 0 ? 0 : shareOf / shareAll,
-    goodput: latencies.length / scenario.duration * 1_000
+    goodput: seconds.reduce((sum, { succeeded }) => sum + succeeded, 0) / seconds.length
   }
 }
 
@@ -319,7 +320,11 @@ const reasonOf = (exit: Exit.Failure<unknown, Router.RouteError<string>>): strin
   for (const reason of exit.cause.reasons) {
     if (reason._tag !== "Fail") continue
     const error = reason.error
-    return error._tag === "NoInstance" ? error.kind : error._tag === "CallFailed" ? error.failure.reason : error._tag
+    return error._tag === "NoInstance"
+      ? error.kind
+      : error._tag === "CallFailed"
+      ? `${error.failure.reason}, ${error.stopped}`
+      : error._tag
   }
   return "broke"
 }

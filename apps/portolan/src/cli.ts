@@ -11,10 +11,12 @@ import { call } from "./commands/call.ts"
 import { completions } from "./commands/completions.ts"
 import { configuration, validate } from "./commands/configuration.ts"
 import { deregister } from "./commands/deregister.ts"
+import { explain } from "./commands/explain.ts"
 import { instances } from "./commands/instances.ts"
 import { login } from "./commands/login.ts"
 import { mark, refresh } from "./commands/operate.ts"
 import { register } from "./commands/register.ts"
+import { report } from "./commands/report.ts"
 import { root } from "./commands/root.ts"
 import { services } from "./commands/services.ts"
 import { status } from "./commands/status.ts"
@@ -30,7 +32,7 @@ const whole = (): Command.Command.Any => portolan
 const portolan = root.pipe(
   Command.withSubcommands([
     { group: "Serve", commands: [up] },
-    { group: "Look", commands: [status, services, instances, tools, watch] },
+    { group: "Look", commands: [status, services, instances, tools, report, explain, watch] },
     { group: "Act", commands: [call, register, deregister, mark, refresh] },
     { group: "Set up", commands: [validate, configuration, login, completions(whole)] }
   ])

@@ -84,6 +84,13 @@ export const age = (milliseconds: number): string => {
   return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`
 }
 
+/** How long something took, in three digits: `0.12 ms`, `12.3 ms`, `1.23 s`. */
+export const latency = (milliseconds: number): string => {
+  const [value, unit] = milliseconds < 999.5 ? [milliseconds, "ms"] : [milliseconds / 1000, "s"]
+  const digits = value >= 100 || Number.isInteger(value) ? 0 : value >= 10 ? 1 : 2
+  return `${Number(value.toFixed(digits))} ${unit}`
+}
+
 /** `1 tool`, `2 tools`. */
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 

@@ -49,10 +49,8 @@ export interface Node {
   maxConcurrency: number
   /** Peak EWMA of the latency in ms (Finagle `PeakEwma`); 0 before the first outcome. */
   latency: number
-  /** Monotonic ms of the last update of `latency`. */
+  /** Monotonic ms of the last update of `latency`, so of the end of the last attempt; 0 before that. */
   latencyAt: number
-  /** Monotonic ms of the last pick by a strategy that asks for it (`peak-ewma`), else when the node was made. */
-  pickedAt: number
   /** Attempts begun so far. */
   picks: number
   /** Attempts that ended in a success or in a failure of the instance, and those of them that failed. */
@@ -92,9 +90,9 @@ export interface Picker {
   readonly update: (nodes: ReadonlyArray<Node>) => void
   /**
    * Tells of one change that was made to the list of the last `update`, in place: cheaper than a new one where that is
-   * long. A strategy without it is given the list anew.
+   * long.
    */
-  readonly edited?: (edit: Edit, index: number, node: Node) => void
+  readonly edited: (edit: Edit, index: number, node: Node) => void
   /**
    * Picks a node whose cap isn't reached, or `undefined` where there is none. `at` is `Balancer.now()` where the caller
    * has just read it: reading a clock costs more than picking. `key` is what `consistent-hash` hashes. `except` are left
@@ -227,9 +225,6 @@ const strategies: Readonly<Record<StrategyName, Strategy>> = {
   "consistent-hash": ConsistentHash.make
 }
 
-// They see the failures themselves: as slow answers, or in the score.
-const weighsFailures: ReadonlySet<StrategyName> = new Set(["peak-ewma"])
-
 const ignorance: Knowledge = { score: () => 1, match: () => 0 }
 
 /**
@@ -260,8 +255,7 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
     const leaving = new Set<InstanceKey>()
     let slowStart = slowStartOf(options)
     let perInstance = defaultPerInstance
-    const cap = (instance: ServiceInstance): number =>
-      instance.limits?.maxConcurrency ?? perInstance
+    const cap = (instance: ServiceInstance): number => instance.limits?.maxConcurrency ?? perInstance
 
     const join = (service: string): CallFigures => {
       let total = figures.get(service)
@@ -304,7 +298,6 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           easing: false,
           latency: 0,
           latencyAt: 0,
-          pickedAt: Math.round(now()),
           picks: 0,
           calls: 0,
           failures: 0,
@@ -333,10 +326,13 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
         Readiness.easing(strategies[strategy]({ random, now, knowledge }), {
           random,
           now,
-          slowStart: () => slowStart,
-          failures: !weighsFailures.has(strategy)
+          slowStart: () => slowStart
         }),
-      welcome: (node, at) => Readiness.welcome(node, at, slowStart),
+      welcome: (node, at) => {
+        Readiness.welcome(node, at, slowStart)
+        // What it was like before it was out says nothing of it now: it is tried like a new one.
+        node.latency = 0
+      },
       limit: (attempts) => {
         if (attempts === perInstance) return
         perInstance = attempts

@@ -7,11 +7,8 @@
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
@@ -20,10 +17,12 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CatalogEntry, CatalogUpdate, InstanceKey } from "./Catalog.ts"
 import { Discovery } from "./Discovery.ts"
+import { type CheckLimits, CheckRunner } from "./internal/checkRunner.ts"
 import * as circuits from "./internal/circuit.ts"
-import { HealthTable, type Tracked } from "./internal/healthTable.ts"
+import { HealthTable } from "./internal/healthTable.ts"
 import { monotonic } from "./internal/monotonic.ts"
 import { heartbeat, Stalls } from "./internal/stalls.ts"
+import type { Settings } from "./internal/tracked.ts"
 import { xorshift } from "./internal/xorshift.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
@@ -304,15 +303,6 @@ export class Health extends Context.Service<Health, {
   readonly reconfigure: (options: HealthOptions) => Effect.Effect<void>
 }>()("@portolan/core/Health") {}
 
-const skip: CheckResult = { _tag: "Skip" }
-const severity = { Skip: 0, Pass: 1, Degraded: 2, Fail: 3 } as const
-
-const worse = (left: CheckResult, right: CheckResult): CheckResult =>
-  severity[right._tag] > severity[left._tag] ||
-    (left._tag === "Fail" && right._tag === "Fail" && right.fatal && !left.fatal)
-    ? right
-    : left
-
 const ejectionOf = (options: EjectionOptions, fall: number): circuits.Ejection => {
   const baseTime = Math.max(Duration.toMillis(options.baseTime ?? "1 second"), 1)
   return {
@@ -329,9 +319,12 @@ const ejectionOf = (options: EjectionOptions, fall: number): circuits.Ejection =
   }
 }
 
-const settingsOf = (options: HealthOptions) => ({
-  timeout: Duration.fromInputUnsafe(options.timeout ?? "10 seconds"),
-  concurrency: options.concurrency ?? 32,
+const limitsOf = ({ concurrency, timeout }: HealthOptions): CheckLimits => ({
+  concurrency: concurrency ?? 32,
+  timeout: Duration.fromInputUnsafe(timeout ?? "10 seconds")
+})
+
+const settingsOf = (options: HealthOptions): Settings => ({
   interval: Math.max(Duration.toMillis(options.interval ?? "30 seconds"), 1),
   unhealthyInterval: Math.max(Duration.toMillis(options.unhealthyInterval ?? "1 second"), 1),
   idleInterval: options.idleInterval === undefined ? Infinity : Math.max(Duration.toMillis(options.idleInterval), 1),
@@ -362,16 +355,12 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
     const random = xorshift(yield* Random.nextInt)
     const now = monotonic(clock)
     const stalls = new Stalls(now())
-    let { concurrency, timeout, ...settings } = settingsOf(options)
-    const checks = new Set<HealthCheck>()
     const readers = new Set<Queue.Queue<HealthChange, Cause.Done>>()
-    const running = new Map<Tracked, Fiber.Fiber<void>>()
-    const waiting = new Map<Tracked, Deferred.Deferred<void>>()
-    // Heard by the scheduler in its own turn: who records an outcome doesn't run checks.
     const wakes = yield* Queue.dropping<void>(1)
     const wake = () => void Queue.offerUnsafe(wakes, undefined)
 
-    const table = new HealthTable(settings, {
+    const table = new HealthTable({
+      settings: settingsOf(options),
       now,
       wall: () => clock.currentTimeMillisUnsafe(),
       random,
@@ -382,95 +371,22 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       wake
     })
 
-    // A check that breaks is a failed check: it ends neither the others nor us.
-    const run = (check: HealthCheck, tracked: Tracked): Effect.Effect<CheckResult> =>
-      Effect.suspend(() => check(tracked.instance, tracked.key)).pipe(
-        Effect.timeoutOrElse({
-          duration: timeout,
-          orElse: () =>
-            Effect.succeed<CheckResult>({
-              _tag: "Fail",
-              reason: `no answer within ${Duration.format(timeout)}`,
-              fatal: false
-            })
-        }),
-        Effect.catchDefect((defect) =>
-          Effect.succeed<CheckResult>({ _tag: "Fail", reason: `the check broke: ${String(defect)}`, fatal: false })
-        )
-      )
-
-    const settle = (tracked: Tracked) => {
-      running.delete(tracked)
-      tracked.checking = false
-      table.schedule(tracked)
-      const waiter = waiting.get(tracked)
-      waiting.delete(tracked)
-      if (waiter !== undefined) Deferred.doneUnsafe(waiter, Exit.void)
-      wake()
-    }
-
-    const visit = (tracked: Tracked): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const began = now()
-        return Effect.forEach(checks, (check) => run(check, tracked), { concurrency: "unbounded" }).pipe(
-          Effect.flatMap((results) =>
-            Effect.sync(() => {
-              if (!tracked.gone) table.checked(tracked, results.reduce(worse, skip), now() - began)
-            })
-          ),
-          Effect.ensuring(Effect.sync(() => settle(tracked)))
-        )
-      })
-
-    const scheduler = Effect.gen(function*() {
-      while (true) {
-        let wait = Infinity
-        while (running.size < concurrency) {
-          const tracked = table.queue.first()
-          if (tracked === undefined) break
-          wait = tracked.due - now()
-          if (wait > 0) break
-          wait = Infinity
-          table.queue.remove(tracked)
-          tracked.checking = true
-          if (checks.size === 0) {
-            table.checked(tracked, skip, 0)
-            settle(tracked)
-          } else {
-            const fiber = yield* Effect.forkIn(visit(tracked), scope, { startImmediately: true })
-            // Unless it has ended already.
-            if (tracked.checking) running.set(tracked, fiber)
-          }
-        }
-        const woken = Queue.take(wakes)
-        // Whole milliseconds, as timers cut the rest off.
-        yield* wait === Infinity ? woken : Effect.raceFirst(Effect.sleep(Math.ceil(wait)), woken)
-      }
-    })
-
-    // Ends what is under way for an instance that is gone.
-    const release = (tracked: Tracked | undefined) => {
-      if (tracked === undefined) return
-      running.get(tracked)?.interruptUnsafe()
-      const waiter = waiting.get(tracked)
-      waiting.delete(tracked)
-      if (waiter !== undefined) Deferred.doneUnsafe(waiter, Exit.void)
-    }
+    const runner = new CheckRunner(table, limitsOf(options), wakes, now, scope)
 
     const forget = (key: InstanceKey) => {
       const tracked = table.find(key)
       table.remove(key)
-      release(tracked)
+      runner.release(tracked)
     }
 
     const put = ({ instance, key }: CatalogEntry) => {
       const before = table.find(key)
       table.put(key, instance)
-      if (table.find(key) !== before) release(before)
+      if (table.find(key) !== before) runner.release(before)
     }
 
     const replace = ({ catalog }: CatalogUpdate) => {
-      for (const key of Array.from(table.keys())) if (!HashMap.has(catalog.entries, key)) forget(key)
+      for (const { key } of Array.from(table.all())) if (!HashMap.has(catalog.entries, key)) forget(key)
       for (const entry of HashMap.values(catalog.entries)) put(entry)
     }
 
@@ -488,11 +404,11 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
         else apply(update)
         first = false
       })).pipe(Effect.forkIn(scope, { startImmediately: true }))
-    yield* Effect.forkIn(scheduler, scope)
+    yield* Effect.forkIn(runner.run, scope)
     yield* Effect.sleep(heartbeat).pipe(
       Effect.andThen(Effect.sync(() => {
         stalls.beat(now())
-        table.sweep(now())
+        table.sweep()
       })),
       Effect.forever,
       Effect.forkIn(scope, { startImmediately: true })
@@ -511,29 +427,11 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       ejections: (key) => table.ejections(key),
       stalled: (since, at) => stalls.spoiled(since, at),
       override: (key, status, reason) => Effect.sync(() => table.mark(key, status, reason)),
-      addCheck: (check) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            // Wrapped, so that the same function added twice is two checks, each with its own life.
-            const own: HealthCheck = (instance, key) => check(instance, key)
-            checks.add(own)
-            for (const key of table.keys()) table.soon(table.find(key)!)
-            return own
-          }),
-          (own) => Effect.sync(() => checks.delete(own))
-        ).pipe(Effect.asVoid),
+      addCheck: (check) => runner.add(check),
       check: (key) =>
         Effect.suspend(() => {
           const tracked = table.find(key)
-          if (tracked === undefined) return Effect.succeed(table.get(key))
-          let waiter = waiting.get(tracked)
-          if (waiter === undefined) {
-            waiter = Deferred.makeUnsafe<void>()
-            waiting.set(tracked, waiter)
-          }
-          // One that is under way is waited for, so that an instance is never checked twice at once.
-          table.soon(tracked)
-          return Effect.map(Deferred.await(waiter), () => table.get(key))
+          return Effect.map(tracked === undefined ? Effect.void : runner.check(tracked), () => table.get(key))
         }),
       changes: Stream.callback<HealthChange>((queue) =>
         Effect.acquireRelease(
@@ -542,8 +440,8 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
         ), { bufferSize: changesKept, strategy: "sliding" }),
       reconfigure: (options) =>
         Effect.sync(() => {
-          ;({ concurrency, timeout, ...settings } = settingsOf(options))
-          table.reconfigure(settings)
+          runner.limits = limitsOf(options)
+          table.reconfigure(settingsOf(options))
           wake()
         })
     })

@@ -5,7 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
@@ -23,8 +23,8 @@ import { Call } from "./internal/call.ts"
 import { CallReport } from "./internal/callReport.ts"
 import { Candidates } from "./internal/candidates.ts"
 import { explain } from "./internal/explain.ts"
-import { noInstance, pick } from "./internal/pick.ts"
-import type { CallFailed, DeadlineExceeded, NoInstance, SessionLost } from "./internal/routeError.ts"
+import { nameOf, noInstance, pick } from "./internal/pick.ts"
+import { type CallFailed, type DeadlineExceeded, NoInstance, type SessionLost } from "./internal/routeError.ts"
 import type { Routes } from "./internal/routes.ts"
 import { routingReport } from "./internal/routingReport.ts"
 import { AllServiceCalls } from "./internal/serviceCalls.ts"
@@ -33,7 +33,7 @@ import { Timers } from "./internal/timers.ts"
 import { xorshift } from "./internal/xorshift.ts"
 import type { Query } from "./Query.ts"
 import type { ReportOptions, RoutingReport } from "./RoutingReport.ts"
-import * as RoutingRule from "./RoutingRule.ts"
+import type * as RoutingRule from "./RoutingRule.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
 /**
@@ -91,7 +91,7 @@ export interface RouteRequest {
   readonly timeout?: number | undefined
   /** Longest the deadline may be extended to by progress, ms from the start. Default 600,000. */
   readonly maxTimeout?: number | undefined
-  /** Attempts at most. Default 3. */
+  /** Attempts at most, hedges among them. Default 3. */
   readonly attempts?: number | undefined
   readonly strategy?: StrategyName | undefined
   /** What `consistent-hash` hashes: calls with the same key go to the same instance while that has room. Default: the caller. */
@@ -169,7 +169,7 @@ export interface Routing {
   /** ms, all attempts together. */
   readonly latency: number
   readonly attempts: number
-  /** Attempts after the first. */
+  /** Attempts after the first, hedges apart. */
   readonly failovers: number
   /** Whether the answer is that of a hedge. */
   readonly hedged: boolean
@@ -216,7 +216,10 @@ export class Router extends Context.Service<Router, {
     request: RouteRequest,
     attempt: (instance: ServiceInstance, attempt: Attempt) => Effect.Effect<A, AttemptFailure<E>, R>
   ) => Effect.Effect<Routed<A>, RouteError<E>, R>
-  /** Holds an instance for longer than a call (sessions, subscriptions, parked calls); counted as in flight. */
+  /**
+   * Holds an instance for longer than a call (sessions, subscriptions, parked calls); counted as in flight. Doesn't wait
+   * where there is no room.
+   */
   readonly acquire: (
     request: RouteRequest
   ) => Effect.Effect<
@@ -236,7 +239,7 @@ export class Router extends Context.Service<Router, {
 }>()("@portolan/core/Router") {}
 
 /**
- * A token bucket per service (Finagle's `RetryBudget`): each call puts in `share`, each retry and each hedge takes out 1,
+ * A token bucket per service (Finagle's `RetryBudget`): each call puts in `share`, each retry takes out 1,
  * and what was put in is worth nothing after 10 s. So failing servers get at most `1 + share` times the calls, plus
  * `reserve` a second.
  *
@@ -254,6 +257,9 @@ export interface RetryBudgetOptions {
  * Exponential back-off with full jitter: before the nth retry of a call a pause that is uniform between 0 and
  * `first × 2ⁿ⁻¹`, at most `longest`. The first retry to another instance comes at once: the pause is for those that
  * failed, not for those that didn't.
+ *
+ * Where all that are left have failed, one of them may be starting again: the first retry comes within `first`, the next
+ * ones each after half of `longest` to all of it. One that answered is there, so it isn't asked twice.
  *
  * @category models
  * @since 0.1.0
@@ -396,6 +402,11 @@ export const make = (
           Effect.suspend(() => {
             const known = candidates(request.target)
             const view = known.view(request)
+            if (routes.admission.mustWait(known.services)) {
+              const retryAfter = routes.admission.retryAfter(known.services)
+              const reason = "as many calls as may are under way, or wait"
+              return Effect.fail(new NoInstance({ requested: nameOf(request), kind: "overloaded", reason, retryAfter }))
+            }
             const picked = pick(view, request, routes, [], balancer.now(), false)
             if (picked === undefined) return Effect.fail(noInstance(known, view, request, routes))
             balancer.begin(picked.node)

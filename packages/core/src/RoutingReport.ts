@@ -121,7 +121,7 @@ export interface InstanceCounts {
   readonly inFlight: number
   /** How often calls took it out of traffic. */
   readonly ejections: number
-  /** Of attempts that it answered; none where it isn't among the busy ones. */
+  /** Of these attempts; none where it isn't among the busy ones. */
   readonly latency: Latencies | undefined
 }
 
@@ -176,7 +176,7 @@ export interface RoutingReport {
     /** By routing rule; picks that no rule held for are in none. */
     readonly rules: ReadonlyArray<{ readonly rule: string; readonly picks: number }>
   }
-  readonly services: Ranking<ServiceCounts>
+  readonly services: Ranking<ServiceCounts, CallCounts & Efforts>
   readonly instances: Ranking<
     InstanceCounts,
     Omit<InstanceCounts, "key" | "instance" | "service" | "source" | "status" | "circuit" | "latency"> & {

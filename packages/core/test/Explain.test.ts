@@ -315,8 +315,7 @@ const runScript = (
     yield* Fiber.interruptAll(held)
     return { went, decisions }
   }).pipe(
-    Effect.provide(live(script.setting)),
-    Effect.provide(TestClock.layer()),
+    Effect.provide(live(script.setting).pipe(Layer.provideMerge(TestClock.layer()))),
     Random.withSeed("explain"),
     Effect.runPromise
   )

@@ -55,7 +55,7 @@ const calls = (tag: "success" | "failure" | "ignored", times: number, latency = 
   })
 
 describe("active checks", () => {
-  it.effect("begin at once, and the first success is enough whatever `rise` says", () =>
+  it.effect("H1: begin at once, and the first success is enough whatever `rise` says", () =>
     Effect.gen(function*() {
       const script = yield* scripted()
       assert.strictEqual(yield* status(), "healthy")
@@ -77,7 +77,7 @@ describe("active checks", () => {
     }).pipe(Effect.provide(live({ jitter: 0 }))))
 
   for (const [rise, fall] of [[1, 1], [1, 3], [2, 3], [3, 2]] as const) {
-    it.effect(`rise ${rise}, fall ${fall}: so many in a row and no fewer`, () =>
+    it.effect(`H1: rise ${rise}, fall ${fall}: so many in a row and no fewer`, () =>
       Effect.gen(function*() {
         const script = yield* scripted()
         script.result = fail
@@ -108,7 +108,7 @@ describe("active checks", () => {
       assert.strictEqual(yield* status(), "unhealthy")
     }).pipe(Effect.provide(live({ jitter: 0 }))))
 
-  it.effect("a fatal failure is enough at once, as is any failure of one never seen healthy", () =>
+  it.effect("H1: a fatal failure is enough at once, as is any failure of one never seen healthy", () =>
     Effect.gen(function*() {
       const script = yield* scripted()
       script.result = fatal
@@ -162,7 +162,7 @@ describe("active checks", () => {
       assert.strictEqual(interrupted, 1)
     }).pipe(Effect.provide(live({ timeout: "3 seconds" }))))
 
-  it.effect("never overlap for one instance, and those asked for join the one under way", () =>
+  it.effect("H4: never overlap for one instance, and those asked for join the one under way", () =>
     Effect.gen(function*() {
       const health = yield* Health.Health
       const fleet = yield* Fleet
@@ -239,7 +239,7 @@ describe("active checks", () => {
 })
 
 describe("the schedule", () => {
-  it.effect("spreads checks by the jitter", () =>
+  it.effect("H2: spreads checks by the jitter", () =>
     Effect.gen(function*() {
       const health = yield* Health.Health
       const fleet = yield* Fleet

@@ -77,7 +77,7 @@ describe("a circuit", () => {
       assert.isFalse(admit(0))
       yield* TestClock.adjust(999)
       assert.isFalse(admit(999))
-      yield* TestClock.adjust("1 hour")
+      yield* TestClock.adjust("10 minutes")
       assert.strictEqual(circuit()!.state, "open", "it waits for a call, not for a timer")
       for (let trial = 0; trial < 3; trial++) {
         const at = yield* now
@@ -121,12 +121,30 @@ describe("a circuit", () => {
       yield* close
       yield* TestClock.adjust("25 seconds")
       fail(3)
-      assert.strictEqual(circuit()!.times, 4, "5, less 2, and once more")
+      assert.strictEqual(circuit()!.times, 5, "6, less 2, and once more")
       yield* close
       yield* TestClock.adjust("90 seconds")
       fail(3)
       assert.strictEqual(circuit()!.times, 1)
     }).pipe(Effect.provide(still({ maxTime: "10 seconds" }))))
+
+  it.effect("X1: a time in which nothing but failures came is none to forgive it for", () =>
+    Effect.gen(function*() {
+      const { circuit, fail, health } = yield* known("a")
+      yield* health.addCheck(() => Effect.succeed(pass))
+      yield* TestClock.adjust(0)
+      const times: Array<number> = []
+      // Calls are few, and a check closes it each time.
+      for (let time = 0; time < 3; time++) {
+        for (let call = 0; call < 3; call++) {
+          yield* TestClock.adjust("8 seconds")
+          assert.isUndefined(circuit())
+          fail(1)
+        }
+        times.push(circuit()!.times)
+      }
+      assert.deepStrictEqual(times, [1, 2, 3])
+    }).pipe(Effect.provide(still())))
 
   it.effect("X1: its time is shortened at random, by no more than the jitter", () =>
     Effect.gen(function*() {
@@ -313,7 +331,7 @@ describe("trial calls", () => {
       result = pass
       yield* TestClock.adjust("1 second")
       assert.isUndefined(circuit())
-      assert.strictEqual(status(), "healthy")
+      assert.notStrictEqual(status(), "unhealthy")
     }).pipe(Effect.provide(still())))
 
   it.effect("aren't the only ones that count: calls in panic do too", () =>
@@ -341,7 +359,7 @@ describe("trial calls", () => {
       number: fc.nat(3_000)
     })
     fc.assert(fc.property(fc.integer({ min: 1, max: 5 }), fc.array(step, { maxLength: 200 }), (trials, steps) => {
-      const { admit, circuit, fail, record, time } = tableOf(["a"], { trials })
+      const { admit, circuit, fail, record, table, time } = tableOf(["a"], { trials })
       fail("a", 3)
       // Calls under way: when they began, whether on trial, and of which era.
       const calls: Array<{ readonly began: number; readonly trial: boolean; readonly era: number | undefined }> = []
@@ -360,7 +378,7 @@ describe("trial calls", () => {
         if (now === undefined) continue
         const onTrial = calls.filter((call) => call.trial && call.era === now.since).length
         assert.isAtMost(onTrial, trials)
-        assert.strictEqual(now.running, now.state === "half-open" ? onTrial : 0)
+        assert.strictEqual(table.find(key("a"))?.circuit?.running, now.state === "half-open" ? onTrial : 0)
       }
       // Whatever it has come to, good calls bring it back.
       while (calls.length > 0) end(0, "ignored")
@@ -402,6 +420,19 @@ describe("pushback", () => {
       assert.include(circuit("b")!, { state: "open", cause: "failures", until: 91_000, times: 1 })
     }).pipe(Effect.provide(still())))
 
+  it.effect("ends in traffic where a trial call fails and too many are out already", () =>
+    Effect.gen(function*() {
+      const { admit, circuit, fail, health, record } = yield* known("a", "b")
+      record({ retryAfter: 5_000 })
+      fail(3, "b")
+      yield* TestClock.adjust("5 seconds")
+      assert.isTrue(admit(5_000))
+      record({ trial: true })
+      assert.isUndefined(circuit())
+      assert.strictEqual(circuit("b")!.cause, "failures")
+      assert.strictEqual(health.ejections(key("a")), 1)
+    }).pipe(Effect.provide(still())))
+
   it.effect("of the caller, and of no time, isn't meant", () =>
     Effect.gen(function*() {
       const { circuit, record } = yield* known("a")
@@ -411,7 +442,7 @@ describe("pushback", () => {
       assert.isUndefined(circuit())
     }).pipe(Effect.provide(still())))
 
-  it.effect("isn't ended by a check that passes, and takes no place of the ejected", () =>
+  it.effect("isn't ended by a check that passes before that, and takes no place of the ejected", () =>
     Effect.gen(function*() {
       const { circuit, fail, health, record } = yield* known("a", "b")
       yield* health.addCheck(() => Effect.succeed(pass))
@@ -421,6 +452,8 @@ describe("pushback", () => {
       assert.strictEqual(circuit()!.cause, "pushback")
       fail(3, "b")
       assert.strictEqual(circuit("b")!.cause, "failures")
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(circuit(), "then it is as good as any")
     }).pipe(Effect.provide(still())))
 })
 
@@ -495,6 +528,75 @@ describe("checks and circuits", () => {
       yield* TestClock.adjust("4 seconds")
       assert.isUndefined(circuit())
     }).pipe(Effect.provide(still())))
+})
+
+describe("checks of the failing", () => {
+  it.effect("come at once, also where too many are out already", () =>
+    Effect.gen(function*() {
+      const { circuit, fail, health, status } = yield* known("a", "b", "c")
+      let result: Health.CheckResult = pass
+      yield* health.addCheck(() => Effect.sync(() => result))
+      yield* TestClock.adjust(0)
+      result = { _tag: "Fail", reason: "refused", fatal: true }
+      fail(3)
+      fail(3, "b")
+      assert.isUndefined(circuit("b"))
+      assert.strictEqual(status("c"), "healthy")
+      yield* TestClock.adjust(0)
+      assert.strictEqual(status("b"), "unhealthy")
+      assert.strictEqual(status("c"), "healthy", "it isn't its turn")
+    }).pipe(Effect.provide(still())))
+
+  it.effect("aren't put off by a circuit that opens and closes all the time", () =>
+    Effect.gen(function*() {
+      const { admit, fail, health, record } = yield* known("a")
+      let checks = 0
+      yield* health.addCheck(() =>
+        Effect.sync(() => {
+          checks++
+          return pass
+        })
+      )
+      for (let second = 0; second < 120; second += 5) {
+        fail(3)
+        yield* TestClock.adjust("5 seconds")
+        for (let trial = 0; trial < 3; trial++) {
+          if (admit(yield* now)) record({ _tag: "success", trial: true })
+        }
+      }
+      assert.isAtLeast(checks, 4)
+    }).pipe(Effect.provide(still({ readmitOnCheck: false, maxTime: "1 second" }))))
+})
+
+describe("H3: the checks of a service that nobody calls", () => {
+  it.effect("come less often, and as often as ever once somebody does", () =>
+    Effect.gen(function*() {
+      const { fleet, health, record } = yield* known("a", "b")
+      yield* fleet.put(instance("busy", { service: "stock" }), instance("gone", { service: "spare" }))
+      const checks: Record<string, number> = {}
+      yield* health.addCheck(({ id }) =>
+        Effect.sync(() => {
+          checks[id] = (checks[id] ?? 0) + 1
+          return id === "gone" ? { _tag: "Fail", reason: "refused", fatal: true } : pass
+        })
+      )
+      const during = (minutes: number) =>
+        Effect.gen(function*() {
+          for (const id of ["a", "b", "busy", "gone"]) checks[id] = 0
+          for (let minute = 0; minute < minutes; minute++) {
+            record({ _tag: "success" }, "busy")
+            yield* TestClock.adjust("1 minute")
+          }
+        })
+      yield* during(5)
+      assert.isAtLeast(checks["a"]!, 10, "a new one is checked as it should be")
+      yield* during(20)
+      assert.deepInclude(checks, { a: 4, b: 4, gone: 4 })
+      assert.isAtLeast(checks["busy"]!, 39)
+      record({ _tag: "success" }, "a")
+      yield* during(1)
+      assert.deepInclude(checks, { a: 2, b: 2 })
+    }).pipe(Effect.provide(still({}, { idleInterval: "5 minutes" }))))
 })
 
 describe("what is told of a circuit", () => {

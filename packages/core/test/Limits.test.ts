@@ -49,8 +49,9 @@ describe("limits of a router", () => {
       yield* TestClock.adjust(1_000)
       // Who waited first goes first.
       assert.deepStrictEqual([yield* inFlight("weather"), yield* inFlight("met-office")], [2, 2])
-      yield* TestClock.adjust(2_000)
-      assert.strictEqual((yield* Fiber.join(own)).routing.queued, 2_000)
+      for (let second = 0; second < 3; second++) yield* TestClock.adjust(1_000)
+      // The last two of the others may have gone to either service.
+      assert.include([2_000, 3_000], (yield* Fiber.join(own)).routing.queued)
       assert.deepStrictEqual([yield* inFlight("weather"), yield* inFlight("met-office")], [0, 0])
     }).pipe(Effect.provide(limited({ perService: 2 }))))
 

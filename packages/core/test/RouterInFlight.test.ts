@@ -18,7 +18,7 @@ const kinds = ["success", "failure", "pushback", "defect", "throw", "self-interr
 const call = fc.record({
   kind: fc.constantFrom(...kinds),
   // What a second attempt does.
-  then: fc.constantFrom(...kinds),
+  next: fc.constantFrom(...kinds),
   strategy: fc.constantFrom(...Balancer.strategyNames),
   takes: fc.integer({ min: 0, max: 80 }),
   // ms until the next call.
@@ -52,7 +52,7 @@ const options = fc.record({
 const attempt = (
   from: {
     readonly kind: typeof kinds[number]
-    readonly then: typeof kinds[number]
+    readonly next: typeof kinds[number]
     readonly takes: number
     readonly commits: boolean
   }
@@ -61,7 +61,7 @@ const attempt = (
   _: unknown,
   { commit, extend, number, sent }: Router.Attempt
 ): Effect.Effect<string, Router.AttemptFailure<string>> => {
-  const kind = number === 1 ? from.kind : from.then
+  const kind = number === 1 ? from.kind : from.next
   if (kind === "throw") throw new Error("thrown")
   const wait = from.takes === 0 ? Effect.void : Effect.sleep(from.takes)
   const fails = (retryAfter?: number) =>
@@ -154,8 +154,8 @@ describe("in flight", () => {
               for (const [index, fiber] of fibers.entries()) {
                 const exit = yield* Fiber.await(fiber)
                 if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
-                  const { kind, then } = calls[index]!
-                  assert.isTrue([kind, then].some((kind) => kind === "defect" || kind === "throw"))
+                  const { kind, next } = calls[index]!
+                  assert.isTrue([kind, next].some((kind) => kind === "defect" || kind === "throw"))
                 }
               }
               // Nothing holds a place for a trial call any more.
@@ -179,7 +179,7 @@ describe("in flight", () => {
               Effect.provide(TestClock.layer())
             )
           )),
-        { numRuns: 150 }
+        { numRuns: 100 }
       )
     ))
 })

@@ -194,6 +194,28 @@ describe("back-off", () => {
       assert.include(error, { _tag: "CallFailed", stopped: "no other instance" })
     }).pipe(Effect.provide(live())))
 
+  it.effect("X5: goes to one that is ejected before it goes again to the only one that isn't, which just failed", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      const health = yield* Health.Health
+      yield* fleetOf(2)
+      // It is well again, and nobody knows it yet.
+      for (let call = 0; call < 3; call++) {
+        health.record(key("i0"), { _tag: "failure", latency: 0, reason: "connection refused" })
+      }
+      assert.strictEqual(health.circuit(key("i0"))?.state, "open")
+      const attempt = ({ id }: ServiceInstance) => id === "i1" ? Effect.fail(failure()) : Effect.succeed(id)
+      const { routing, value } = yield* router.route(request, attempt)
+      assert.strictEqual(value, "i0")
+      assert.deepInclude(routing, { attempts: 2, latency: 0, why: "ejected, but the others failed" })
+      // One that is bound to an instance goes nowhere else.
+      const affinity = { instance: key("i1"), strict: true }
+      const bound = yield* begin(Effect.exit(router.route({ ...request, affinity }, attempt)))
+      yield* TestClock.adjust("1 minute")
+      const exit = yield* Fiber.join(bound)
+      assert.isTrue(Exit.isFailure(exit))
+    }).pipe(Effect.provide(live())))
+
   it.effect("an instance that comes while a call pauses gets it", () =>
     Effect.gen(function*() {
       const fleet = yield* Fleet
@@ -253,7 +275,12 @@ describe("pushback", () => {
               if (never) assert.isDefined(fiber.pollUnsafe())
               yield* TestClock.adjust("10 seconds")
               const exit = yield* Fiber.join(fiber)
-              if (fits) assert.isTrue(Exit.isSuccess(exit))
+              if (fits) {
+                assert.isTrue(
+                  Exit.isSuccess(exit),
+                  String(Exit.isFailure(exit) && JSON.stringify(yield* Effect.flip(exit)))
+                )
+              }
               if (never) assert.isTrue(Exit.isFailure(exit))
               if (Exit.isSuccess(exit)) {
                 assert.lengthOf(times, 2)

@@ -10,6 +10,7 @@ type Step =
   | { readonly do: "pick"; readonly key: string | undefined; readonly first: boolean; readonly rehearsed: number }
   | { readonly do: "end"; readonly which: number; readonly latency: number; readonly outcome: Traffic.Outcome }
   | { readonly do: "update"; readonly listed: ReadonlyArray<boolean> }
+  | { readonly do: "edit"; readonly which: number; readonly weight: number }
   | { readonly do: "welcome"; readonly which: number }
   | { readonly do: "pass"; readonly millis: number }
 
@@ -25,7 +26,7 @@ const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
     { weight: 6, arbitrary: pick },
     {
       weight: 4,
-      arbitrary: fc.record<Step>({
+      arbitrary: fc.record({
         do: fc.constant("end"),
         which: fc.nat(),
         latency: fc.integer({ min: 1, max: 4_000 }),
@@ -34,13 +35,17 @@ const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
     },
     {
       weight: 1,
-      arbitrary: fc.record<Step>({
+      arbitrary: fc.record({
         do: fc.constant("update"),
         listed: fc.array(fc.boolean(), { minLength: most, maxLength: most })
       })
     },
-    { weight: 1, arbitrary: fc.record<Step>({ do: fc.constant("welcome"), which: fc.nat() }) },
-    { weight: 2, arbitrary: fc.record<Step>({ do: fc.constant("pass"), millis: fc.integer({ min: 1, max: 5_000 }) }) }
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant("edit"), which: fc.nat(), weight: fc.integer({ min: 1, max: 9 }) })
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant("welcome"), which: fc.nat() }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant("pass"), millis: fc.integer({ min: 1, max: 5_000 }) }) }
   ),
   { minLength: 40, maxLength: 80 }
 )
@@ -61,13 +66,32 @@ describe("a rehearsed pick", () => {
               score: (node) => 0.5 + node.inFlight / 10,
               match: (node) => node.weight % 2
             })
-            picker.update(all)
+            let list = all.filter(({ weight }) => weight > 0)
+            picker.update(list)
+            // In place: one that is listed goes or gets another weight, another one comes.
+            const edit = (node: Balancer.Node, weight: number) => {
+              const place = list.indexOf(node)
+              if (place < 0) {
+                if (node.weight === 0) return
+                list.splice(weight % (list.length + 1), 0, node)
+                picker.edited("inserted", list.indexOf(node), node)
+              } else if (weight > 5) {
+                list.splice(place, 1)
+                picker.edited("removed", place, node)
+              } else {
+                node.weight = weight
+                picker.edited("weighed", place, node)
+              }
+            }
             const running: Array<Balancer.Node> = []
             for (const step of steps) {
               if (step.do === "end") {
                 const [node] = running.length === 0 ? [] : running.splice(step.which % running.length, 1)
                 if (node !== undefined) balancer.end(node, step.latency, step.outcome, now())
-              } else if (step.do === "update") picker.update(all.filter((_, index) => step.listed[index]))
+              } else if (step.do === "update") {
+                list = all.filter((node, index) => step.listed[index] === true && node.weight > 0)
+                picker.update(list)
+              } else if (step.do === "edit") edit(all[step.which % most]!, step.weight)
               else if (step.do === "welcome") balancer.welcome(all[step.which % most]!, now())
               else if (step.do === "pass") pass(step.millis)
               else {
@@ -82,6 +106,7 @@ describe("a rehearsed pick", () => {
                 assert.strictEqual(picked, rehearsed)
                 rehearsals++
                 if (picked === undefined) continue
+                assert.include(list, picked)
                 if (except !== undefined) assert.notInclude(except, picked)
                 balancer.begin(picked)
                 running.push(picked)

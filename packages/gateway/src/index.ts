@@ -2,7 +2,16 @@
 export * as About from "./About.ts"
 
 /** @since 0.1.0 */
+export * as Adapter from "./configuration/Adapter.ts"
+
+/** @since 0.1.0 */
 export * as Api from "./rest/Api.ts"
+
+/** @since 0.1.0 */
+export * as BalancingEntry from "./configuration/BalancingEntry.ts"
+
+/** @since 0.1.0 */
+export * as CallsEntry from "./configuration/CallsEntry.ts"
 
 /** @since 0.1.0 */
 export * as Conduct from "./rest/Conduct.ts"
@@ -38,6 +47,9 @@ export * as FleetHealth from "./rest/FleetHealth.ts"
 export * as Gateway from "./Gateway.ts"
 
 /** @since 0.1.0 */
+export * as HealthEntry from "./configuration/HealthEntry.ts"
+
+/** @since 0.1.0 */
 export * as InstanceHealth from "./rest/InstanceHealth.ts"
 
 /** @since 0.1.0 */
@@ -51,6 +63,9 @@ export * as LiveConfiguration from "./configuration/LiveConfiguration.ts"
 
 /** @since 0.1.0 */
 export * as Metrics from "./telemetry/Metrics.ts"
+
+/** @since 0.1.0 */
+export * as Mistake from "./configuration/Mistake.ts"
 
 /** @since 0.1.0 */
 export * as Problems from "./rest/Problems.ts"

@@ -64,6 +64,7 @@ describe("Configuration", () => {
     assert.deepStrictEqual(health, {
       interval: Duration.seconds(30),
       unhealthyInterval: Duration.seconds(1),
+      idleInterval: undefined,
       timeout: Duration.seconds(10),
       rise: 1,
       fall: 3,

@@ -47,7 +47,9 @@ export const offer = (
   },
   target: { service },
   repeatable: true,
-  instances: () => instances
+  readOnly: false,
+  instances: () => instances,
+  has: (key) => instances.includes(key)
 })
 
 /** An MCP side that answers nothing of note. */
@@ -69,7 +71,7 @@ const catalogOf = (offers: ReadonlyArray<Offer>) =>
     ToolCatalog,
     ToolCatalog.of({
       list: (kind) => kind === "tools" ? offers : [],
-      find: () => undefined,
+      find: (kind, name) => kind === "tools" ? offers.find(({ publicName }) => publicName === name) : undefined,
       named: () => [],
       offering: () => [],
       version: () => 0,

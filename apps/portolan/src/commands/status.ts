@@ -35,6 +35,17 @@ const problemTable = (problems: StatusView["problems"]): string =>
     { title: "REASON", text: ({ reason }) => reason, gives: true }
   ], problems)
 
+/** What a service suffers from. */
+const strainOf = ({ budgetSpent, ejected, service, shedding, waiting }: StatusView["strained"][number]): string => {
+  const strains = [
+    ...ejected === 0 ? [] : [`${counted(ejected, "instance")} ejected`],
+    ...waiting === 0 ? [] : [`${counted(waiting, "call")} waiting for room`],
+    ...shedding ? ["calls are shed"] : [],
+    ...budgetSpent ? ["the retry budget is spent"] : []
+  ]
+  return plain(`${service}: ${strains.join(", ")}; \`portolan explain ${service}\` tells more`)
+}
+
 /** What of the configuration file as it is now is not in use, and why. */
 const configurationNotes = (
   { error, file, loadedAt, pending }: NonNullable<StatusView["configuration"]>
@@ -70,6 +81,9 @@ export const status = Command.make(
     yield* print(`\n${counts.map((what) => counted(found[`${what}s`], what)).join(", ")}`)
     const notes = found.configuration === undefined ? [] : configurationNotes(found.configuration)
     if (notes.length > 0) yield* print(`\n${notes.join("\n")}`)
+    if (found.strained.length > 0) {
+      yield* print(`\n${found.strained.map((strain) => paint("yellow", strainOf(strain))).join("\n")}`)
+    }
     if (found.problems.length > 0) yield* print(`\n${problemTable(found.problems)}`)
     for (const { name, reason } of found.hidden) {
       yield* print(paint("dim", plain(`${name} is not offered: ${reason}`)))

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Strategy } from "../Balancer.ts"
-import { isOpen, withTraffic } from "./Nodes.ts"
+import { isOpen, sameWeight, withTraffic } from "./Nodes.ts"
 import * as PowerOfTwo from "./PowerOfTwo.ts"
 
 /**
@@ -46,20 +46,33 @@ const uniform = (state: number): number => {
 export const make: Strategy = (environment) => {
   const keyless = PowerOfTwo.make(environment)
   let nodes: ReadonlyArray<Node> = []
-  let hashes: ReadonlyArray<number> = []
+  let hashes: Array<number> = []
   let weight = 0
   let weighted = false
+  // Whether the weights are others than when they were added up.
+  let stale = false
+  const weigh = () => {
+    weight = nodes.reduce((sum, node) => sum + node.weight, 0)
+    weighted = !sameWeight(nodes)
+    stale = false
+  }
   return {
     save: keyless.save,
     update: (list) => {
       keyless.update(list)
       nodes = withTraffic(list)
       hashes = nodes.map((node) => hash(node.key))
-      weight = nodes.reduce((sum, node) => sum + node.weight, 0)
-      weighted = nodes.some((node) => node.weight !== nodes[0]!.weight)
+      weigh()
+    },
+    edited: (edit, index, node) => {
+      keyless.edited(edit, index, node)
+      if (edit === "inserted") hashes.splice(index, 0, hash(node.key))
+      if (edit === "removed") hashes.splice(index, 1)
+      stale = true
     },
     pick: (at, key, except) => {
       if (key === undefined) return keyless.pick(at, key, except)
+      if (stale) weigh()
       const count = nodes.length
       let inFlight = 1
       for (let index = 0; index < count; index++) inFlight += nodes[index]!.inFlight

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Strategy } from "../Balancer.ts"
-import { isOpen, sameWeight, withTraffic } from "./Nodes.ts"
+import { isOpen, sameWeight, weighsAsOthers, withTraffic } from "./Nodes.ts"
 import * as WeightedDraw from "./WeightedDraw.ts"
 
 // A pick looks at no more than this many nodes, so that its cost is bounded however long the list is.
@@ -43,6 +43,14 @@ export const make: Strategy = ({ random }) => {
       nodes = withTraffic(list)
       next = Math.floor(random() * nodes.length)
       weighted = !sameWeight(nodes)
+      if (weighted) weights.update(nodes)
+    },
+    edited: (edit, index, node) => {
+      if (edit === "inserted" && index <= next) next++
+      if (edit === "removed" && index < next) next--
+      if (next >= nodes.length) next = 0
+      if (weighted) return weights.edited(edit, index, node)
+      weighted = edit !== "removed" && !weighsAsOthers(nodes, index)
       if (weighted) weights.update(nodes)
     },
     pick: (_at, _key, except) => {

@@ -30,7 +30,16 @@ export const sameWeight = (nodes: ReadonlyArray<Node>): boolean => {
 }
 
 /**
- * What `Picker.save` answers where there is nothing to go back to.
+ * Whether one has the same weight as its neighbour in the list, where all others have the same.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const weighsAsOthers = (nodes: ReadonlyArray<Node>, index: number): boolean =>
+  nodes.length < 2 || nodes[index]!.weight === nodes[index === 0 ? 1 : index - 1]!.weight
+
+/**
+ * What `Picker.save` answers, and what `Picker.edited` does, where nothing is kept but the list.
  *
  * @category constants
  * @since 0.1.0

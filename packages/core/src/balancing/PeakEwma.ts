@@ -22,7 +22,8 @@ export const tau = 10_000
  */
 export const penalty = 5_000
 
-// A node that lost every draw for so long is taken once, so that one bad moment isn't for ever (Kratos' forced pick).
+// A node of which nothing was heard for so long is taken once though it is the worse one, so that one bad moment isn't for
+// ever (Kratos' forced pick).
 const forceAfter = 3_000
 // At most this share of the picks is forced: where calls are rare every node has waited long, and taking the worse of
 // two each time would be the opposite of balancing.
@@ -70,36 +71,26 @@ export const observe = (
  */
 export const make: Strategy = ({ now, random }) => {
   let credit = 1
-  let nodes: ReadonlyArray<Node> = []
-  const choose = (node: Node, at: number): Node => {
-    // Whole numbers are kept in the object itself, fractions aren't.
-    node.pickedAt = Math.round(at)
-    return node
-  }
   const picker = powerOfTwo(random, (first, second, given) => {
     const at = given ?? now()
     const secondWins = cost(second, at) < cost(first, at)
-    const winner = secondWins ? second : first
     const loser = secondWins ? first : second
     if (credit < 1) credit += forcedShare
-    if (credit >= 1 && at - loser.pickedAt >= forceAfter && loser.inFlight === 0) {
+    if (credit >= 1 && at - loser.latencyAt >= forceAfter && loser.inFlight === 0) {
       credit = 0
-      return choose(loser, at)
+      return loser
     }
-    return choose(winner, at)
+    return secondWins ? second : first
   })
   return {
     save: () => {
-      const saved = { credit, pickedAt: nodes.map((node) => node.pickedAt) }
+      const saved = credit
       return () => {
-        credit = saved.credit
-        for (let index = 0; index < nodes.length; index++) nodes[index]!.pickedAt = saved.pickedAt[index]!
+        credit = saved
       }
     },
-    update: (list) => {
-      nodes = list
-      picker.update(list)
-    },
+    update: picker.update,
+    edited: picker.edited,
     pick: picker.pick
   }
 }

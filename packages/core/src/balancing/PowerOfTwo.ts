@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Node, Picker, Strategy } from "../Balancer.ts"
-import { firstOpen, isOpen, sameWeight, stateless, withTraffic } from "./Nodes.ts"
+import { firstOpen, isOpen, sameWeight, stateless, weighsAsOthers, withTraffic } from "./Nodes.ts"
 import * as WeightedDraw from "./WeightedDraw.ts"
 
 /**
@@ -26,6 +26,11 @@ export const powerOfTwo = (
     update: (list) => {
       nodes = withTraffic(list)
       weighted = !sameWeight(nodes)
+      if (weighted) weights.update(nodes)
+    },
+    edited: (edit, index, node) => {
+      if (weighted) return weights.edited(edit, index, node)
+      weighted = edit !== "removed" && !weighsAsOthers(nodes, index)
       if (weighted) weights.update(nodes)
     },
     pick: (at, _key, except) => {

@@ -19,6 +19,7 @@ export const make: Strategy = ({ random }) => {
     update: (list) => {
       nodes = withTraffic(list)
     },
+    edited: stateless,
     pick: (_at, _key, except) => {
       const count = nodes.length
       if (count === 0) return undefined

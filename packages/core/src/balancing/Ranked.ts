@@ -6,29 +6,62 @@
 import type { Node, Picker, Strategy } from "../Balancer.ts"
 import * as LeastRequests from "./LeastRequests.ts"
 
+interface Rank {
+  readonly rank: number
+  readonly nodes: Array<Node>
+  readonly picker: Picker
+}
+
 /** Lower ranks first; among equals the fewest attempts in flight. */
 const ranked = (rankOf: (node: Node) => number, equals: () => Picker): Picker => {
-  let ranks: ReadonlyArray<Picker> = []
-  let known = new Map<number, Picker>()
+  let ranks: Array<Rank> = []
+
+  const insert = (node: Node) => {
+    const own = rankOf(node)
+    let at = ranks.findIndex(({ rank }) => rank >= own)
+    if (at < 0) at = ranks.length
+    const known = ranks[at]
+    if (known?.rank === own) {
+      known.nodes.push(node)
+      return known.picker.edited("inserted", known.nodes.length - 1, node)
+    }
+    const made: Rank = { rank: own, nodes: [node], picker: equals() }
+    made.picker.update(made.nodes)
+    ranks.splice(at, 0, made)
+  }
+
+  // Its record may be another one already, so it is looked for.
+  const remove = (node: Node) => {
+    for (const { nodes, picker } of ranks) {
+      const index = nodes.indexOf(node)
+      if (index < 0) continue
+      nodes.splice(index, 1)
+      picker.edited("removed", index, node)
+      if (nodes.length === 0) ranks = ranks.filter((rank) => rank.nodes !== nodes)
+      return
+    }
+  }
+
   return {
     save: () => {
-      const restores = ranks.map((picker) => picker.save())
+      const restores = ranks.map(({ picker }) => picker.save())
       return () => restores.forEach((restore) => restore())
     },
-    update: (nodes) => {
-      const kept = new Map<number, Picker>()
-      const groups = Map.groupBy(nodes, rankOf)
-      ranks = Array.from(groups.keys()).sort((left, right) => left - right).map((rank) => {
+    update: (list) => {
+      const known = new Map(ranks.map(({ picker, rank }) => [rank, picker]))
+      ranks = Array.from(Map.groupBy(list, rankOf), ([rank, nodes]) => {
         const picker = known.get(rank) ?? equals()
-        picker.update(groups.get(rank)!)
-        kept.set(rank, picker)
-        return picker
-      })
-      known = kept
+        picker.update(nodes)
+        return { rank, nodes, picker }
+      }).sort((left, right) => left.rank - right.rank)
+    },
+    edited: (edit, _index, node) => {
+      if (edit !== "inserted") remove(node)
+      if (edit !== "removed") insert(node)
     },
     pick: (at, key, except) => {
       for (let index = 0; index < ranks.length; index++) {
-        const node = ranks[index]!.pick(at, key, except)
+        const node = ranks[index]!.picker.pick(at, key, except)
         if (node !== undefined) return node
       }
       return undefined

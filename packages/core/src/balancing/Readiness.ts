@@ -46,11 +46,11 @@ const failing = (node: Node, at: number): number =>
  * @category getters
  * @since 0.1.0
  */
-export const share = (node: Node, at: number, slowStart: number, failures: boolean): number => {
+export const share = (node: Node, at: number, slowStart: number): number => {
   if (!node.easing) return 1
   const age = at - node.welcomedAt
   const grown = age >= slowStart ? 1 : Math.max(leastNew, age / slowStart)
-  if (!failures || node.failing === 0) return grown
+  if (node.failing === 0) return grown
   const successes = 1 - failing(node, at) / whole
   return Math.min(grown, Math.max(leastFailing, successes * successes))
 }
@@ -87,7 +87,8 @@ export const observe = (node: Node, failed: boolean, at: number, slowStart: numb
  *
  * **Details**: a picked node is taken with a probability of its share ÷ the mean share, by weight; that gives it the part
  * of the traffic that Envoy's slow start gives by scaling weights, without a strategy having to know, and nothing can get
- * so light that it never has its turn. `failures`: whether failures count, for strategies that don't see them themselves.
+ * so light that it never has its turn. Failures count for strategies too that see them themselves: once many nodes have
+ * failed, a latency says no longer who is well now.
  *
  * @category constructors
  * @since 0.1.0
@@ -99,10 +100,9 @@ export const easing = (
     readonly now: () => number
     /** ms */
     readonly slowStart: () => number
-    readonly failures: boolean
   }
 ): Picker => {
-  const { failures, now, random } = options
+  const { now, random } = options
   let nodes: ReadonlyArray<Node> = []
 
   // All where they are few, else some neighbours from anywhere.
@@ -113,7 +113,7 @@ export const easing = (
     let index = count > looks ? Math.floor(random() * count) : 0
     for (let look = Math.min(count, looks); look > 0; look--) {
       const node = nodes[index]!
-      shares += node.weight * share(node, at, slowStart, failures)
+      shares += node.weight * share(node, at, slowStart)
       weights += node.weight
       index = index + 1 === count ? 0 : index + 1
     }
@@ -128,7 +128,7 @@ export const easing = (
   ): Node => {
     const slowStart = options.slowStart()
     let best = first
-    let most = share(first, at, slowStart, failures)
+    let most = share(first, at, slowStart)
     if (most >= 1) return first
     const mean = usual(at, slowStart)
     if (random() * mean < most) return first
@@ -136,7 +136,7 @@ export const easing = (
     for (let draw = 1; draw < draws; draw++) {
       const node = picker.pick(at, key, refused)
       if (node === undefined) break
-      const own = share(node, at, slowStart, failures)
+      const own = share(node, at, slowStart)
       if (own >= mean || random() * mean < own) return node
       if (own > most) {
         best = node
@@ -153,6 +153,7 @@ export const easing = (
       nodes = list
       picker.update(list)
     },
+    edited: picker.edited,
     pick: (at, key, except) => {
       const node = picker.pick(at, key, except)
       return node === undefined || !node.easing ? node : instead(node, at ?? now(), key, except)

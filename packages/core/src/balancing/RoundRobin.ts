@@ -39,6 +39,12 @@ export const make: Strategy = ({ random }) => {
       }
       if (next < 0) next = Math.floor(random() * nodes.length)
     },
+    edited: (edit, index) => {
+      // The next one stays the next one; where it went, its successor is.
+      if (edit === "inserted" && index <= next) next++
+      if (edit === "removed" && index < next) next--
+      if (next < 0 || next >= nodes.length) next = nodes.length === 0 ? -1 : 0
+    },
     pick: (_at, _key, except) => {
       const count = nodes.length
       for (let step = 0; step < count; step++) {

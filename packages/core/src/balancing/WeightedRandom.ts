@@ -45,6 +45,7 @@ export const make: Strategy = ({ random }): Picker => {
       nodes = withTraffic(list)
       weights.update(nodes)
     },
+    edited: weights.edited,
     pick: (_at, _key, except) => pickFrom(nodes, weights, random, except)
   }
 }
@@ -73,6 +74,7 @@ export const healthWeighted: Strategy = ({ knowledge, now, random }): Picker => 
       weighedAt = now()
       weights.update(nodes)
     },
+    edited: weights.edited,
     pick: (at = now(), _key, except) => {
       if (at - weighedAt >= scoresHold) {
         weighedAt = at

@@ -41,6 +41,21 @@ export const make: Strategy = ({ random }) => {
     turns[at] = turn
   }
 
+  const rise = (from: number) => {
+    const node = heap[from]!
+    const turn = turns[from]!
+    let at = from
+    while (at > 0) {
+      const parent = (at - 1) >>> 1
+      if (turns[parent]! <= turn) break
+      heap[at] = heap[parent]!
+      turns[at] = turns[parent]!
+      at = parent
+    }
+    heap[at] = node
+    turns[at] = turn
+  }
+
   return {
     save: () => {
       const saved = { heap: heap.slice(), turns: turns.slice(), time }
@@ -60,6 +75,27 @@ export const make: Strategy = ({ random }) => {
         return Math.min(kept.get(node) ?? time + random() * interval, time + interval)
       })
       for (let index = (heap.length >>> 1) - 1; index >= 0; index--) sink(index)
+    },
+    edited: (edit, _index, node) => {
+      const interval = 1 / node.weight
+      if (edit === "inserted") {
+        heap.push(node)
+        turns.push(time + random() * interval)
+        return rise(heap.length - 1)
+      }
+      const place = heap.indexOf(node)
+      if (edit === "weighed") {
+        // No later than a lighter weight of before would have had it.
+        turns[place] = Math.min(turns[place]!, time + interval)
+        return rise(place)
+      }
+      const last = heap.pop()
+      const turn = turns.pop()
+      if (last === undefined || turn === undefined || place === heap.length) return
+      heap[place] = last
+      turns[place] = turn
+      sink(place)
+      rise(place)
     },
     pick: (_at, _key, except) => {
       for (let step = 0; step < heap.length; step++) {

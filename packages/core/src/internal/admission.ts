@@ -309,6 +309,8 @@ export class Admission {
         if (failed.has(waiting.kind)) continue
         if (!this.#goes(waiting.waiter)) {
           failed.add(waiting.kind)
+          // Of no other kind waits anybody: with a long queue of one kind, looking on would cost more than the call.
+          if (failed.size === this.#kinds.size) return false
           continue
         }
         this.#remove(waiting)

@@ -1,5 +1,5 @@
 import * as Cause from "effect/Cause"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { Node } from "../Balancer.ts"

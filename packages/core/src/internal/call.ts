@@ -3,14 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
-import type { Node } from "../Balancer.ts"
 import type { Attempt, AttemptFailure, FailedAttempt, Routed, RouteError, RouteRequest } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import type { ServiceInstance } from "../ServiceInstance.ts"
 import type { Waiter } from "./admission.ts"
 import { failureOf, Running } from "./attempt.ts"
 import type { Candidates } from "./candidates.ts"
-import { isFull, nameOf, noInstance, type Pick, pick } from "./pick.ts"
+import { Choice, isLeftAlone } from "./choice.ts"
+import { nameOf, noInstance, type Pick } from "./pick.ts"
 import { elsewhere, here, unrepeatable } from "./retry.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
 import type { Routes } from "./routes.ts"
@@ -38,6 +38,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   place = -1
   readonly #routes: Routes
   readonly #candidates: Candidates
+  readonly #choice: Choice
   readonly #request: RouteRequest
   readonly #attempt: (instance: ServiceInstance, attempt: Attempt) => Effect.Effect<A, AttemptFailure<E>, R>
   readonly #fork: <X, Y>(effect: Effect.Effect<X, Y, R>) => Fiber.Fiber<X, Y>
@@ -52,7 +53,6 @@ export class Call<A, E, R> implements Timer, Waiter {
   #committed = false
   #expired = false
   #attempts = 0
-  readonly #tried: Array<Node> = []
   readonly #failed: Array<FailedAttempt> = []
   #failure: AttemptFailure<E> | undefined
   // That something may have been run.
@@ -62,8 +62,6 @@ export class Call<A, E, R> implements Timer, Waiter {
   #service: ServiceCalls | undefined
   // When the pause is over, or the hedge is due.
   #wakesAt = Infinity
-  // Whether the next attempt may be at an instance that failed.
-  #here = false
   #hedges = 0
   // Whether of an attempt and its hedge one failed.
   #halved = false
@@ -84,6 +82,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   ) {
     this.#routes = routes
     this.#candidates = candidates
+    this.#choice = new Choice(routes, candidates, request)
     this.#request = request
     this.#attempt = attempt
     this.#fork = Effect.runForkWith(context)
@@ -123,38 +122,19 @@ export class Call<A, E, R> implements Timer, Waiter {
   #next(at: number): void {
     let now = at
     for (;;) {
-      const view = this.#candidates.view(this.#request)
+      const view = this.#choice.view()
       if (this.#routes.admission.mustWait(this.services)) return this.#enqueue(view, now)
-      const picked = this.#pick(view, now)
+      const picked = this.#choice.next(view, now)
       if (picked === undefined) return this.#nobody(view, now)
       if (!this.#start(this.#begin(view, picked, now, false))) return
       now = this.#routes.balancer.now()
     }
   }
 
-  // One that it hasn't been tried at.
-  #other(view: View, at: number): Pick | undefined {
-    const full = this.#routes.admission.full(this.services)
-    const busy = full.length === 0
-      ? []
-      : view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
-    const except = busy.length === 0 ? this.#tried : this.#tried.concat(busy)
-    return pick(view, this.#request, this.#routes, except, at)
-  }
-
-  #pick(view: View, at: number): Pick | undefined {
-    const other = this.#other(view, at)
-    if (other !== undefined || !this.#here) return other
-    // Only those that failed are there, and one of them said itself when to come again, or may be back.
-    const request = { ...this.#request, repeatable: true }
-    return pick(view, request, this.#routes, this.#tried.slice(-1), at, true) ??
-      pick(view, request, this.#routes, [], at)
-  }
-
   #begin(view: View, picked: Pick, at: number, hedge: boolean): Running<A, E> {
     const { report, services } = this.#routes
     const running = new Running<A, E>(this.#routes, view, picked, ++this.#attempts, hedge, at)
-    this.#tried.push(picked.node)
+    this.#choice.took(picked.node)
     report.picked(view.strategy, this.#rule)
     if (this.#service === undefined) {
       this.#began = at
@@ -252,19 +232,19 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (at >= this.#deadline) return this.#stop("the deadline passed", at)
     const { random, report } = this.#routes
     const { backoff, limits, retryBudget } = this.#settings
-    const pause = this.#hasOther(this.#candidates.view(this.#request))
+    const pause = this.#choice.hasOther(this.#choice.view())
       ? elsewhere(failure, this.#attempts, backoff, random)
       : here(failure, this.#attempts, backoff, limits.wait, random)
     if (pause === undefined) return this.#stop(this.#alone(), at)
     if (typeof pause === "string") return this.#stop(pause, at)
     if (at + pause >= this.#deadline) return this.#stop("no time is left for another attempt", at)
-    const service = this.#tried[0]!.instance.service
+    const service = this.#choice.first!.instance.service
     const allowed = this.#service!.retries.withdraw(retryBudget.reserve, at)
     report.retried(service, allowed)
     if (!allowed) return this.#stop(`the retry budget of ${service} is spent`, at)
     if (pause === 0) return true
     // After a pause any will do.
-    this.#here = true
+    this.#choice.again = true
     this.#waitUntil(at + pause)
     return false
   }
@@ -273,15 +253,9 @@ export class Call<A, E, R> implements Timer, Waiter {
     return this.#request.affinity?.strict === true ? "it is bound to this instance" : "no other instance"
   }
 
-  // Whether there is one that it hasn't been tried at, be it full.
-  #hasOther(view: View): boolean {
-    return this.#request.affinity?.strict !== true &&
-      view.groups.some(({ nodes }) => nodes.some((node) => !this.#tried.includes(node)))
-  }
-
   // Nobody takes it now.
   #nobody(view: View, at: number): void {
-    if (this.#isFull(view) || (this.#here && isLeftAlone(view))) return this.#enqueue(view, at)
+    if (this.#choice.isFull(view)) return this.#enqueue(view, at)
     if (this.#failure !== undefined) return void this.#stop(this.#alone(), at)
     const error = noInstance(this.#candidates, view, this.#request, this.#routes)
     if (error._tag !== "NoInstance" || error.kind !== "overloaded") {
@@ -293,14 +267,8 @@ export class Call<A, E, R> implements Timer, Waiter {
     this.#finish("shed", Effect.fail(error), at)
   }
 
-  // Whether those that could take it have no room.
-  #isFull(view: View): boolean {
-    return isFull(view, this.#request, this.#routes.health) &&
-      (this.#failure === undefined || this.#here || this.#hasOther(view))
-  }
-
   #enqueue(view: View, at: number): void {
-    this.#kind = this.#tried.length === 0 && this.#request.affinity === undefined ? view : this
+    this.#kind = this.#attempts === 0 && this.#request.affinity === undefined ? view : this
     this.#enqueued = at
     const entered = this.#routes.admission.enqueue(this)
     if (typeof entered !== "function") return this.shed(entered.reason, entered.retryAfter)
@@ -328,16 +296,16 @@ export class Call<A, E, R> implements Timer, Waiter {
   }
 
   get services(): ReadonlyArray<string> {
-    return this.#candidates.services
+    return this.#choice.services
   }
 
   go(): boolean {
     if (this.#end !== undefined) return true
     const at = this.#routes.balancer.now()
-    const view = this.#candidates.view(this.#request)
-    const picked = this.#pick(view, at)
+    const view = this.#choice.view()
+    const picked = this.#choice.next(view, at)
     if (picked === undefined) {
-      if (this.#isFull(view) || isLeftAlone(view)) return false
+      if (this.#choice.isFull(view) || isLeftAlone(view)) return false
       this.#left(false, at)
       this.#nobody(view, at)
       return true
@@ -368,7 +336,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     this.#leave = undefined
     const waited = at - this.#enqueued
     this.#queued += waited
-    const service = this.#candidates.services[0]
+    const [service] = this.services
     if (service !== undefined) this.#routes.report.queued(service, waited, shed)
   }
 
@@ -397,10 +365,10 @@ export class Call<A, E, R> implements Timer, Waiter {
     const { admission, report } = this.#routes
     if (admission.mustWait(this.services)) return
     const { budget } = this.#service.hedging
-    const service = this.#tried[0]!.instance.service
+    const service = this.#choice.first!.instance.service
     if (!budget.withdraw(0, at)) return report.hedged(service, false)
-    const view = this.#candidates.view(this.#request)
-    const picked = this.#hasOther(view) ? this.#other(view, at) : undefined
+    const view = this.#choice.view()
+    const picked = this.#choice.beside(view, at)
     if (picked === undefined) return budget.refund(at)
     report.hedged(service, true)
     this.#hedges++
@@ -422,7 +390,7 @@ export class Call<A, E, R> implements Timer, Waiter {
       running.dropped = blame(running)
     }
     const timeout = Math.round(this.#deadline - this.#started)
-    const node = this.#tried.at(-1)
+    const node = this.#choice.last
     // Only the queue keeps a call that was never tried.
     if (node === undefined) {
       return this.shed(`no room within ${timeout} ms`, this.#routes.admission.retryAfter(this.services))
@@ -444,7 +412,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     this.#end = end
     if (this.place >= 0) this.#routes.timers.remove(this)
     if (this.#leave !== undefined) this.#left(outcome === "shed", at)
-    this.#routes.report.ended(this.#request, this.#tried.at(-1)?.instance.service, outcome, at - this.#started)
+    this.#routes.report.ended(this.#request, this.#choice.last?.instance.service, outcome, at - this.#started)
     // How long the first attempt took, or would have taken at least. One that failed, or was given up, says nothing.
     if (this.#hedgeable && this.#failed.length === 0 && outcome !== "interrupted") {
       this.#service?.hedging.record(at - this.#began, at)
@@ -465,9 +433,6 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (fiber.pollUnsafe() === undefined) Fiber.runIn(fiber, this.#routes.scope)
   }
 }
-
-// All that could take it asked for time.
-const isLeftAlone = (view: View): boolean => view.groups.length === 0 && view.ejected.length > 0
 
 const noAnswer = "no answer in time"
 

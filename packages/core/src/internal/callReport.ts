@@ -7,6 +7,10 @@ import { bucketOf, type CallOutcome, InstanceTally, ServiceTally, Tally, ToolTal
 // Rules come and go with the configuration; more names than this are counted under no name.
 const rulesKept = 256
 
+interface Picks {
+  picks: number
+}
+
 /**
  * Counts what became of calls. Plain; each costs nanoseconds.
  *
@@ -23,8 +27,8 @@ export class CallReport {
   readonly anonymous: Tally = new Tally()
   /** Calls for which no instance was tried. */
   readonly nowhere: Tally = new Tally()
-  readonly strategies: Map<StrategyName, number> = new Map()
-  readonly rules: Map<string, number> = new Map()
+  readonly strategies: Map<StrategyName, Picks> = new Map()
+  readonly rules: Map<string, Picks> = new Map()
 
   readonly #now: () => number
 
@@ -51,10 +55,16 @@ export class CallReport {
 
   /** An attempt begins at the instance that a strategy picked; `rule`: the one that held. */
   picked(strategy: StrategyName, rule: CompiledRule | undefined): void {
-    this.strategies.set(strategy, (this.strategies.get(strategy) ?? 0) + 1)
+    let made = this.strategies.get(strategy)
+    if (made === undefined) this.strategies.set(strategy, made = { picks: 0 })
+    made.picks++
     if (rule === undefined) return
-    const known = this.rules.get(rule.name)
-    if (known !== undefined || this.rules.size < rulesKept) this.rules.set(rule.name, (known ?? 0) + 1)
+    let ruled = this.rules.get(rule.name)
+    if (ruled === undefined) {
+      if (this.rules.size >= rulesKept) return
+      this.rules.set(rule.name, ruled = { picks: 0 })
+    }
+    ruled.picks++
   }
 
   /** An attempt was answered by the instance. */

@@ -18,7 +18,6 @@ import type { CompiledRule } from "../RoutingRule.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
 import { type Change, Matches } from "./matches.ts"
 import { pattern } from "./queryPredicates.ts"
-import type { Routes } from "./routes.ts"
 import type { Settings } from "./settings.ts"
 import { type Match, type Sights, View } from "./view.ts"
 
@@ -45,6 +44,18 @@ const manyAtLeast = 32
 const manyShare = 1 / 64
 
 /**
+ * What candidates are made of; `Routes` is.
+ *
+ * @internal
+ */
+export interface Sources {
+  readonly discovery: Pick<Discovery["Service"], "catalog">
+  readonly health: Pick<Health["Service"], "changedSince" | "circuit" | "get" | "revision" | "status">
+  readonly balancer: Balancer["Service"]
+  readonly settings: Settings
+}
+
+/**
  * The candidates of one target, kept from call to call.
  *
  * **Details**: between changes, a call compares a few numbers, whatever the number of instances. A change of the catalog or
@@ -54,9 +65,9 @@ const manyShare = 1 / 64
  */
 export class Candidates {
   readonly #target: Target
-  readonly #routes: Routes
-  readonly #discovery: Discovery["Service"]
-  readonly #health: Health["Service"]
+  readonly #routes: Sources
+  readonly #discovery: Sources["discovery"]
+  readonly #health: Sources["health"]
   readonly #balancer: Balancer["Service"]
   /** Why nothing can match: the query is wrong. */
   readonly problem: string | undefined
@@ -74,8 +85,10 @@ export class Candidates {
   #healthRevisions: Array<number> = []
   #settings: Settings | undefined
   #rule: CompiledRule | undefined
+  // Whether the views know of the settings.
+  #settled = true
 
-  constructor(target: Target, routes: Routes) {
+  constructor(target: Target, routes: Sources) {
     this.#target = target
     this.#routes = routes
     this.#discovery = routes.discovery
@@ -101,7 +114,7 @@ export class Candidates {
         this.#catalog = undefined
         this.#catalogRevision = -1
       }
-      for (const view of this.#views.values()) view.settle()
+      this.#settled = false
     }
     return this.#rule
   }
@@ -114,6 +127,7 @@ export class Candidates {
   view(request: RouteRequest): View {
     const rule = this.rule()
     this.#refresh()
+    if (!this.#settled) this.#settle()
     const strategy = request.strategy ?? rule?.strategy ?? this.#balancer.strategy()
     const tenant = this.#matches.restricted > 0 ? request.caller?.tenant : undefined
     let view = this.#last
@@ -137,6 +151,11 @@ export class Candidates {
     }
     this.#views.set(name, view)
     return view
+  }
+
+  #settle(): void {
+    for (const view of this.#views.values()) view.settle()
+    this.#settled = true
   }
 
   #refresh(): void {
@@ -322,8 +341,17 @@ export class Candidates {
     const required = this.#rule?.required
     if (this.#query === undefined && required === undefined) return true
     const { score, status } = this.#health.get(entry.key)
-    const subject = { entry, health: status, score, stale: Option.isSome(staleSince(catalog, entry)) }
+    const stale = Option.isSome(staleSince(catalog, entry))
+    // One whose ejection is over needs a trial call to be well again, so it is taken for what it may be.
+    const subject = status === "unhealthy" && this.#isDue(entry.key)
+      ? { entry, health: "unknown" as const, score: 1, stale }
+      : { entry, health: status, score, stale }
     return (this.#query === undefined || this.#query(subject)) && (required === undefined || required(subject))
+  }
+
+  #isDue(key: InstanceKey): boolean {
+    const circuit = this.#health.circuit(key)
+    return circuit !== undefined && this.#balancer.now() >= circuit.until
   }
 
   readonly #score = (node: Node): number => this.#health.get(node.key).score

@@ -62,16 +62,19 @@ export class InstanceCircuit implements Circuit {
     return began >= this.since - exact
   }
 
+  /** It went well until then: each interval that it was closed takes one time back, as Envoy does. */
+  forgive(until: number, interval: number): void {
+    if (this.state !== "closed") return
+    this.times = Math.max(this.times - Math.max(Math.floor((until - this.since) / interval), 0), 0)
+  }
+
   /**
-   * Opens it, each time in a row for twice as long. Each interval in which it was closed takes one time back, as Envoy
-   * does; `spread` is the share of the time that it really lasts, so that those ejected together come back one by one.
+   * Opens it, each time in a row for twice as long. `spread` is the share of the time that it really lasts, so that those
+   * ejected together come back one by one.
    */
   eject(cause: "failures" | "success-rate", reason: string, at: number, ejection: Ejection, spread: number): void {
-    if (this.state === "closed") {
-      this.times = Math.max(this.times - Math.floor((at - this.since) / ejection.interval), 0)
-    }
-    // Where its time doesn't grow any more, neither does what has to be forgiven.
-    const most = Math.max(Math.ceil(Math.log2(ejection.maxTime / ejection.baseTime)), 0) + 1
+    // Where its time doesn't grow any more, neither does what has to be forgiven. Twice isn't once, though.
+    const most = Math.ceil(Math.log2(ejection.maxTime / ejection.baseTime)) + 2
     this.times = Math.min(this.times + 1, most)
     const time = Math.min(ejection.baseTime * 2 ** (this.times - 1), ejection.maxTime) * spread
     this.#open(cause, reason, at, Math.max(time, 1), ejection.trials)
@@ -130,6 +133,14 @@ export class InstanceCircuit implements Circuit {
     this.openings++
   }
 }
+
+/**
+ * Whether it isn't closed.
+ *
+ * @internal
+ */
+export const isOut = (circuit: InstanceCircuit | undefined): circuit is InstanceCircuit =>
+  circuit !== undefined && circuit.state !== "closed"
 
 const text = (ms: number): string =>
   Duration.format(Duration.millis(ms < 1_000 ? Math.max(Math.ceil(ms), 0) : Math.ceil(ms / 1_000) * 1_000))

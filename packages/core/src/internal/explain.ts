@@ -7,7 +7,7 @@ import type { Candidate, ExplainOptions, Explanation } from "../Explanation.ts"
 import * as Query from "../Query.ts"
 import type { RouteRequest } from "../Router.ts"
 import type { Candidates } from "./candidates.ts"
-import { leftOut } from "./leftOut.ts"
+import { leftOut, withReason } from "./leftOut.ts"
 import { nameOf, noInstance, type Pick, pick } from "./pick.ts"
 import { pattern } from "./queryPredicates.ts"
 import type { Routes } from "./routes.ts"
@@ -191,8 +191,14 @@ const unfitnessOf = (
     const { capabilities, tenants } = entry.instance
     const lacking = patterns.find(([, matches]) => !capabilities.some(matches))
     if (lacking !== undefined) return named ? `lacks the capability ${lacking[0]}` : undefined
-    if (target.accepts?.(entry) === false) return named ? "does not offer it" : undefined
-    const { score, status } = health.get(entry.key)
+    const { reason, score, status } = health.get(entry.key)
+    if (target.accepts?.(entry) === false) {
+      if (!named) return undefined
+      // What one offers that can't be reached is mostly not known.
+      return status === "unhealthy" || status === "down"
+        ? `does not offer it (${withReason(status, reason)})`
+        : "does not offer it"
+    }
     const subject = { entry, health: status, score, stale: Option.isSome(staleSince(discovery.catalog(), entry)) }
     if (query !== undefined && !query(subject)) return "does not meet the query"
     if (rule?.required !== undefined && !rule.required(subject)) return "does not meet what the rule requires"

@@ -1,123 +1,27 @@
 import type { InstanceKey } from "../Catalog.ts"
-import type {
-  CheckResult,
-  HealthChange,
-  HealthHistory,
-  HealthStatus,
-  InstanceHealth,
-  Outcome,
-  StateRecord
-} from "../Health.ts"
+import type { CheckResult, Circuit, HealthHistory, HealthStatus, InstanceHealth, Outcome } from "../Health.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
 import * as ChangeLog from "./changeLog.ts"
-import { circuitReason, type Ejection, exact, InstanceCircuit } from "./circuit.ts"
-import { DueHeap } from "./dueHeap.ts"
-import { durationMillis } from "./durationText.ts"
+import { CheckSchedule } from "./checkSchedule.ts"
+import { circuitReason, isOut } from "./circuit.ts"
+import { Circuits } from "./circuits.ts"
+import { healthOf } from "./healthScore.ts"
 import { CheckLog, withState } from "./history.ts"
-import { outliers } from "./outliers.ts"
 import { SlidingWindow } from "./slidingWindow.ts"
+import { type Environment, makeService, makeTracked, type Service, type Settings, type Tracked } from "./tracked.ts"
 
 // Calls and checks it takes before their success rate has a say in the status, and the rate below which it is degraded.
 const rateSamples = 10
 const rateDegraded = 0.8
-// How soon an instance is asked again of which no check had anything to say yet, as who checks it may not know it so
-// early; doubled each time up to its interval.
-const skipRetry = 100
-// No record may make us check more often than this.
-const intervalShortest = 100
 // Failed checks in a row that may be put down to our own stalls: one whose loop never runs freely has to believe them.
 const doubts = 3
 
 const passed = { status: "healthy", reason: "check passed" } as const
 const words = { Degraded: "degraded", Fail: "fail" } as const
 
-const percent = (share: number): string => `${Math.floor(share * 1_000) / 10} %`
-
-const isPushback = ({ retryAfter }: Outcome): boolean => retryAfter !== undefined && retryAfter > 0
-
 // With another endpoint it is another instance.
 const isSame = (left: ServiceInstance.ServiceInstance, right: ServiceInstance.ServiceInstance): boolean =>
   left.service === right.service && ServiceInstance.endpointKey(left) === ServiceInstance.endpointKey(right)
-
-const isFirst = ({ cause, times }: InstanceCircuit): boolean => times === 1 && cause === "failures"
-
-/** @internal */
-export interface Settings {
-  readonly interval: number
-  readonly unhealthyInterval: number
-  readonly idleInterval: number
-  readonly jitter: number
-  readonly rise: number
-  readonly fall: number
-  readonly ejection: Ejection
-  readonly weights: { readonly success: number; readonly latency: number }
-}
-
-/** @internal */
-export interface Environment {
-  /** Monotonic ms: what due times and windows are measured by. */
-  readonly now: () => number
-  /** Epoch ms: what people are told. */
-  readonly wall: () => number
-  readonly random: () => number
-  /** Whether our own event loop stood still for a good part of the time between. */
-  readonly stalled: (since: number, at: number) => boolean
-  readonly publish: (change: HealthChange) => void
-  /** Something may be due earlier than was thought. */
-  readonly wake: () => void
-}
-
-interface Service {
-  readonly members: Set<Tracked>
-  /** Outcomes of calls and checks recorded in it: what the cached `fastest`, and the next sweep, are checked against. */
-  outcomes: number
-  swept: number
-  /** Monotonic ms of the last call. */
-  calledAt: number
-  /** Members that calls took out. */
-  ejected: number
-  fastest: number | undefined
-  fastestOf: number
-  fastestAt: number
-}
-
-/**
- * All that is known of the health of one instance.
- *
- * @internal
- */
-export interface Tracked {
-  readonly key: InstanceKey
-  readonly service: Service
-  instance: ServiceInstance.ServiceInstance
-  status: HealthStatus
-  reason: string
-  changedAt: number
-  checkedAt: number | undefined
-  /** What the checks say, after rise and fall; nothing where none spoke. */
-  verdict: { readonly status: "healthy" | "degraded" | "unhealthy"; readonly reason: string } | undefined
-  checksPassed: number
-  checksFailed: number
-  /** Checks in a row that had nothing to say. */
-  checksSkipped: number
-  /** Checks in a row that failed while our own loop stood still. */
-  checksDoubted: number
-  callsFailed: number
-  /** Calls since the last sweep. */
-  passed: number
-  failed: number
-  /** Monotonic ms: what began earlier says nothing of it as it is now. */
-  since: number
-  /** Made when it is opened for the first time. */
-  circuit: InstanceCircuit | undefined
-  checks: CheckLog | undefined
-  states: ReadonlyArray<StateRecord>
-  window: SlidingWindow | undefined
-  due: number
-  place: number
-  checking: boolean
-  gone: boolean
-}
 
 /**
  * The status of every instance and the rules by which it changes. Plain and synchronous; it doesn't run checks, it is
@@ -126,12 +30,11 @@ export interface Tracked {
  * @internal
  */
 export class HealthTable {
-  readonly queue = new DueHeap<Tracked>()
-  #settings: Settings
+  readonly schedule: CheckSchedule
   readonly #environment: Environment
+  readonly #circuits: Circuits
   readonly #tracked = new Map<InstanceKey, Tracked>()
   readonly #services = new Map<string, Service>()
-  #swept: number
   // When an instance was last removed: what is told of one that comes back began later.
   #removedAt = -Infinity
   // One counter for all services, so that a service that comes back never repeats a revision.
@@ -140,19 +43,22 @@ export class HealthTable {
   // Kept while the instance is away: a mark holds until it is cleared.
   readonly #marks = new Map<InstanceKey, { readonly status: "up" | "draining" | "down"; readonly reason: string }>()
 
-  constructor(settings: Settings, environment: Environment) {
-    this.#settings = settings
+  constructor(environment: Environment) {
     this.#environment = environment
-    this.#swept = environment.now()
+    this.schedule = new CheckSchedule(environment)
+    this.#circuits = new Circuits(environment, this.schedule, {
+      derive: (tracked, turned) => this.#derive(tracked, turned),
+      note: (tracked) => {
+        tracked.reason = this.#judge(tracked)[1]
+        this.#note(tracked)
+      }
+    })
   }
 
   /** Takes other settings. What is known stays; checks that are further away than the new interval come sooner. */
   reconfigure(settings: Settings): void {
-    this.#settings = settings
-    const now = this.#environment.now()
-    for (const tracked of this.#tracked.values()) {
-      if (tracked.place >= 0 && tracked.due > now + this.#pause(tracked, now, 1)) this.schedule(tracked)
-    }
+    this.#environment.settings = settings
+    this.schedule.catchUp(this.#tracked.values())
   }
 
   find(key: InstanceKey): Tracked | undefined {
@@ -188,7 +94,7 @@ export class HealthTable {
         latency: undefined,
         successRate: undefined
       }
-      : this.#health(tracked)
+      : healthOf(tracked, this.#environment.settings.weights, this.#environment.now())
   }
 
   /** An instance was announced, or its record changed. */
@@ -198,57 +104,23 @@ export class HealthTable {
       const interval = known.instance.health?.interval
       known.instance = instance
       this.#derive(known)
-      if (interval !== instance.health?.interval) this.schedule(known)
+      if (interval !== instance.health?.interval) this.schedule.set(known)
       return
     }
     if (known !== undefined) this.remove(key)
     let service = this.#services.get(instance.service)
     if (service === undefined) {
-      service = {
-        members: new Set(),
-        outcomes: 0,
-        swept: 0,
-        calledAt: this.#environment.now(),
-        ejected: 0,
-        fastest: undefined,
-        fastestOf: -1,
-        fastestAt: -1
-      }
+      service = makeService(this.#environment.now())
       this.#services.set(instance.service, service)
     }
-    // First what a call's success touches, so that it lies together.
-    const tracked: Tracked = {
-      callsFailed: 0,
-      passed: 0,
-      failed: 0,
-      since: this.#removedAt,
-      circuit: undefined,
-      status: known?.status ?? "unknown",
-      service,
-      window: undefined,
-      key,
-      instance,
-      reason: "not checked yet",
-      changedAt: this.#environment.wall(),
-      checkedAt: undefined,
-      verdict: undefined,
-      checksPassed: 0,
-      checksFailed: 0,
-      checksSkipped: 0,
-      checksDoubted: 0,
-      checks: undefined,
-      states: [],
-      due: 0,
-      place: -1,
-      checking: false,
-      gone: false
-    }
+    const status = known?.status ?? "unknown"
+    const tracked = makeTracked(key, instance, service, status, this.#removedAt, this.#environment.wall())
     service.members.add(tracked)
     this.#tracked.set(key, tracked)
     this.#derive(tracked)
     // Who knew one of the same key knew another one.
     this.#changed(tracked)
-    this.soon(tracked)
+    this.schedule.soon(tracked)
   }
 
   remove(key: InstanceKey): void {
@@ -256,8 +128,8 @@ export class HealthTable {
     if (tracked === undefined) return
     tracked.gone = true
     this.#removedAt = this.#environment.now()
-    if (tracked.circuit?.ejected === true) tracked.service.ejected--
-    this.queue.remove(tracked)
+    this.#circuits.forget(tracked)
+    this.schedule.queue.remove(tracked)
     this.#tracked.delete(key)
     tracked.service.members.delete(tracked)
     if (tracked.service.members.size === 0) {
@@ -266,8 +138,8 @@ export class HealthTable {
     }
   }
 
-  keys(): Iterable<InstanceKey> {
-    return this.#tracked.keys()
+  all(): Iterable<Tracked> {
+    return this.#tracked.values()
   }
 
   mark(key: InstanceKey, status: "up" | "draining" | "down" | undefined, reason: string): void {
@@ -280,66 +152,23 @@ export class HealthTable {
   /** The outcome of a call. */
   record(key: InstanceKey, outcome: Outcome): void {
     const tracked = this.#tracked.get(key)
-    if (tracked === undefined) return
-    const now = this.#environment.now()
-    const began = now - outcome.latency
-    const circuit = tracked.circuit
-    if (circuit !== undefined && circuit.state !== "closed") {
-      this.#recordOut(tracked, circuit, outcome, began, now)
-      return
-    }
-    if (outcome._tag === "ignored" || began < tracked.since - exact) return
-    const { service } = tracked
-    if (now - service.calledAt > this.#settings.idleInterval) this.#awake(service, now)
-    service.calledAt = now
-    if (outcome._tag === "success") {
-      this.#succeeded(tracked, outcome, began, now)
-      tracked.passed++
-      tracked.callsFailed = 0
-      if (tracked.status === "degraded") this.#derive(tracked)
-      return
-    }
-    if (isPushback(outcome)) {
-      this.#leave(tracked, outcome, now)
-      return
-    }
-    if (this.#environment.stalled(began, now)) return
-    this.#failed(tracked, now)
-    tracked.failed++
-    if (++tracked.callsFailed >= this.#settings.ejection.consecutiveFailures) {
-      const calls = tracked.callsFailed === 1 ? "a call" : `${tracked.callsFailed} calls in a row`
-      if (this.#eject(tracked, "failures", `${calls} failed: ${outcome.reason ?? "no reason given"}`, now)) return
-    }
-    this.#derive(tracked)
+    if (tracked !== undefined) this.#circuits.record(tracked, outcome)
   }
 
   /** The circuit of an instance, unless it is closed. */
-  circuit(key: InstanceKey): InstanceCircuit | undefined {
+  circuit(key: InstanceKey): Circuit | undefined {
     const circuit = this.#tracked.get(key)?.circuit
-    return circuit === undefined || circuit.state === "closed" ? undefined : circuit
+    return isOut(circuit) ? circuit : undefined
   }
 
-  /** Whether there is a place for a trial call. Where checks say that it is unhealthy, a call needn't find it out. */
   admits(key: InstanceKey, at: number): boolean {
     const tracked = this.#tracked.get(key)
-    return tracked?.circuit !== undefined && tracked.status === "unhealthy" &&
-      tracked.verdict?.status !== "unhealthy" &&
-      tracked.circuit.admits(at, this.#settings.ejection.trials)
+    return tracked !== undefined && this.#circuits.admits(tracked, at)
   }
 
-  /** Takes a place for a trial call. */
   admit(key: InstanceKey, at: number): boolean {
-    if (!this.admits(key, at)) return false
-    const tracked = this.#tracked.get(key)!
-    const circuit = tracked.circuit!
-    const opened = circuit.state === "open"
-    circuit.admit(at, this.#settings.ejection.trials)
-    if (opened) {
-      tracked.since = circuit.since
-      tracked.reason = this.#judge(tracked)[1]
-      this.#note(tracked)
-    }
-    return true
+    const tracked = this.#tracked.get(key)
+    return tracked !== undefined && this.#circuits.admit(tracked, at)
   }
 
   ejections(key: InstanceKey): number {
@@ -351,58 +180,9 @@ export class HealthTable {
     return { checks: tracked?.checks?.records() ?? [], states: tracked?.states ?? [] }
   }
 
-  /** Ejects those whose success rate fell behind, if it is time to look. To be called often. */
-  sweep(now: number): void {
-    const { ejection } = this.#settings
-    if (now - this.#swept < ejection.interval) return
-    this.#swept = now
-    for (const service of this.#services.values()) {
-      if (service.outcomes === service.swept) continue
-      service.swept = service.outcomes
-      for (const { mean, of: { failed, passed }, of, rate } of outliers(service.members, ejection)) {
-        const share = `${passed} of ${passed + failed} calls succeeded (${percent(rate)})`
-        this.#eject(of, "success-rate", `${share}, of the calls to all instances ${percent(mean)}`, now)
-      }
-      for (const member of service.members) member.passed = member.failed = 0
-    }
-  }
-
-  // The outcome of a call to one that is out: a trial call, one in panic, or one that began before.
-  #recordOut(tracked: Tracked, circuit: InstanceCircuit, outcome: Outcome, began: number, now: number): void {
-    const concerned = circuit.concerns(began)
-    if (concerned && outcome.trial === true) circuit.release()
-    if (outcome._tag === "ignored") return
-    if (outcome._tag === "failure" && isPushback(outcome)) {
-      this.#leave(tracked, outcome, now)
-      return
-    }
-    // That it answers is nothing new of one that asked to be left alone.
-    if (!concerned || (circuit.state === "open" && circuit.cause === "pushback")) return
-    tracked.service.calledAt = now
-    if (outcome._tag === "success") {
-      this.#succeeded(tracked, outcome, began, now)
-      if (++circuit.passed >= this.#settings.ejection.trials) this.#close(tracked, circuit, now)
-      else this.#derive(tracked)
-      return
-    }
-    if (this.#environment.stalled(began, now)) return
-    this.#failed(tracked, now)
-    circuit.passed = 0
-    if (circuit.state === "open") return
-    const reason = `a trial call failed: ${outcome.reason ?? "no reason given"}`
-    if (!this.#eject(tracked, "failures", reason, now)) this.#close(tracked, circuit, now)
-  }
-
-  #succeeded(tracked: Tracked, { latency }: Outcome, began: number, now: number): void {
-    const window = tracked.window ??= new SlidingWindow()
-    window.success(this.#environment.stalled(began, now) ? undefined : latency, now, this.#environment.random)
-    tracked.service.outcomes++
-  }
-
-  #failed(tracked: Tracked, now: number): void {
-    const window = tracked.window ??= new SlidingWindow()
-    window.failure(now)
-    tracked.service.outcomes++
+  /** Compares success rates, if it is time to. To be called often. */
+  sweep(): void {
+    this.#circuits.sweep(this.#services.values())
   }
 
   /** The worst result of the checks of an instance, and how long they took in ms. */
@@ -433,7 +213,7 @@ export class HealthTable {
       tracked.checksPassed = 0
       tracked.checksFailed++
       // One that was never seen healthy has no standing to lose.
-      if (result.fatal || tracked.verdict === undefined || tracked.checksFailed >= this.#settings.fall) {
+      if (result.fatal || tracked.verdict === undefined || tracked.checksFailed >= this.#environment.settings.fall) {
         tracked.verdict = { status: "unhealthy", reason: `check failed: ${result.reason}` }
       }
       this.#derive(tracked)
@@ -442,106 +222,11 @@ export class HealthTable {
     window.success(stalled ? undefined : latency, now, this.#environment.random)
     tracked.checksFailed = 0
     tracked.checksPassed++
-    const risen = tracked.checksPassed >= this.#settings.rise
+    const risen = tracked.checksPassed >= this.#environment.settings.rise
     if (risen || tracked.verdict?.status !== "unhealthy") {
       tracked.verdict = result._tag === "Degraded" ? { status: "degraded", reason: result.reason } : passed
     }
-    const circuit = tracked.circuit
-    if (risen && circuit !== undefined && this.#readmits(circuit, now - latency, now)) {
-      this.#close(tracked, circuit, now)
-    } else this.#derive(tracked)
-  }
-
-  /** Puts the next check where it belongs: an interval from now, moved at random. */
-  schedule(tracked: Tracked): void {
-    if (tracked.gone || tracked.checking) return
-    const { jitter } = this.#settings
-    const now = this.#environment.now()
-    const spread = 1 + jitter * (2 * this.#environment.random() - 1)
-    this.queue.set(tracked, now + this.#pause(tracked, now, spread))
-    this.#environment.wake()
-  }
-
-  /** Brings the next check forward to now. */
-  soon(tracked: Tracked): void {
-    if (tracked.gone || tracked.checking) return
-    this.queue.set(tracked, this.#environment.now())
-    this.#environment.wake()
-  }
-
-  // Time until its next check; `spread` moves what needn't be exact.
-  #pause(tracked: Tracked, now: number, spread: number): number {
-    const { idleInterval, unhealthyInterval } = this.#settings
-    if (now - tracked.service.calledAt > idleInterval) return idleInterval * spread
-    const interval = this.#interval(tracked)
-    if (tracked.checksDoubted > 0) return Math.min(unhealthyInterval, interval) * spread
-    if (tracked.verdict === undefined) return interval * spread
-    if (tracked.verdict.status === "unhealthy") return unhealthyInterval * spread
-    const circuit = tracked.circuit
-    if (circuit === undefined || !circuit.ejected || !this.#settings.ejection.readmitOnCheck) return interval * spread
-    // Until then one that passes changes nothing; then it is the way back.
-    return circuit.until > now ? Math.min(interval * spread, circuit.until - now) : unhealthyInterval * spread
-  }
-
-  #interval(tracked: Tracked): number {
-    const own = tracked.instance.health?.interval
-    const interval = own === undefined ? this.#settings.interval : Math.max(durationMillis(own), intervalShortest)
-    const skipped = tracked.checksSkipped
-    return skipped === 0 ? interval : Math.min(interval, skipRetry * 2 ** Math.min(skipped - 1, 30))
-  }
-
-  // A service that got no calls gets one: its checks come as often again as they should.
-  #awake(service: Service, now: number): void {
-    service.calledAt = now
-    for (const member of service.members) {
-      if (member.place >= 0 && member.due > now + this.#pause(member, now, 1)) this.schedule(member)
-    }
-  }
-
-  // Opens its circuit, unless too many of its service are out already. `false` where that is so.
-  #eject(tracked: Tracked, cause: "failures" | "success-rate", reason: string, now: number): boolean {
-    const { ejection, jitter } = this.#settings
-    const { members, ejected } = tracked.service
-    const circuit = tracked.circuit ??= new InstanceCircuit()
-    const before = circuit.ejected
-    if (!before && ejected >= Math.max(Math.floor(ejection.maxShare * members.size), 1)) return false
-    circuit.eject(cause, reason, now, ejection, 1 - jitter * this.#environment.random())
-    this.#turned(tracked, circuit, before)
-    return true
-  }
-
-  // Opens its circuit for as long as it asked for, or leaves it open for longer.
-  #leave(tracked: Tracked, { reason, retryAfter }: Outcome, now: number): void {
-    const circuit = tracked.circuit ??= new InstanceCircuit()
-    const before = circuit.ejected
-    this.#failed(tracked, now)
-    if (circuit.leave(reason ?? "overloaded", now, retryAfter ?? 0, this.#settings.ejection.trials)) {
-      this.#turned(tracked, circuit, before)
-    }
-  }
-
-  #close(tracked: Tracked, circuit: InstanceCircuit, now: number): void {
-    const before = circuit.ejected
-    circuit.close(now)
-    this.#turned(tracked, circuit, before)
-  }
-
-  // Whether a check that passed closes it. One that passes while calls keep failing mustn't make it flap: it is believed
-  // early only the first time, and never where it is the calls of others that it is measured by.
-  #readmits(circuit: InstanceCircuit, began: number, now: number): boolean {
-    return circuit.ejected && this.#settings.ejection.readmitOnCheck && circuit.concerns(began) &&
-      (now >= circuit.until || isFirst(circuit))
-  }
-
-  // What follows from a circuit that was opened or closed.
-  #turned(tracked: Tracked, circuit: InstanceCircuit, before: boolean): void {
-    if (circuit.ejected !== before) tracked.service.ejected += before ? -1 : 1
-    tracked.since = circuit.since
-    tracked.callsFailed = tracked.passed = tracked.failed = 0
-    if (circuit.state === "open") tracked.checksPassed = 0
-    this.#derive(tracked, true)
-    if (tracked.verdict !== undefined && circuit.state === "open" && isFirst(circuit)) this.soon(tracked)
-    else this.schedule(tracked)
+    if (!risen || !this.#circuits.passed(tracked, now - latency, now)) this.#derive(tracked)
   }
 
   // `turned`: its circuit changed, which is a change whatever the status says.
@@ -555,7 +240,8 @@ export class HealthTable {
     this.#note(tracked)
     if (status === previous) return
     tracked.changedAt = this.#environment.wall()
-    this.#environment.publish({ previous, health: this.#health(tracked) })
+    const { now, publish, settings } = this.#environment
+    publish({ previous, health: healthOf(tracked, settings.weights, now()) })
   }
 
   #changed({ instance: { service }, key }: Tracked): void {
@@ -580,8 +266,7 @@ export class HealthTable {
     }
     const announced = tracked.instance.status
     if (announced !== "up") return [announced, `announced as ${announced}`]
-    const circuit = tracked.circuit
-    if (circuit !== undefined && circuit.state !== "closed") return ["unhealthy", circuitReason(circuit)]
+    if (isOut(tracked.circuit)) return ["unhealthy", circuitReason(tracked.circuit)]
     const verdict = tracked.verdict
     if (verdict?.status === "unhealthy") return ["unhealthy", verdict.reason]
     if (verdict?.status === "degraded") return ["degraded", verdict.reason]
@@ -596,44 +281,5 @@ export class HealthTable {
     }
     if (verdict !== undefined) return ["healthy", verdict.reason]
     return ["unknown", tracked.checkedAt === undefined ? "not checked yet" : "no check speaks about it"]
-  }
-
-  #health(tracked: Tracked): InstanceHealth {
-    const now = this.#environment.now()
-    const latency = tracked.window?.median(now)
-    const successRate = tracked.window?.successRate(now)
-    return {
-      key: tracked.key,
-      status: tracked.status,
-      score: this.#score(tracked, successRate, latency, now),
-      reason: tracked.reason,
-      changedAt: tracked.changedAt,
-      checkedAt: tracked.checkedAt,
-      latency,
-      successRate
-    }
-  }
-
-  #score(tracked: Tracked, successRate: number | undefined, latency: number | undefined, now: number): number {
-    if (tracked.status === "unhealthy" || tracked.status === "down") return 0
-    const fastest = this.#fastest(tracked.service, now)
-    const speed = latency === undefined || fastest === undefined || latency <= fastest ? 1 : fastest / latency
-    return this.#settings.weights.success * (successRate ?? 1) + this.#settings.weights.latency * speed
-  }
-
-  // Asked for once per instance when a long list is shown, so it is kept until something was recorded or time went by.
-  #fastest(service: Service, now: number): number | undefined {
-    if (service.fastestOf !== service.outcomes || now - service.fastestAt >= 1_000) {
-      service.fastest = undefined
-      for (const member of service.members) {
-        const median = member.window?.median(now)
-        if (median !== undefined && (service.fastest === undefined || median < service.fastest)) {
-          service.fastest = median
-        }
-      }
-      service.fastestOf = service.outcomes
-      service.fastestAt = now
-    }
-    return service.fastest
   }
 }

@@ -58,7 +58,7 @@ export class CheckLog {
       })
       at -= Math.floor(check / latencies)
     }
-    return found.reverse()
+    return found.toReversed()
   }
 }
 

@@ -2,12 +2,17 @@ import type { Node } from "../Balancer.ts"
 import { isFree } from "../balancing/Nodes.ts"
 import type { RouteRequest } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
-import type { View } from "./view.ts"
 import { describeCircuit } from "./circuit.ts"
 import type { Pick } from "./pick.ts"
 import type { Routes } from "./routes.ts"
+import type { View } from "./view.ts"
 
-const withReason = (status: string, reason: string): string =>
+/**
+ * A status and why.
+ *
+ * @internal
+ */
+export const withReason = (status: string, reason: string): string =>
   reason === "" ? status : reason.includes(status) ? reason : `${status}: ${reason}`
 
 /**

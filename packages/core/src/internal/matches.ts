@@ -89,6 +89,10 @@ export class Matches {
   #exchange({ after, before }: Change): void {
     if (before !== undefined) this.#drop(before)
     if (after !== undefined) this.#put(after)
+    const [from, to] = [before?.entry.instance.service, after?.entry.instance.service]
+    if (from === to) return
+    if (to !== undefined) this.#join(to)
+    if (from !== undefined) this.#part(from)
   }
 
   #put(match: Match): void {
@@ -102,7 +106,9 @@ export class Matches {
     }
     if (match.tenants !== undefined) this.restricted++
     if (match.tier !== undefined && match.tier < 2) this.routable++
-    const { service } = match.entry.instance
+  }
+
+  #join(service: string): void {
     const members = this.#members.get(service) ?? 0
     this.#members.set(service, members + 1)
     if (members === 0) this.services = [...this.services, service]
@@ -123,7 +129,9 @@ export class Matches {
     match.twin = undefined
     if (match.tenants !== undefined) this.restricted--
     if (match.tier !== undefined && match.tier < 2) this.routable--
-    const { service } = match.entry.instance
+  }
+
+  #part(service: string): void {
     const members = (this.#members.get(service) ?? 1) - 1
     if (members > 0) return void this.#members.set(service, members)
     this.#members.delete(service)

@@ -54,9 +54,12 @@ export const pick = (
   trials = tried.length === 0
 ): Pick | undefined => {
   const affinity = request.affinity
-  if (affinity !== undefined) {
-    const picked = boundTo(view, request, affinity.instance, advisers.health, tried, at, trials)
+  const bound = affinity === undefined ? undefined : view.nodeOf(affinity.instance)
+  if (bound !== undefined && !tried.includes(bound)) {
+    const picked = boundTo(bound, request, advisers.health, at, trials)
     if (picked !== undefined) return picked
+    // It lives: what is bound to it waits until it has room.
+    if (tried.length === 0 && takesBound(bound, advisers.health)) return undefined
   }
   if (affinity?.strict === true) return undefined
   if (at >= view.due && trials) {
@@ -77,21 +80,22 @@ const trialCall = "a trial call of one that was ejected"
 const hashKeyOf = (request: RouteRequest): string | undefined =>
   request.hashKey ?? request.caller?.principal ?? request.caller?.tenant
 
+/** Whether it takes what is bound to it. One that drains takes nothing new; that isn't new. */
+const takesBound = (node: Node, health: Advisers["health"]): boolean => {
+  const status = health.status(node.key)
+  return status !== "down" && status !== "unhealthy"
+}
+
 const boundTo = (
-  view: View,
+  node: Node,
   request: RouteRequest,
-  key: Node["key"],
   health: Advisers["health"],
-  tried: ReadonlyArray<Node>,
   at: number,
   trials: boolean
 ): Pick | undefined => {
-  const node = view.nodeOf(key)
-  if (node === undefined || !isFree(node) || tried.includes(node)) return undefined
-  const status = health.status(node.key)
-  // One that drains takes nothing new; what is bound to it isn't new.
-  if (status !== "down" && status !== "unhealthy") return { node, why: "bound to it", trial: false }
-  return status === "unhealthy" && trials && isDue(health.circuit(node.key), request, at) && health.admit(node.key, at)
+  if (!isFree(node)) return undefined
+  if (takesBound(node, health)) return { node, why: "bound to it", trial: false }
+  return health.status(node.key) === "unhealthy" && trials && isDue(health.circuit(node.key), request, at) && health.admit(node.key, at)
     ? { node, why: `bound to it, ${trialCall}`, trial: true }
     : undefined
 }
@@ -132,11 +136,9 @@ const dueOne = (view: View, request: RouteRequest, health: Advisers["health"], a
  * @internal
  */
 export const isFull = (view: View, { affinity }: RouteRequest, health: Advisers["health"]): boolean => {
-  if (affinity?.strict !== true) return view.groups.length > 0
-  const bound = view.nodeOf(affinity.instance)
-  if (bound === undefined) return false
-  const status = health.status(bound.key)
-  return status !== "down" && status !== "unhealthy"
+  const bound = affinity === undefined ? undefined : view.nodeOf(affinity.instance)
+  if (bound !== undefined && takesBound(bound, health)) return true
+  return affinity?.strict !== true && view.groups.length > 0
 }
 
 /**

@@ -7,7 +7,6 @@ import type {
   Ranking,
   ReportOptions,
   RoutingReport,
-  ServiceCounts,
   ToolCounts
 } from "../RoutingReport.ts"
 import type { Routes } from "./routes.ts"
@@ -105,15 +104,19 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
     }
   }
 
-  const services = (): Ranking<ServiceCounts> => {
+  const services = (): RoutingReport["services"] => {
     // One that was never called is shown too: it may have instances that checks keep out.
     const names = new Set([...report.services.names(), ...figures.keys(), ...ejections.keys()])
     const rest = new ServiceTally()
-    rest.add(report.services.rest)
+    if (service === undefined) rest.add(report.services.rest)
     const none = new ServiceTally()
     const tallyOf = (name: string) => report.services.find(name) ?? none
+    const others: Array<string> = []
     const best = service === undefined
-      ? ranked(names, top, (name) => tallyOf(name).calls, (name) => rest.add(tallyOf(name)))
+      ? ranked(names, top, (name) => tallyOf(name).calls, (name) => {
+        rest.add(tallyOf(name))
+        others.push(name)
+      })
       : [service]
     return {
       top: best.map((name) => ({
@@ -121,7 +124,7 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
         ...tallyOf(name).counts(),
         ...efforts(tallyOf(name), [name])
       })),
-      rest: service !== undefined || rest.calls === 0 ? undefined : rest.counts()
+      rest: others.length === 0 && rest.calls === 0 ? undefined : { ...rest.counts(), ...efforts(rest, others) }
     }
   }
 
@@ -206,8 +209,8 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
     at,
     total: { ...total.counts(), ...efforts(sum, names) },
     decisions: {
-      strategies: Array.from(report.strategies, ([strategy, picks]) => ({ strategy, picks })),
-      rules: Array.from(report.rules, ([rule, picks]) => ({ rule, picks }))
+      strategies: Array.from(report.strategies, ([strategy, { picks }]) => ({ strategy, picks })),
+      rules: Array.from(report.rules, ([rule, { picks }]) => ({ rule, picks }))
     },
     services: services(),
     instances: instances(),

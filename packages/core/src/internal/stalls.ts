@@ -1,9 +1,10 @@
 /**
- * Time between two heartbeats, ms.
+ * Time between two heartbeats, ms. A stall of three quarters of a second is found for certain; a shorter one breaks no
+ * connection, and is short beside the time that anybody is given to answer.
  *
  * @internal
  */
-export const heartbeat = 250
+export const heartbeat = 500
 
 // How late a heartbeat is that tells of a stall, ms. A major garbage collection or a large document takes less.
 const late = 250

@@ -210,23 +210,28 @@ export class TopTallies<A extends Countable<A>> {
   readonly rest: A
   #floor = 0
   #missed = 0
+  // Mostly the same name again.
+  #last: string | undefined
+  #lastTally: A
 
   constructor(make: () => A) {
     this.#make = make
-    this.rest = make()
+    this.rest = this.#lastTally = make()
   }
 
   /** Where a name is counted. */
   of(name: string): A {
-    const known = this.#named.get(name)
-    if (known !== undefined) return known.tally
-    if (this.#named.size >= named) {
-      if (this.#missed++ < this.#floor) return this.rest
-      this.#replace()
+    if (name === this.#last) return this.#lastTally
+    let known = this.#named.get(name)
+    if (known === undefined) {
+      if (this.#named.size >= named) {
+        if (this.#missed++ < this.#floor) return this.rest
+        this.#replace()
+      }
+      this.#named.set(name, known = { tally: this.#make(), entry: this.#floor })
     }
-    const tally = this.#make()
-    this.#named.set(name, { tally, entry: this.#floor })
-    return tally
+    this.#last = name
+    return this.#lastTally = known.tally
   }
 
   #replace(): void {
@@ -242,6 +247,7 @@ export class TopTallies<A extends Countable<A>> {
     if (least === undefined) return
     this.rest.add(this.#named.get(least)!.tally)
     this.#named.delete(least)
+    this.#last = undefined
   }
 
   /** What a name counted, where it has a tally. */

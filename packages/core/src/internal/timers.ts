@@ -15,6 +15,11 @@ export interface Timer extends Due {
 // A timer of the event loop that comes so much later, ms, was held up by us and not by the time.
 const late = 10
 
+// From so late on, ms, we stood still, and what we held up gets back as much of its time, at most so much: a call that
+// could not even be sent is not given up in the very moment in which it is.
+const stall = 250
+const grace = 1_000
+
 /**
  * The timers of what is in flight, with one timer of the event loop for all of them: one each would cost more than the
  * routing, and hardly any is ever needed.
@@ -59,7 +64,9 @@ export class Timers {
 
   #awake(at: number): Effect.Effect<void> {
     const look = Effect.sync(() => this.#look())
-    if (this.#now() - at < late) return look
+    const lag = this.#now() - at
+    if (lag < late) return look
+    if (lag >= stall) return Effect.andThen(Effect.sleep(Math.min(lag, grace)), look)
     // What came in while our own event loop stood still is heard before anything is too late: one turn for what the
     // system has, one for what comes of it.
     return Effect.yieldNow.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(look))

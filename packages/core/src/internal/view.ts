@@ -63,7 +63,7 @@ export interface Sights {
 }
 
 // In a smaller pool the few that fail are probably gone: most of the calls would be thrown at them.
-const panicAtLeast = 5
+const poolAtLeast = 5
 
 /**
  * What one kind of caller can be routed to, best group first.
@@ -87,11 +87,15 @@ export class View {
   next = 0
   dueNext = Infinity
   readonly #sights: Sights
-  // Candidates: all but those that drain, are down or of weight 0. Of these the unhealthy ones, and those to leave alone.
+  // Candidates: all but those that drain, are down or of weight 0. Of these the healthy ones, the unhealthy ones, and of
+  // the latter those to leave alone.
   #all = 0
+  #healthy = 0
   #unhealthy = 0
   #left = 0
-  #panic = false
+  // Up to which tier all are equally welcome: 0 as a rule; 1 where few are healthy, so that those aren't overrun by the
+  // calls of all; 2 in panic, where few are routable.
+  #merged = 0
 
   constructor(strategy: StrategyName, tenant: string | undefined, sights: Sights) {
     this.strategy = strategy
@@ -138,7 +142,7 @@ export class View {
 
   /** Its record changed, but not its place. */
   weigh(match: Match): void {
-    if (match.tier === undefined || match.left || (match.tier === 2 && !this.#panic)) return
+    if (!this.#takes(match)) return
     const group = this.#group(match)
     tell(group, "weighed", placeOf(group.nodes, match.key), match.node)
   }
@@ -149,16 +153,16 @@ export class View {
     this.groups = []
     this.ejected = []
     this.due = this.dueNext = Infinity
-    this.next = this.#all = this.#unhealthy = this.#left = this.routable = 0
+    this.next = this.#all = this.#healthy = this.#unhealthy = this.#left = this.routable = 0
     const seen: Array<Match> = []
     for (const match of this.#sights.matches()) {
       if (!this.sees(match) || !this.#sights.speaks(this, match)) continue
       seen.push(match)
       this.#count(match, 1)
     }
-    this.#panic = this.#panics()
+    this.#merged = this.#merges()
     for (const match of seen) {
-      if (match.tier === undefined || match.left || (match.tier === 2 && !this.#panic)) continue
+      if (!this.#takes(match)) continue
       const group = this.#group(match, before)
       group.nodes.push(match.node)
       group.stale = true
@@ -168,7 +172,7 @@ export class View {
 
   /** After changes: panic begins or ends, empty groups go. */
   settle(): void {
-    if (this.#panic !== this.#panics()) this.rebuild()
+    if (this.#merged !== this.#merges()) this.rebuild()
     if (this.groups.some(({ nodes }) => nodes.length === 0)) {
       this.groups = this.groups.filter(({ nodes }) => nodes.length > 0)
     }
@@ -183,7 +187,7 @@ export class View {
 
   #why({ nodes }: Group): string {
     const well = this.#all - this.#unhealthy
-    if (this.#panic) {
+    if (this.#merged === 2) {
       return well === 0
         ? `panic: none of ${this.#all} is healthy`
         : `panic: only ${well} of ${this.#all} ${well === 1 ? "is" : "are"} healthy`
@@ -192,22 +196,30 @@ export class View {
     return nodes.length === 1 ? `the best of ${this.routable}` : `${this.strategy} of ${nodes.length}`
   }
 
-  // Unless it would add nobody: who asked to be left alone is.
-  #panics(): boolean {
+  #merges(): 0 | 1 | 2 {
     const well = this.#all - this.#unhealthy
-    return this.#unhealthy > this.#left &&
-      (well === 0 || (this.#all >= panicAtLeast && well < this.#sights.panicThreshold() * this.#all))
+    const share = this.#sights.panicThreshold()
+    // Unless it would add nobody: who asked to be left alone is.
+    if (this.#unhealthy > this.#left && (well === 0 || (this.#all >= poolAtLeast && well < share * this.#all))) return 2
+    return well >= poolAtLeast && this.#healthy < share * well ? 1 : 0
   }
 
   // Whether it belongs to a group.
-  #count({ left, node, tier, until }: Match, by: 1 | -1): boolean {
+  #takes({ left, tier }: Match): boolean {
+    return tier !== undefined && (tier < 2 || (this.#merged === 2 && !left))
+  }
+
+  #count(match: Match, by: 1 | -1): boolean {
+    const { left, node, tier, until } = match
     if (tier === undefined) return false
     this.#all += by
-    if (tier !== 2) return true
-    this.#unhealthy += by
-    if (until < Infinity) this.#eject(node, until, by)
-    if (left) this.#left += by
-    return this.#panic && !left
+    if (tier === 0) this.#healthy += by
+    if (tier === 2) {
+      this.#unhealthy += by
+      if (left) this.#left += by
+      if (until < Infinity) this.#eject(node, until, by)
+    }
+    return this.#takes(match)
   }
 
   #eject(node: Node, until: number, by: 1 | -1): void {
@@ -225,7 +237,7 @@ export class View {
 
   // The group of a match, made where there is none; its picker is the one of before, if there is one.
   #group({ priority, rank, tier: own = 0 }: Match, before: ReadonlyArray<Group> = []): Group {
-    const tier = this.#panic ? 0 : own
+    const tier = own <= this.#merged ? 0 : own
     let at = 0
     for (; at < this.groups.length; at++) {
       const group = this.groups[at]!
@@ -242,8 +254,7 @@ export class View {
 }
 
 const tell = (group: Group, edit: Edit, index: number, node: Node): void => {
-  if (group.picker.edited === undefined) group.stale = true
-  else if (!group.stale) group.picker.edited(edit, index, node)
+  if (!group.stale) group.picker.edited(edit, index, node)
 }
 
 /**

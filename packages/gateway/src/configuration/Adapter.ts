@@ -5,7 +5,7 @@
  */
 import { hint } from "@portolan/core/NearestName"
 import type { Registry, RegistryError } from "@portolan/core/Registry"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"

@@ -20,17 +20,19 @@ export const CallsEntry = Schema.Struct({
   maxTimeout: time("10m", "Longest that progress may extend it to"),
   retries: defaulted(count(0, 10), 2, "Attempts after the first one, where those are safe"),
   retryBudget: Schema.Struct({
-    share: defaulted(number(0, 10), 0.2, "Retries and hedges per call to a service"),
+    share: defaulted(number(0, 10), 0.2, "Retries per call to a service"),
     reserve: defaulted(number(0, 1_000_000), 10, "Retries a second that are always allowed")
   }).annotate({ description: "How many retries all calls to a service may make together" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   backoff: Schema.Struct({
     first: time(
       "25ms",
-      "Longest pause before a call's first retry at the same instance, doubled with each further one"
+      "Longest pause before a first retry, doubled with each further one of a call"
     ),
     longest: time("1s", "Longest pause")
-  }).annotate({ description: "The pause before a retry, random between nothing and this" })
+  }).annotate({
+    description: "The pause before a retry, random between nothing and this; none before the first one elsewhere"
+  })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   limits: Schema.Struct({
     perInstance: defaulted(

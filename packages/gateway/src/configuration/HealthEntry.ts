@@ -7,7 +7,7 @@ import type { HealthOptions } from "@portolan/core/Health"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { count, defaulted, number, optional, time } from "../internal/fields.ts"
+import { count, defaulted, duration, number, optional, time } from "../internal/fields.ts"
 
 const Ejection = Schema.Struct({
   consecutiveFailures: optional(count(1, 1_000), "Failed calls in a row that eject an instance; fall by default"),
@@ -43,6 +43,10 @@ const Ejection = Schema.Struct({
 export const HealthEntry = Schema.Struct({
   interval: time("30s", "Time between two checks of an instance; each instance may set its own"),
   unhealthyInterval: time("1s", "Time between two checks of an unhealthy instance"),
+  idleInterval: Schema.optionalKey(duration({
+    description:
+      "Time between two checks of the instances of a service that got no call for as long; as the others by default"
+  })),
   timeout: time("10s", "Longest a check may take"),
   rise: defaulted(count(1, 100), 1, "Successful checks in a row until an unhealthy instance is healthy"),
   fall: defaulted(count(1, 100), 3, "Failed checks or calls in a row until a healthy instance is unhealthy"),
@@ -53,20 +57,21 @@ export const HealthEntry = Schema.Struct({
 export type HealthEntry = typeof HealthEntry.Type
 
 /**
- * Makes the options. `duration` reads the text of a duration.
+ * Makes the options. `read` reads the text of a duration.
  *
  * @category converting
  * @since 0.1.0
  */
-export const toOptions = (entry: HealthEntry, duration: (text: string) => Duration.Duration): HealthOptions => ({
+export const toOptions = (entry: HealthEntry, read: (text: string) => Duration.Duration): HealthOptions => ({
   ...entry,
-  interval: duration(entry.interval),
-  unhealthyInterval: duration(entry.unhealthyInterval),
-  timeout: duration(entry.timeout),
+  interval: read(entry.interval),
+  unhealthyInterval: read(entry.unhealthyInterval),
+  idleInterval: entry.idleInterval === undefined ? undefined : read(entry.idleInterval),
+  timeout: read(entry.timeout),
   ejection: {
     ...entry.ejection,
-    baseTime: duration(entry.ejection.baseTime),
-    maxTime: duration(entry.ejection.maxTime),
-    interval: duration(entry.ejection.interval)
+    baseTime: read(entry.ejection.baseTime),
+    maxTime: read(entry.ejection.maxTime),
+    interval: read(entry.ejection.interval)
   }
 })

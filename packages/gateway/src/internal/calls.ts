@@ -39,8 +39,7 @@ export const layer = HttpApiBuilder.group(
 
     /** What goes by this name, first as clients call it: a tool, then a service, then a capability. */
     const requestOf = (name: string): Pick<RouteRequest, "target" | "name" | "repeatable"> | undefined => {
-      const offer = catalog.find("tools", name) ??
-        catalog.list("tools").find((offer) => offer.publicName === name)
+      const offer = catalog.find("tools", name)
       if (offer !== undefined) {
         return { target: offer.target, name: offer.publicName, repeatable: offer.repeatable }
       }

@@ -104,6 +104,9 @@ export interface LeasesOptions {
   readonly visibleWithin?: number | undefined
 }
 
+/** How late a look at the leases is that tells of an event loop that stood still; and how long it is then put off, ms. */
+const late = 500
+
 /** Name of the registry that is written to where none is named. */
 export const defaultRegistry = "memory"
 
@@ -160,6 +163,8 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     for (const { expiresAt } of held.values()) next = Math.min(next, expiresAt)
     if (next === Infinity) return yield* sooner.await
     yield* Effect.timeoutOption(sooner.await, Math.max(0, next - clock.currentTimeMillisUnsafe()))
+    // Held up ourselves: what was renewed meanwhile is read first.
+    if (clock.currentTimeMillisUnsafe() - next >= late) yield* Effect.sleep(late)
     const now = clock.currentTimeMillisUnsafe()
     for (const lease of Array.from(held.values())) {
       if (lease.expiresAt > now) continue

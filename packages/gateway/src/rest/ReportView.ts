@@ -158,7 +158,7 @@ const effortsOf = ({ ejected, ejections, hedges, inFlight, queue, retries }: Rou
 })
 
 const rankingOf = <A, B>(
-  { rest, top }: RoutingReport.Ranking<A>,
+  { rest, top }: RoutingReport.Ranking<A, RoutingReport.CallCounts>,
   item: (item: A) => B
 ): { readonly top: ReadonlyArray<B>; readonly rest?: typeof CallCounts.Type } => ({
   top: top.map(item),

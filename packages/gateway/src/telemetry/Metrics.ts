@@ -13,6 +13,7 @@
  */
 import type { Discovery } from "@portolan/core/Discovery"
 import type { Health } from "@portolan/core/Health"
+import type { Router } from "@portolan/core/Router"
 import type { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import type { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import * as Instruments from "@portolan/mcp/telemetry/Instruments"
@@ -28,6 +29,7 @@ import * as Metric from "effect/Metric"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import type * as Scope from "effect/Scope"
 import type { About } from "../About.ts"
+import * as callMetrics from "../internal/callMetrics.ts"
 import * as gatewayFigures from "../internal/gatewayFigures.ts"
 import * as processFigures from "../internal/processFigures.ts"
 
@@ -140,10 +142,14 @@ const expose = (readings: ReadonlyArray<Reading>) =>
 export const make: Effect.Effect<
   Metrics,
   never,
-  About | Discovery | Health | ToolCatalog | Upstreams | McpEndpoint | Scope.Scope
+  About | Discovery | Health | Router | ToolCatalog | Upstreams | McpEndpoint | Scope.Scope
 > = Effect.gen(function*() {
   const context = yield* Effect.context()
-  const refreshed = yield* expose([...yield* gatewayFigures.readings, ...processFigures.readings])
+  const refreshed = yield* expose([
+    ...yield* gatewayFigures.readings,
+    ...yield* callMetrics.readings,
+    ...processFigures.readings
+  ])
   yield* processFigures.eventLoop(yield* Instruments.make)
   return {
     text: () => refreshed(() => PrometheusMetrics.formatUnsafe(context, { metricNameMapper })),

@@ -46,8 +46,11 @@ export const acceptedBy = (request: IncomingMessage): Accepted => {
   }
 }
 
+/** Seconds after which a refused client may come again. */
+const retryAfter = { "retry-after": "1" }
+
 /**
- * Sends a JSON text.
+ * Sends a JSON text. With status 429 and 503 the client is told to come again.
  *
  * @category constructors
  * @since 0.1.0
@@ -62,6 +65,7 @@ export const sendJson = (
   response.writeHead(status, {
     "content-type": "application/json",
     "content-length": String(Buffer.byteLength(json)),
+    ...(status === 429 || status === 503 ? retryAfter : undefined),
     ...headers
   })
   response.end(json)
@@ -78,11 +82,8 @@ export const accept = (response: ServerResponse): void => {
   response.end()
 }
 
-/** Seconds after which a refused client may come again. */
-const retryAfter = { "retry-after": "1" }
-
 /**
- * Refuses a request with a JSON-RPC error. With status 503 the client is told to come again.
+ * Refuses a request with a JSON-RPC error.
  *
  * @category constructors
  * @since 0.1.0
@@ -93,13 +94,7 @@ export const refuse = (
   error: JsonRpcErrorObject,
   id: RequestId | null = null,
   headers?: Readonly<Record<string, string>>
-): void =>
-  sendJson(
-    response,
-    status,
-    JSON.stringify({ jsonrpc: "2.0", id, error }),
-    status === 503 ? { ...retryAfter, ...headers } : headers
-  )
+): void => sendJson(response, status, JSON.stringify({ jsonrpc: "2.0", id, error }), headers)
 
 /**
  * Refuses the HTTP method.

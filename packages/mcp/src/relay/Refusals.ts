@@ -53,7 +53,7 @@ export const headerMismatch = (reason: string): JsonRpcErrorObject => ({
 export const overloaded = (message: string): JsonRpcErrorObject => ({
   code: Code.unavailable,
   message,
-  data: { reason: "overloaded" }
+  data: { reason: "overloaded", retryAfterMs: 1_000 }
 })
 
 /**

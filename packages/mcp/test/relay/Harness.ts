@@ -268,7 +268,10 @@ export const harness = Effect.fnUntraced(function*(given: {
           events: Stream.fromPubSub(events)
         }),
         MemoryRegistry.layer({ instances: records }).pipe(
-          Layer.provideMerge(Portolan.layer({ balancing: given.balancing }))
+          // Nobody here takes time to start again.
+          Layer.provideMerge(
+            Portolan.layer({ balancing: given.balancing, routing: { backoff: { longest: "10 millis" } } })
+          )
         )
       ))
     )

@@ -561,6 +561,8 @@ describe("limits and the end", () => {
       assert.deepStrictEqual([same.status, same.messages[0]?.error?.code], [200, -32600])
       const third = yield* post(body(3), headers)
       assert.deepStrictEqual([third.status, third.messages[0]?.error?.code], [429, -31000])
+      assert.strictEqual(third.headers["retry-after"], "1")
+      assert.deepStrictEqual(third.messages[0]?.error?.["data"], { reason: "overloaded", retryAfterMs: 1_000 })
       const other = yield* Effect.forkChild(stateless("tools/call", { name: "svc__wait" }))
       yield* eventually("the other is on its way", () => asked.length === 3 ? true : undefined)
       const fourth = yield* stateless("tools/call", { name: "svc__wait" })

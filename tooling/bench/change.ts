@@ -13,10 +13,10 @@ import * as Layer from "effect/Layer"
 import * as Fleet from "./Fleet.ts"
 import { show, summarize, table } from "./Measure.ts"
 
-const sizes = [1_000, 10_000]
+const sizes = [10_000, 100_000]
 const strategies = ["peak-ewma", "round-robin", "weighted-round-robin", "weighted-random", "consistent-hash"] as const
-const changes = 200
-const warmups = 40
+const changes = 150
+const warmups = 50
 
 const attempt = () => Effect.sync(() => 1)
 

@@ -3,7 +3,7 @@
  * over time. Its colours follow the reader's, light or dark.
  */
 
-export interface Line {
+interface Line {
   readonly name: string
   /** Drawn so that it stands out. */
   readonly marked: boolean

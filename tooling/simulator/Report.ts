@@ -130,11 +130,8 @@ const beginning = (seed: string): string =>
 The real router, balancer and health, with simulated servers and simulated time: a minute of a fleet takes a second, and the
 same seed gives the same numbers (here it is \`${seed}\`). Each scenario is played with every strategy.
 
-\`\`\`sh
-npm run simulate                            # tables for all scenarios
-npm run simulate -- slow overload --seed 7  # for some, from another seed
-npm run simulate -- --write                 # writes this page anew
-\`\`\`
+\`npm run simulate\` prints these tables, \`npm run simulate -- slow overload --seed 7\` those of some scenarios from another
+seed; \`npm run simulate -- --write\` writes this page anew, in half a minute.
 
 Unless a scenario says otherwise:
 

@@ -1,7 +1,16 @@
 import { capacity, idOf, type Scenario, usual, type World } from "./Simulation.ts"
 import { uniform } from "./VirtualTime.ts"
 
-const last = idOf(usual.servers - 1)
+/** The server to which it happens. */
+const one = idOf(0)
+/** The same with three servers, which share as many calls each. */
+export const withThree = (scenario: Scenario): Scenario => ({
+  ...scenario,
+  name: `${scenario.name}-of-three`,
+  servers: 3,
+  load: { rate: usual.rate * 3 / usual.servers }
+})
+
 const seconds = (count: number): number => count * 1_000
 
 /** Ten servers that are as fast as each other, but for one thing that happens. */
@@ -33,7 +42,7 @@ export const control = scenario({
   servers: usual.servers - 1
 })
 
-export const heterogeneous = scenario({
+const heterogeneous = scenario({
   name: "heterogeneous",
   title: "Servers of different speed",
   about: "Five servers of the usual speed, three that take twice as long, two that take four times as long. " +
@@ -54,9 +63,23 @@ export const slow = scenario({
     "One server takes ten times as long for each call. It fails none, so that no check and no circuit tells of it.",
   duration: seconds(60),
   series: "share",
-  special: { ids: [last], called: "the slow one" },
+  special: { ids: [one], called: "the slow one" },
   play: ({ servers }) => {
-    servers.get(last)!.factor = () => 10
+    servers.get(one)!.factor = () => 10
+  }
+})
+
+/** The same where every thousandth call of every server fails, as calls do. */
+export const slowWithFailures = scenario({
+  ...slow,
+  name: "slow-with-failures",
+  repeatable: 1,
+  play: (world) => {
+    slow.play?.(world)
+    for (const [id, server] of world.servers) {
+      const next = uniform(`${id} fails`)
+      server.fails = () => next() < 0.001
+    }
   }
 })
 
@@ -69,9 +92,9 @@ export const failing = scenario({
   duration: seconds(60),
   series: "share",
   marks: [10],
-  special: { ids: [last], called: "the dead one" },
+  special: { ids: [one], called: "the dead one" },
   shareFrom: seconds(15),
-  play: ({ servers, time }) => void time.after(seconds(10), () => servers.get(last)!.kill())
+  play: ({ servers, time }) => void time.after(seconds(10), () => servers.get(one)!.kill())
 })
 
 export const flapping = scenario({
@@ -81,10 +104,10 @@ export const flapping = scenario({
   duration: seconds(60),
   series: "share",
   marks: [10, 20, 30, 40, 50],
-  special: { ids: [last], called: "the flapping one" },
+  special: { ids: [one], called: "the flapping one" },
   play: (world) =>
     every(world, seconds(10), 5, () => {
-      const server = world.servers.get(last)!
+      const server = world.servers.get(one)!
       server.kill()
       world.time.after(seconds(5), () => server.start())
     })
@@ -100,15 +123,15 @@ export const blackHole = scenario({
   duration: seconds(60),
   series: "share",
   marks: [10],
-  special: { ids: [last], called: "the black hole" },
+  special: { ids: [one], called: "the black hole" },
   shareFrom: seconds(15),
   play: ({ servers, time }) =>
     void time.after(seconds(10), () => {
-      servers.get(last)!.failing = true
+      servers.get(one)!.fails = () => true
     })
 })
 
-export const pause = scenario({
+const pause = scenario({
   name: "pause",
   title: "A server that stands still",
   about:
@@ -117,10 +140,10 @@ export const pause = scenario({
   duration: seconds(60),
   series: "share",
   marks: [10, 15],
-  special: { ids: [last], called: "the paused one" },
+  special: { ids: [one], called: "the paused one" },
   play: ({ servers, time }) => {
-    time.after(seconds(10), () => servers.get(last)!.pause())
-    time.after(seconds(15), () => servers.get(last)!.resume())
+    time.after(seconds(10), () => servers.get(one)!.pause())
+    time.after(seconds(15), () => servers.get(one)!.resume())
   }
 })
 
@@ -136,7 +159,7 @@ export const outage = scenario({
   repeatable: 1,
   play: ({ servers, time }) => {
     const fail = (failing: boolean) => () => {
-      for (const server of servers.values()) server.failing = failing
+      for (const server of servers.values()) server.fails = () => failing
     }
     time.after(seconds(10), fail(true))
     time.after(seconds(30), fail(false))
@@ -224,7 +247,7 @@ export const crashes = scenario({
   }
 })
 
-export const coldStart = scenario({
+const coldStart = scenario({
   name: "cold-start",
   title: "A replica that starts cold",
   about:
@@ -234,11 +257,11 @@ export const coldStart = scenario({
   series: "share",
   marks: [10],
   servers: usual.servers - 1,
-  special: { ids: [last], called: "the new one" },
+  special: { ids: [idOf(9)], called: "the new one" },
   play: ({ join, time }) =>
     void time.after(seconds(10), () => {
       const joined = time.now()
-      join(last).factor = (at) => Math.max(10 - 9 * (at - joined) / seconds(20), 1)
+      join(idOf(9)).factor = (at) => Math.max(10 - 9 * (at - joined) / seconds(20), 1)
     })
 })
 

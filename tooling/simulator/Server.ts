@@ -15,7 +15,7 @@ interface Request {
 }
 
 /** ms from the gateway to a server, and back. */
-export const hop = 0.5
+const hop = 0.5
 
 /** ms that a server takes to answer with an error. */
 const failsIn = 1
@@ -29,10 +29,8 @@ export class Server {
   readonly slots: number
   /** By how much longer than usual a call takes now. */
   factor: (at: number) => number = () => 1
-  /** Whether it answers every call with an error. */
-  failing = false
-  /** Calls that it began to run. */
-  ran = 0
+  /** Whether it answers the next call with an error. */
+  fails: () => boolean = () => false
   #state: "up" | "paused" | "stopped" = "up"
   readonly #time: VirtualTime
   #running = new Set<Request>()
@@ -104,7 +102,7 @@ export class Server {
     if (this.#state === "stopped") return this.#reply(request, "refused")
     request.arrived()
     this.#whenUp(() => {
-      if (this.failing) return void this.#time.after(failsIn, () => this.#reply(request, "error"))
+      if (this.fails()) return void this.#time.after(failsIn, () => this.#reply(request, "error"))
       this.#waiting.push(request)
       this.#settle()
     })
@@ -116,7 +114,6 @@ export class Server {
       if (request === undefined) break
       // Cancelled while it waited.
       if (request.answer === undefined) continue
-      this.ran++
       this.#running.add(request)
       this.#time.after(request.work * this.factor(this.#time.now()), () => this.#whenUp(() => this.#finish(request)))
     }

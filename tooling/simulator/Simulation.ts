@@ -12,7 +12,7 @@ import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Catalog from "./Catalog.ts"
-import { hop, Server } from "./Server.ts"
+import { Server } from "./Server.ts"
 import { exponential, logNormal, random, uniform, VirtualTime } from "./VirtualTime.ts"
 
 /** What the servers of all scenarios are like, unless a scenario says otherwise. */
@@ -84,7 +84,7 @@ export interface Scenario {
 export type Series = "share" | "failed" | "retries" | "succeeded"
 
 /** What happened in one second. */
-export interface Second {
+interface Second {
   calls: number
   succeeded: number
   failed: number
@@ -117,7 +117,7 @@ export interface Outcome {
   readonly goodput: number
 }
 
-export const instance = (id: string, status: "up" | "draining" = "up") =>
+const instance = (id: string, status: "up" | "draining" = "up") =>
   ServiceInstance.make({
     id,
     service: "weather",
@@ -332,6 +332,3 @@ const reasonOf = (exit: Exit.Failure<unknown, Router.RouteError<string>>): strin
 /** A percentile of sorted numbers; nothing where there are none. */
 export const percentile = (sorted: Float64Array, share: number): number | undefined =>
   sorted[Math.min(Math.ceil(sorted.length * share), sorted.length) - 1]
-
-/** The time that the network takes, which no balancing saves. */
-export const network = 2 * hop

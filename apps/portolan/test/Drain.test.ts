@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -100,14 +101,14 @@ const drained = (
   })
 
 /** Until the gateway says so of `a`. */
-const shows = ({ env }: Fleet, status: "draining" | "gone") =>
+const shows = ({ env }: Pick<Fleet, "env">, status: "healthy" | "draining" | "gone") =>
   until(
     Effect.promise(async () => {
       const response = await fetch(`${env["PORTOLAN_URL"]}/api/v1/instances/a`)
       const text = await response.text()
       return response.status === 404 ? status === "gone" : JSON.parse(text).health.status === status
     }),
-    10_000
+    20_000
   )
 
 describe("drain", () => {
@@ -123,6 +124,30 @@ describe("drain", () => {
       const { urls, write } = made
       const tell = Effect.sync(() => write({ ...paired("a", urls.a), status: "draining" }, paired("b", urls.b)))
       yield* drained(made, Effect.andThen(tell, shows(made, "draining")))
+    }), 60_000)
+
+  it.live("by SIGTERM of a server that announces itself and lets its calls end", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      let log = ""
+      const made = yield* fleet(["b"], (path) => {
+        log = path
+        return Effect.succeed({ url: `http://127.0.0.1:${port}/mcp` })
+      })
+      const program = fileURLToPath(new URL("selfAnnounced.ts", import.meta.url))
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(
+            process.execPath,
+            [program, log, String(CallTime), String(port), Path.join(made.cwd, "services.json")],
+            { stdio: ["ignore", "ignore", "inherit"] }
+          )
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      yield* shows(made, "healthy")
+      yield* drained(made, Effect.andThen(Effect.sync(() => child.kill("SIGTERM")), shows(made, "gone")))
+      yield* until(Effect.sync(() => child.exitCode === 0), 10_000)
     }), 60_000)
 
   for (const open of [Peers.stateless, Peers.handshake]) {

@@ -4,7 +4,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
@@ -13,6 +12,7 @@ import { gateway, metric, record, registry, status, timed } from "./fleet.ts"
 import { served } from "./mcpServer.ts"
 import * as Peers from "./peers.ts"
 import { directory, isAlive, portolan, until } from "./process.ts"
+import { replica } from "./replicas.ts"
 
 const program = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 const node = process.execPath
@@ -20,28 +20,6 @@ const fromFile = { registries: [{ type: "file", path: "services.json" }] }
 
 /** A server that was gone is used again within this, ms. */
 const BackAgain = 2_000
-
-/** A process of `replica.ts`, until the scope closes. */
-const replica = (log: string, time = 0, port = 0) =>
-  Effect.flatMap(
-    Effect.acquireRelease(
-      Effect.sync(() =>
-        spawn(node, [program("replica.ts"), log, String(time), String(port)], { stdio: ["ignore", "pipe", "inherit"] })
-      ),
-      (child) => Effect.sync(() => child.kill("SIGKILL"))
-    ),
-    (child) =>
-      Effect.callback<{ readonly url: string; readonly kill: Effect.Effect<void> }>((resume) => {
-        child.stdout.setEncoding("utf8").once("data", (line: string) =>
-          resume(Effect.succeed({
-            url: line.trim(),
-            kill: Effect.callback((resume) => {
-              child.once("exit", () => resume(Effect.void))
-              child.kill("SIGKILL")
-            })
-          })))
-      })
-  )
 
 /** Calls until one is answered, and the time that took. */
 const answered = (peer: Peers.Peer, tool: string) =>

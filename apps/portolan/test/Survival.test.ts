@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import * as Fs from "node:fs"
 import * as Http from "node:http"
 import * as Path from "node:path"
@@ -15,7 +16,7 @@ import { supervised } from "./replicas.ts"
 const callers = 16
 const callsOfEach = 10_000
 /** ms that a server takes for a call: long enough that some are always under way where something is killed. */
-const time = Number(process.env["SURVIVAL_TIME"] ?? 12)
+const time = 12
 
 const tools = ["look", "write"] as const
 type Tool = (typeof tools)[number]
@@ -58,7 +59,9 @@ const raw = async (url: string, era: "stateless" | "handshake"): Promise<Caller>
 
 const failovers = (reply: Peers.Reply): number => {
   const meta: unknown = Reflect.get(reply, "_meta")
-  const routing: unknown = typeof meta === "object" && meta !== null ? Reflect.get(meta, "dev.portolan/routing") : undefined
+  const routing: unknown = typeof meta === "object" && meta !== null
+    ? Reflect.get(meta, "dev.portolan/routing")
+    : undefined
   return typeof routing === "object" && routing !== null ? Number(Reflect.get(routing, "failovers")) : 0
 }
 
@@ -89,7 +92,8 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
         Effect.forEach(Array.from({ length: count }), () =>
           Effect.acquireRelease(Effect.promise(open), ({ close }) => Effect.promise(() => close().catch(() => {}))))
       const peers: ReadonlyArray<Caller> = [
-        ...(yield* Effect.forEach([Peers.handshake, Peers.stateless], (open) => open(running.url))),
+        ...(yield* Effect.forEach([Peers.handshake, Peers.stateless], (open) =>
+          open(running.url))),
         ...(yield* opened(7, () => raw(running.url, "handshake"))),
         ...(yield* opened(7, () => raw(running.url, "stateless")))
       ]
@@ -99,15 +103,19 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
         look: { ended: new Map(), rescued: 0, retries: 0 },
         write: { ended: new Map(), rescued: 0, retries: 0 }
       }
-      let over = false
+      const faults = new AbortController()
       const caller = async (peer: Caller, number: number) => {
-        for (let count = 0; !over || tools.some((tool) => tallies[tool].ended.size < callsOfEach); count++) {
+        const wanted = () => !faults.signal.aborted || tools.some((tool) => tallies[tool].ended.size < callsOfEach)
+        for (let count = 0; wanted(); count++) {
           const tool = tools[count % 2]!
           const tally = tallies[tool]
           const id = `${tool}-${number}-${count}`
           try {
             const reply = await peer.call(`trio__${tool}`, { id })
-            tally.ended.set(id, Peers.textOf(reply).startsWith(`${id} by `) ? undefined : `a wrong answer: ${Peers.textOf(reply)}`)
+            tally.ended.set(
+              id,
+              Peers.textOf(reply).startsWith(`${id} by `) ? undefined : `a wrong answer: ${Peers.textOf(reply)}`
+            )
             const more = failovers(reply)
             if (more > 0) tally.rescued++
             tally.retries += more
@@ -122,7 +130,6 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
       const kills: Array<string> = []
       const told: Array<string> = []
       const tell = (text: string) => told.push(`${((performance.now() - began) / 1000).toFixed(1)} s ${text}`)
-      const allUp = until(Effect.sync(() => servers.every(({ isUp }) => isUp())), 20_000)
       const pick = () => Math.floor(Math.random() * servers.length)
       /** Ends one, and waits until it is back. */
       const end = (index: number, signal: "SIGTERM" | "SIGKILL") =>
@@ -136,25 +143,24 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
           yield* until(Effect.sync(() => ends() > before && server.isUp()), 20_000)
           tell(`${index} is back`)
         })
-      const killing = (rounds: number) =>
-        Effect.gen(function*() {
-          for (let round = 0; round < rounds; round++) {
-            const index = pick()
-            // What is stopped can't come back.
-            const kill = index === stopped ? Effect.void : end(index, "SIGKILL")
-            yield* Effect.all([kill, Effect.sleep(1_000)], { concurrency: "unbounded" })
-          }
-        })
+      // One of those that aren't stopped, each second, and the next one only when it is back.
+      const killing = Effect.forever(Effect.suspend(() => {
+        const index = pick()
+        const kill = index === stopped ? Effect.void : end(index, "SIGKILL")
+        return Effect.all([kill, Effect.sleep(1_000)], { concurrency: "unbounded" })
+      }))
       let stopped = -1
       yield* Effect.sleep(500)
       for (let index = 0; index < servers.length; index++) yield* end(index, "SIGTERM")
-      yield* killing(4)
+      const kill = yield* Effect.forkChild(killing)
+      yield* Effect.sleep(3_000)
       stopped = pick()
       servers[stopped]!.signal("SIGSTOP")
       tell(`SIGSTOP ${stopped}`)
-      yield* Effect.all([killing(5), Effect.sleep(5_000)], { concurrency: "unbounded" })
+      yield* Effect.sleep(5_000)
       servers[stopped]!.signal("SIGCONT")
       tell(`SIGCONT ${stopped}`)
+      stopped = -1
       const drained = pick()
       const mark = (as: "draining" | "up") =>
         Effect.promise(() =>
@@ -168,9 +174,9 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
       tell(`drain ${drained}`)
       yield* Effect.sleep(1_500)
       assert.isTrue((yield* mark("up")).ok)
-      yield* allUp
-      over = true
+      faults.abort()
       yield* Fiber.join(calling)
+      yield* Fiber.interrupt(kill)
       const took = (performance.now() - began) / 1000
 
       const ran = new Map<string, number>()
@@ -178,7 +184,9 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
       const errorsOf = ({ ended }: Tally) => Array.from(ended).filter(([, error]) => error !== undefined)
       const { look, write } = tallies
       const twice = Array.from(ran).filter(([id, times]) => times > 1 && id.startsWith("write"))
-      const mayHaveRun = errorsOf(write).filter(([, error]) => /It may have run, and was not repeated/.test(error ?? ""))
+      const mayHaveRun = errorsOf(write).filter(([, error]) =>
+        /It may have run, and was not repeated/.test(error ?? "")
+      )
       const figures = {
         took,
         kills: kills.length,
@@ -205,5 +213,60 @@ describe("10,000 calls of each kind, under restarts, kills, a stop and a drain",
         for (const [id, error] of ended) if (error === undefined) assert.isTrue(ran.has(id), id)
       }
       assert.isAbove(look.rescued, 0)
-    }), 180_000)
+    }), 300_000)
+})
+
+describe("a session whose server was killed", () => {
+  const killed = (sessions: "sticky" | "strict") =>
+    Effect.gen(function*() {
+      const log = Path.join(yield* directory(), "log")
+      const servers = yield* Effect.all(Array.from({ length: 2 }, () => supervised(log, 0, 100)), {
+        concurrency: "unbounded"
+      })
+      const running = yield* gateway(
+        { gateway: { sessions }, registries: [{ type: "file", path: "services.json" }] },
+        {
+          "services.json": registry(
+            ...servers.map(({ url }, index) => ({ ...record(`pair-${index}`, url), service: "pair" }))
+          )
+        }
+      )
+      /** The process that answers. */
+      const call = ({ call }: Peers.Peer) =>
+        Effect.map(
+          Effect.tryPromise(() => call("pair__look", { id: "x" })),
+          (reply) => Number(/ by (\d+)$/.exec(Peers.textOf(reply))?.[1])
+        )
+      const peer = yield* Peers.handshake(running.url)
+      const home = yield* call(peer)
+      for (let count = 0; count < 10; count++) assert.strictEqual(yield* call(peer), home)
+      process.kill(home, "SIGKILL")
+      yield* until(Effect.sync(() => servers.some(({ ends, isUp }) => ends() > 0 && isUp())), 20_000)
+      return { running, home, call: call(peer), open: Effect.flatMap(Peers.handshake(running.url), call) }
+    })
+
+  it.live("goes on elsewhere, and stays there", () =>
+    Effect.gen(function*() {
+      const { call, home } = yield* killed("sticky")
+      const next = yield* call
+      assert.notStrictEqual(next, home)
+      for (let count = 0; count < 10; count++) assert.strictEqual(yield* call, next)
+    }), 60_000)
+
+  it.live("is lost with `sessions: strict`, until the client begins a new one", () =>
+    Effect.gen(function*() {
+      const { call, open } = yield* killed("strict")
+      // At first it may be said that nobody is there; in the end that what was there is gone. It is never answered.
+      const said = yield* Effect.flip(call).pipe(
+        Effect.map(({ cause }) => String(cause)),
+        Effect.repeat({
+          until: (error) => error.includes("begin a new session"),
+          schedule: Schedule.spaced("50 millis")
+        }),
+        Effect.timeout("10 seconds")
+      )
+      assert.match(said, /pair__look: .*what it kept for this session is lost; begin a new session/)
+      assert.include(String((yield* Effect.flip(call)).cause), "begin a new session")
+      assert.isAbove(yield* open, 0)
+    }), 60_000)
 })

@@ -99,6 +99,11 @@ export interface Picker {
    * out: those that were tried.
    */
   readonly pick: (at?: number, key?: string, except?: ReadonlyArray<Node>) => Node | undefined
+  /**
+   * Of a strategy that keeps a key at its node: uniform in [0, 1), the same for a key at a node each time. Instead of
+   * chance it decides whether a node that takes less than its share takes the key, so that keys don't go back and forth.
+   */
+  readonly lot?: (node: Node, key: string) => number
 }
 
 /**
@@ -186,7 +191,7 @@ export class Balancer extends Context.Service<Balancer, {
   readonly begin: (node: Node) => void
   /**
    * An attempt ended after `latency` ms, `undefined` where nobody knows how long the instance took (our own loop lagged).
-   * A failure counts as a slow answer, so that failing fast attracts nobody. `at`: as in `pick`.
+   * A node that fails takes less than its share for a while, so that failing fast attracts nobody. `at`: as in `pick`.
    */
   readonly end: (
     node: Node,

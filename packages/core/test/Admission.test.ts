@@ -270,6 +270,51 @@ describe("a full service", () => {
     }))
 })
 
+describe("a loop that stood still", () => {
+  it.effect("sheds nobody before what came in meanwhile has been heard", () =>
+    Effect.gen(function*() {
+      const scope = yield* Effect.scope
+      const base = monotonic(yield* Clock.Clock)
+      const runFork = Effect.runForkWith(yield* Effect.context<never>())
+      let lag = 0
+      let places = 0
+      let freed = false
+      const ends: Array<string> = []
+      const admission: Admission = new Admission({ perService: Infinity, queue: 10, wait: 500 }, {
+        now: () => base() + lag,
+        inFlight: () => 1,
+        fork: (effect) => {
+          // It will look again: by then the answer that makes room has been read.
+          if (lag > 0 && !freed) {
+            freed = true
+            places = 1
+            admission.released("a")
+          }
+          return Fiber.runIn(runFork(effect), scope)
+        }
+      })
+      const wait = (name: string) =>
+        admission.enqueue({
+          caller: "x",
+          services: ["a"],
+          kind: "same",
+          go: () => {
+            if (places === 0) return false
+            places--
+            ends.push(`${name} goes`)
+            return true
+          },
+          shed: (reason) => void ends.push(`${name}: ${reason}`)
+        })
+      wait("first")
+      wait("second")
+      yield* TestClock.adjust(50)
+      lag = 5_000
+      yield* TestClock.adjust(200)
+      assert.deepStrictEqual(ends, ["first goes", "second: no room within 500 ms"])
+    }))
+})
+
 describe("who waits for what is full", () => {
   it.effect("holds up nobody who can go elsewhere", () =>
     Effect.gen(function*() {

@@ -45,10 +45,10 @@ const routing: ReadonlyArray<Router.RouterOptions> = [
 ]
 
 /** Catalog, health and balancer of a gateway whose parts hear of changes when they are told to. */
-class World {
+class World implements Sources {
   now = 0
   catalog = Catalog.empty
-  routing = settingsOf({})
+  settings = settingsOf({})
   accepted = 0
   readonly #pending: Array<Catalog.CatalogChange> = []
   readonly table = new HealthTable({
@@ -60,26 +60,19 @@ class World {
     publish: () => {},
     wake: () => {}
   })
-  readonly sources: Sources & { readonly health: { readonly admit: HealthTable["admit"] } }
+  readonly discovery = { catalog: () => this.catalog }
+  readonly health = {
+    get: (key: Catalog.InstanceKey) => this.table.get(key),
+    status: (key: Catalog.InstanceKey) => this.table.status(key),
+    revision: (service: string) => this.table.revision(service),
+    changedSince: (service: string, revision: number) => this.table.changedSince(service, revision),
+    circuit: (key: Catalog.InstanceKey) => this.table.circuit(key),
+    admit: (key: Catalog.InstanceKey, at: number) => this.table.admit(key, at)
+  }
+  readonly balancer: Balancer.Balancer["Service"]
 
   constructor(balancer: Balancer.Balancer["Service"]) {
-    const world = this
-    const { table } = this
-    this.sources = {
-      discovery: { catalog: () => world.catalog },
-      health: {
-        get: (key) => table.get(key),
-        status: (key) => table.status(key),
-        revision: (service) => table.revision(service),
-        changedSince: (service, revision) => table.changedSince(service, revision),
-        circuit: (key) => table.circuit(key),
-        admit: (key, at) => table.admit(key, at)
-      },
-      balancer: { ...balancer, now: () => world.now },
-      get settings() {
-        return world.routing
-      }
-    }
+    this.balancer = { ...balancer, now: () => this.now }
   }
 
   change(changes: ReadonlyArray<Catalog.CatalogChange>): void {
@@ -123,7 +116,7 @@ class World {
       if (_tag !== "Removed") this.table.put(entry.key, entry.instance)
       else {
         this.table.remove(entry.key)
-        if (!HashMap.has(this.catalog.entries, entry.key)) this.sources.balancer.forget(entry.key)
+        if (!HashMap.has(this.catalog.entries, entry.key)) this.balancer.forget(entry.key)
       }
     }
   }
@@ -200,7 +193,7 @@ const command: fc.Arbitrary<(world: World) => void> = fc.oneof(
     world.now += ms
   }),
   fc.constantFrom(...routing).map((options) => (world: World) => {
-    world.routing = settingsOf(options)
+    world.settings = settingsOf(options)
   }),
   fc.constant((world: World) => {
     world.accepted++
@@ -233,7 +226,7 @@ describe("a view that follows changes", () => {
             const world = new World(balancer)
             for (const id of ids) balancer.forget(key(id))
             const targets = targetsOf(world)
-            const followers = targets.map((target) => new Candidates(target, world.sources))
+            const followers = targets.map((target) => new Candidates(target, world))
             for (const [commands, which, who, picks] of steps) {
               for (const command of commands) command(world)
               // What a query or a rule asks of scores is asked again after a second.
@@ -247,10 +240,10 @@ describe("a view that follows changes", () => {
                 ...(who === 1 ? { strategy: "weighted-round-robin" } : {})
               }
               const view = followers[which]!.view(request)
-              const fresh = new Candidates(target, world.sources).view(request)
+              const fresh = new Candidates(target, world).view(request)
               assert.deepStrictEqual(described(view), described(fresh))
               if (!picks) continue
-              const picked = pick(view, request, world.sources, [], world.now)
+              const picked = pick(view, request, world, [], world.now)
               const known = new Set(fresh.groups.flatMap(({ nodes }) => nodes).concat(fresh.ejected))
               if (picked === undefined) assert.strictEqual(fresh.routable, 0)
               else assert.isTrue(known.has(picked.node))
@@ -272,8 +265,8 @@ describe("a view that follows changes", () => {
           const world = new World(balancer)
           for (const id of ids) balancer.forget(key(id))
           const request: Router.RouteRequest = { target: { service: "weather" }, repeatable: true }
-          const candidates = new Candidates(request.target, world.sources)
-          const look = () => pick(candidates.view(request), request, world.sources, [], world.now)
+          const candidates = new Candidates(request.target, world)
+          const look = () => pick(candidates.view(request), request, world, [], world.now)
           const settle = (node: Balancer.Node) =>
             world.table.record(node.key, { _tag: "ignored", latency: 0, trial: true })
           for (const command of commands) {

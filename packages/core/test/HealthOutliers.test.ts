@@ -24,6 +24,9 @@ describe("X1: success rates", () => {
     assert.deepStrictEqual(found(good, good, good, { passed: 99, failed: 0 }, bad), [], "four with enough calls")
     assert.deepStrictEqual(found(bad, bad, bad, bad, bad), [], "all the same")
     assert.deepStrictEqual(found(good, good, good, good, good, good, { passed: 99, failed: 1 }), [], "a hair's breadth")
+    const sharp = { ...rules, deviations: 1 }
+    assert.deepStrictEqual(outliers([good, good, good, bad], sharp), [], "four instances, whatever the deviations")
+    assert.lengthOf(outliers([good, good, good, bad], { ...sharp, minInstances: 4 }), 1)
     assert.deepStrictEqual(outliers([], { ...rules, minInstances: 0, minRequests: 0 }), [])
   })
 

@@ -461,7 +461,7 @@ describe("deadline", () => {
       )
       yield* TestClock.adjust("999 millis")
       assert.strictEqual((yield* Fiber.join(fiber)).value, "a")
-      yield* TestClock.adjust("1 hour")
+      yield* TestClock.adjust("2 minutes")
       assert.deepStrictEqual(yield* inFlight("a"), [0])
     }).pipe(Effect.provide(live)))
 })
@@ -497,7 +497,7 @@ describe("affinity", () => {
     Effect.gen(function*() {
       const fleet = yield* Fleet
       const router = yield* Router.Router
-      yield* fleet.put(instance("a", { maxConcurrency: 1 }), instance("b"))
+      yield* fleet.put(instance("a", { limits: { maxConcurrency: 1 } }), instance("b"))
       for (const strict of [false, true]) {
         const fibers = yield* Effect.forEach([1, 2, 3], () =>
           Effect.forkChild(
@@ -600,6 +600,23 @@ describe("the queue", () => {
       yield* TestClock.adjust("500 millis")
       assert.include(yield* Fiber.join(late), { _tag: "DeadlineExceeded", phase: "notSent", timeout: 500 })
       assert.deepStrictEqual(yield* inFlight("a", "full"), [0, 1])
+    }).pipe(Effect.provide(live)))
+
+  it.effect("keeps no retry whose other instances are gone", () =>
+    Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const router = yield* Router.Router
+      yield* fleet.put(instance("a"), instance("full", { limits: { maxConcurrency: 1 }, priority: 1 }))
+      const bound: Router.RouteRequest = { ...request, affinity: { instance: key("full"), strict: true } }
+      yield* Effect.forkChild(router.route(bound, () => Effect.never), { startImmediately: true })
+      const waiting = yield* Effect.forkChild(Effect.flip(router.route(request, onlyAt("full"))), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("50 millis")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* fleet.remove("full")
+      yield* TestClock.adjust("100 millis")
+      assert.include(yield* Fiber.join(waiting), { _tag: "CallFailed", stopped: "no other instance" })
     }).pipe(Effect.provide(live)))
 
   it.effect("takes a call whose only instance asked to be left alone for a moment, and no longer", () =>

@@ -10,9 +10,9 @@ import * as Health from "../src/Health.ts"
 import * as Router from "../src/Router.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 
-const live = (options: Router.RouterOptions = { hedging: {} }) =>
+const live = (options: Router.RouterOptions = { hedging: {} }, health?: Health.HealthOptions) =>
   Router.layer(options).pipe(
-    Layer.provideMerge(Health.layer()),
+    Layer.provideMerge(Health.layer(health)),
     Layer.provideMerge(Balancer.layer()),
     Layer.provideMerge(layer)
   )
@@ -123,6 +123,55 @@ describe("hedging", () => {
       yield* TestClock.adjust("20 millis")
       assert.isTrue((yield* Fiber.join(fiber)).routing.hedged)
     }).pipe(Effect.provide(live({ rules: [{ match: { service: "weather" }, hedging: true }] }))))
+
+  it.effect("not at the instance that it is for, and what isn't sent costs nothing", () =>
+    Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const router = yield* Router.Router
+      yield* fleet.put(instance("a"))
+      // So that there are three hedges.
+      yield* learn()
+      for (let call = 0; call < 5; call++) {
+        let attempts = 0
+        const fiber = yield* begin(Effect.exit(router.route({ ...request, timeout: 500 }, (_, { number }) => {
+          attempts++
+          // After a pause even the one that failed will do, but for another try and not beside it.
+          return number === 1 ? Effect.fail(failure({ phase: "notSent" })) : Effect.never
+        })))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(fiber)
+        assert.strictEqual(attempts, 2)
+      }
+      yield* fleet.put(instance("b"))
+      const fiber = yield* begin(
+        router.route(request, ({ id }, { number }) => number === 1 ? Effect.never : Effect.succeed(id))
+      )
+      yield* TestClock.adjust("20 millis")
+      assert.isTrue((yield* Fiber.join(fiber)).routing.hedged)
+    }).pipe(Effect.provide(live({ hedging: {} }, { fall: 1_000 }))))
+
+  it.effect("not sooner for callers that give up, or for attempts that fail", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* start
+      yield* learn()
+      for (let call = 0; call < 300; call++) {
+        const fiber = yield* begin(router.route(request, () => Effect.never))
+        yield* TestClock.adjust(1)
+        yield* Fiber.interrupt(fiber)
+        yield* Effect.exit(router.route(request, () => Effect.fail(failure({ blame: "caller" }))))
+      }
+      yield* TestClock.adjust("1 second")
+      let attempts = 0
+      const fiber = yield* begin(router.route(request, ({ id }, { number }) => {
+        attempts++
+        return number === 1 ? Effect.never : Effect.succeed(id)
+      }))
+      yield* TestClock.adjust("9 millis")
+      assert.strictEqual(attempts, 1)
+      yield* TestClock.adjust("11 millis")
+      assert.isTrue((yield* Fiber.join(fiber)).routing.hedged)
+    }).pipe(Effect.provide(live())))
 
   it.effect("not before enough is known", () =>
     Effect.gen(function*() {

@@ -144,7 +144,7 @@ describe("in flight", () => {
                 if (call.event === "reconfigure") yield* router.reconfigure({ limits: { perInstance: 2 } })
                 yield* TestClock.adjust(call.wait)
               }
-              yield* TestClock.adjust("20 seconds")
+              yield* TestClock.adjust("8 seconds")
               for (const fiber of fibers) assert.isDefined(fiber.pollUnsafe(), "a call has not ended")
               for (const node of balancer.nodes()) assert.strictEqual(node.inFlight, 0)
               for (const { inFlight } of balancer.figures().values()) assert.strictEqual(inFlight, 0)
@@ -162,7 +162,7 @@ describe("in flight", () => {
               for (const id of ids) yield* health.override(key(id), undefined, "test")
               yield* fleet.put(...ids.map((id) => instance(id)))
               yield* router.reconfigure({})
-              yield* TestClock.adjust("10 minutes")
+              yield* TestClock.adjust("10 seconds")
               const { value } = yield* router.route(
                 { target, repeatable: true },
                 () => Effect.succeed("ok")

@@ -95,7 +95,7 @@ describe("retry budget", () => {
       const router = yield* Router.Router
       yield* fleetOf(3)
       for (let call = 0; call < 20; call++) {
-        yield* TestClock.adjust(call % 2 === 0 ? "1 hour" : "1 millis")
+        yield* TestClock.adjust(call % 2 === 0 ? "1 minute" : "1 millis")
         const { routing } = yield* router.route(
           request,
           ({ id }, { number }) => number === 1 ? Effect.fail(failure()) : Effect.succeed(id)
@@ -297,6 +297,31 @@ describe("pushback", () => {
         { numRuns: 60 }
       )
     ))
+
+  it.effect("X3: those that it sent away together come back a few at a time, and all are answered", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* fleetOf(1)
+      let running = 0
+      const together: Array<number> = []
+      const fibers = []
+      for (let call = 0; call < 8; call++) {
+        fibers.push(
+          yield* begin(router.route(request, ({ id }, { number }) => {
+            if (number > 1) together.push(++running)
+            return Effect.sleep("50 millis").pipe(
+              Effect.andThen(number === 1 ? Effect.fail(failure({ retryAfter: 500 })) : Effect.succeed(id)),
+              Effect.tap(() => Effect.sync(() => void running--))
+            )
+          }))
+        )
+      }
+      yield* TestClock.adjust("2 seconds")
+      for (const fiber of fibers) assert.strictEqual((yield* Fiber.join(fiber)).value, "i0")
+      assert.lengthOf(together, 8)
+      // As many trial calls as may run at a time.
+      assert.isAtMost(Math.max(...together.slice(0, 4)), 3)
+    }).pipe(Effect.provide(live())))
 })
 
 const attempts = fc.array(

@@ -46,7 +46,7 @@ const missing = (discovery: Discovery.Discovery["Service"]) =>
   Array.from(HashMap.values(discovery.catalog().entries)).filter(({ missingSince }) => missingSince !== undefined)
     .length
 
-describe("what a new session lacks", () => {
+describe("H6: what a new session lacks", () => {
   for (
     const [before, after, held] of [
       [1, 0, 0],

@@ -87,6 +87,18 @@ describe("Timers", () => {
       assert.deepStrictEqual(fired, ["broken", "other", "later"])
     }))
 
+  it.live("give what our own event loop held up some of its time back", () =>
+    Effect.gen(function*() {
+      const { add, fired, now } = yield* make
+      add("held up", now() + 100)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
+      const stalled = now()
+      yield* Effect.sleep(50)
+      if (now() - stalled < 400) assert.deepStrictEqual(fired, [])
+      yield* Effect.sleep(1_500)
+      assert.deepStrictEqual(fired, ["held up"])
+    }))
+
   it.effect("cost no wake each", () =>
     Effect.gen(function*() {
       const { add, fired, timers, wakes } = yield* make

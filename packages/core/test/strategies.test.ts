@@ -153,6 +153,22 @@ describe("consistent-hash", () => {
       }))
     }))
 
+  it.effect("lets some of the keys go elsewhere while their node starts slowly, and each of them always or never", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const nodes = ["a", "b", "c", "d"].map((id) => node(balancer, id))
+      const before = owners(balancer, nodes)
+      const at = balancer.now()
+      balancer.welcome(nodes[0]!, at - 5_000)
+      const during = owners(balancer, nodes)
+      for (let time = 0; time < 5; time++) assert.deepStrictEqual(owners(balancer, nodes), during)
+      const owned = keys.filter((key) => before.get(key) === nodes[0])
+      const kept = owned.filter((key) => during.get(key) === nodes[0])
+      // Half of its share, of a mean of seven eighths.
+      assert.closeTo(kept.length / owned.length, 4 / 7, 0.08)
+      for (const key of keys) if (before.get(key) !== nodes[0]) assert.strictEqual(during.get(key), before.get(key))
+    }))
+
   it.effect("spreads calls without a key", () =>
     Effect.gen(function*() {
       const balancer = yield* Balancer.make()

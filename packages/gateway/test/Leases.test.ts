@@ -70,6 +70,19 @@ describe("Leases", () => {
       })
     ))
 
+  it.live("don't end because our own event loop stood still: a renewal that waits is read first", () =>
+    Effect.gen(function*() {
+      const leases = yield* Leasing.Leases
+      const { entry } = yield* leases.put(write("a", { ttl: 1_000 }))
+      // A second and a half later timers come before anything that was received.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
+      yield* Effect.callback<void>((resume) => void setTimeout(() => setImmediate(() => resume(Effect.void)), 0))
+      assert.isDefined(leases.find(entry.key))
+      assert.isFalse((yield* leases.put(write("a", { ttl: 60_000 }))).created)
+      yield* Effect.sleep(1_000)
+      assert.isDefined(leases.find(entry.key))
+    }).pipe(Effect.provide(Layer.provideMerge(Leasing.layer(), Portolan.layer()))))
+
   it.effect("are bounded", () =>
     holding(
       { capacity: 3 },

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Catalog from "@portolan/core/Catalog"
-import { Health } from "@portolan/core/Health"
 import { type AttemptFailure, Router, type RouteRequest } from "@portolan/core/Router"
 import { ExplanationView } from "@portolan/gateway/rest/ExplanationView"
 import { FleetHealth } from "@portolan/gateway/rest/FleetHealth"
@@ -24,10 +23,18 @@ const target = { service: "weather" }
 const request: RouteRequest = { target, name: "weather__forecast", repeatable: true, caller: { principal: "ann" } }
 const failure: AttemptFailure<string> = { error: "no", phase: "answered", blame: "instance", reason: "HTTP 500" }
 
-const fails = (key: Catalog.InstanceKey) =>
-  Effect.map(Health, (health) => {
-    for (let call = 0; call < 3; call++) health.record(key, { _tag: "failure", latency: 1, reason: "HTTP 500" })
-  })
+/** Calls that this instance fails, until its circuit opens. */
+const fails = (instance: Catalog.InstanceKey) =>
+  Effect.flatMap(Router, (router) =>
+    Effect.repeat(
+      Effect.flip(
+        router.route(
+          { target: { query: { id: instance.slice(instance.indexOf("\u0000") + 1) } }, repeatable: true, attempts: 1 },
+          () => Effect.fail(failure)
+        )
+      ),
+      { times: 2 }
+    ))
 
 describe("GET /report", () => {
   it.live("tells what became of calls, by service, instance, tool and caller", () =>

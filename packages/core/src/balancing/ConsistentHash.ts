@@ -95,6 +95,8 @@ export const make: Strategy = (environment) => {
       }
       // The shares of those that are full may leave no room to the rest.
       return best ?? keyless.pick(at, key, except)
-    }
+    },
+    // Multiplied, so that it has nothing to do with who owns the key.
+    lot: (node, key) => uniform(Math.imul(hash(key) ^ hash(node.key), 0x9e3779b1))
   }
 }

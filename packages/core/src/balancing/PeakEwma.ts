@@ -14,14 +14,6 @@ import { powerOfTwo } from "./PowerOfTwo.ts"
  */
 export const tau = 10_000
 
-/**
- * What a failure counts as, ms, unless it took even longer: a node that fails fast must not look fast (linkerd).
- *
- * @category constants
- * @since 0.1.0
- */
-export const penalty = 5_000
-
 // A node of which nothing was heard for so long is taken once though it is the worse one, so that one bad moment isn't for
 // ever (Kratos' forced pick).
 const forceAfter = 3_000
@@ -41,8 +33,13 @@ const cost = (node: Node, now: number): number => {
 
 /**
  * Adds the latency of one attempt to a node: at once where it is higher than what is known, gradually where it is lower
- * (Finagle's `PeakEwma`). An attempt that says nothing of the node (`ignored`) took at least this long, so it can raise
- * the figure and never lowers it; one of which nobody knows how long it took changes nothing.
+ * (Finagle's `PeakEwma`). A success would have taken at least as long as a failure, or as an attempt that says nothing of
+ * the node (`ignored`): they can raise the figure and never lower it. One of which nobody knows how long it took changes
+ * nothing.
+ *
+ * **Details**: so failing fast makes no node look fast. That it fails is for `Readiness` and for its circuit to say: were
+ * it counted as a slow answer (linkerd: 5 s), one failure would keep a node out for most of a minute, and where every
+ * thousandth call fails nobody's latency would be known any more.
  *
  * @category updating
  * @since 0.1.0
@@ -53,11 +50,11 @@ export const observe = (
   outcome: "success" | "failure" | "ignored",
   now: number
 ): void => {
-  const observed = outcome === "failure" ? Math.max(latency ?? 0, penalty) : latency ?? 0
+  const observed = latency ?? 0
   const age = now - node.latencyAt
   const known = node.latency * Math.exp(-age / tau)
   if (observed > known) node.latency = observed
-  else if (outcome === "ignored" || latency === undefined) node.latency = known
+  else if (outcome !== "success" || latency === undefined) node.latency = known
   // Nothing is instant: 0 means that nothing is known.
   else node.latency = Math.max(known + observed * (1 - Math.exp(-age / tau)), 1e-3)
   node.latencyAt = Math.round(now)

@@ -120,6 +120,9 @@ export const easing = (
     return weights > 0 ? shares / weights : 1
   }
 
+  const draw = (node: Node, key: string | undefined): number =>
+    key === undefined || picker.lot === undefined ? random() : picker.lot(node, key)
+
   const instead = (
     first: Node,
     at: number,
@@ -131,13 +134,13 @@ export const easing = (
     let most = share(first, at, slowStart)
     if (most >= 1) return first
     const mean = usual(at, slowStart)
-    if (random() * mean < most) return first
+    if (draw(first, key) * mean < most) return first
     const refused = except === undefined ? [first] : [...except, first]
-    for (let draw = 1; draw < draws; draw++) {
+    for (let drawn = 1; drawn < draws; drawn++) {
       const node = picker.pick(at, key, refused)
       if (node === undefined) break
       const own = share(node, at, slowStart)
-      if (own >= mean || random() * mean < own) return node
+      if (own >= mean || draw(node, key) * mean < own) return node
       if (own > most) {
         best = node
         most = own

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { longestRetry, ServiceQueue, usualRetry, type Waiting } from "./serviceQueue.ts"
 
 /**
  * How many calls of a service may run and wait. Plain.
@@ -47,39 +48,6 @@ export interface Surroundings {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 }
 
-interface Waiting {
-  readonly waiter: Waiter
-  readonly kind: unknown
-  readonly queues: ReadonlyArray<ServiceQueue>
-  /** The one whose bound it counts for. */
-  readonly home: ServiceQueue
-  readonly since: number
-}
-
-interface Line {
-  /** Who came first is first. */
-  readonly waiting: Set<Waiting>
-  /** Those of them whose home the queue is. */
-  length: number
-}
-
-interface ServiceQueue {
-  readonly service: string
-  /** By caller, in the order of their turns. */
-  readonly lines: Map<string, Line>
-  /** Those of all lines whose home it is, which alone count for its bound. */
-  length: number
-  readonly began: number
-  /** Those that went on, each worth less the longer ago, and when that was reckoned last. */
-  drained: number
-  drainedAt: number
-}
-
-// What drained counts for so many ms, by and large.
-const memory = 5_000
-const shortestRetry = 100
-const longestRetry = 30_000
-const usualRetry = 1_000
 // Room that nobody announces (an instance that came, recovered or is to be tried again) is found within so many ms.
 const lookEvery = 100
 const none: ReadonlyArray<string> = []
@@ -129,14 +97,9 @@ export class Admission {
     services: ReadonlyArray<string>,
     caller: string
   ): { readonly reason: string; readonly retryAfter: number } | undefined {
-    let home = services[0] === undefined ? undefined : this.#queues.get(services[0])
-    for (const service of services) {
-      const queue = this.#queues.get(service)
-      if ((queue?.length ?? 0) < (home?.length ?? 0)) home = queue
-    }
+    const home = shortest(services.map((service) => this.#queues.get(service)))
     const reason = this.#refusal(home, caller)
-    if (reason === undefined) return undefined
-    return { reason, retryAfter: home === undefined ? usualRetry : this.#retryAfter(home) }
+    return reason === undefined ? undefined : { reason, retryAfter: this.#retryAfter(home) }
   }
 
   /** Whether `enqueue` lets a call of this kind wait without a look at its candidates. */
@@ -161,8 +124,7 @@ export class Admission {
   retryAfter(services: ReadonlyArray<string>): number {
     let soonest = longestRetry
     for (const service of services) {
-      const queue = this.#queues.get(service)
-      soonest = Math.min(soonest, queue === undefined ? usualRetry : this.#retryAfter(queue))
+      soonest = Math.min(soonest, this.#retryAfter(this.#queues.get(service)))
     }
     return soonest
   }
@@ -181,23 +143,21 @@ export class Admission {
       return () => {}
     }
     const queues = waiter.services.map((service) => this.#queue(service))
-    const home = queues.reduce((best, queue) => queue.length < best.length ? queue : best)
+    const home = shortest(queues)
+    if (home === undefined) return { reason: "there is nothing to wait for", retryAfter: usualRetry }
     const refusal = this.#makeRoom(home, waiter.caller)
     if (refusal !== undefined) {
       for (const queue of queues) this.#dropIfEmpty(queue)
       return { reason: refusal, retryAfter: this.#retryAfter(home) }
     }
-    const waiting: Waiting = { waiter, kind, queues, home, since: this.#surroundings.now() }
+    const { caller } = waiter
+    const waiting: Waiting = { waiter, caller, kind, queues, home, since: this.#surroundings.now() }
     this.#all.add(waiting)
     this.#kinds.set(kind, (this.#kinds.get(kind) ?? 0) + 1)
-    home.length++
     for (const queue of queues) {
       // It may have been dropped while room was made.
       this.#queues.set(queue.service, queue)
-      let line = queue.lines.get(waiter.caller)
-      if (line === undefined) queue.lines.set(waiter.caller, line = { waiting: new Set(), length: 0 })
-      line.waiting.add(waiting)
-      if (queue === home) line.length++
+      queue.add(waiting)
     }
     this.#reckon()
     this.#wake()
@@ -218,9 +178,9 @@ export class Admission {
     this.#look()
     for (const queue of this.#queues.values()) {
       while (queue.length > settings.queue) {
-        const line = longestOf(queue)
-        if (line === undefined) break
-        this.#shed(newestOf(line, queue), `only ${settings.queue} calls may wait`)
+        const newest = queue.newest()
+        if (newest === undefined) break
+        this.#shed(newest, `only ${settings.queue} calls may wait`)
       }
     }
   }
@@ -232,25 +192,21 @@ export class Admission {
   #queue(service: string): ServiceQueue {
     let queue = this.#queues.get(service)
     if (queue === undefined) {
-      const now = this.#surroundings.now()
-      queue = { service, lines: new Map(), length: 0, began: now, drained: 0, drainedAt: now }
-      this.#queues.set(service, queue)
+      this.#queues.set(service, queue = new ServiceQueue(service, this.#surroundings.now()))
     }
     return queue
   }
 
   #dropIfEmpty(queue: ServiceQueue): void {
-    if (queue.lines.size === 0 && this.#queues.get(queue.service) === queue) this.#queues.delete(queue.service)
+    if (queue.isEmpty && this.#queues.get(queue.service) === queue) this.#queues.delete(queue.service)
   }
 
   // Who has most calls waiting makes room for who has fewer, with the newest of them.
   #makeRoom(home: ServiceQueue, caller: string): string | undefined {
     const refusal = this.#refusal(home, caller)
     if (refusal !== undefined || home.length < this.#settings.queue) return refusal
-    const longest = longestOf(home)
-    if (longest !== undefined) {
-      this.#shed(newestOf(longest, home), "gave its place in the queue to a caller with fewer calls waiting")
-    }
+    const newest = home.newest()
+    if (newest !== undefined) this.#shed(newest, "gave its place in the queue to a caller with fewer calls waiting")
     return undefined
   }
 
@@ -258,14 +214,11 @@ export class Admission {
     const { queue: most } = this.#settings
     if (most === 0) return "no call may wait"
     if (home === undefined || home.length < most) return undefined
-    const own = home.lines.get(caller)?.length ?? 0
-    const longest = longestOf(home)
-    if (longest !== undefined && longest.length > own + 1) return undefined
+    if (home.longest() > home.lengthOf(caller) + 1) return undefined
     return most === 1 ? "a call waits already, and only one may" : `${most} calls wait already, as many as may`
   }
 
-  #shed(waiting: Waiting | undefined, reason: string): void {
-    if (waiting === undefined) return
+  #shed(waiting: Waiting, reason: string): void {
     const retryAfter = this.#retryAfter(waiting.home)
     if (this.#remove(waiting)) waiting.waiter.shed(reason, retryAfter)
   }
@@ -275,12 +228,8 @@ export class Admission {
     const kinds = this.#kinds.get(waiting.kind)! - 1
     if (kinds === 0) this.#kinds.delete(waiting.kind)
     else this.#kinds.set(waiting.kind, kinds)
-    waiting.home.length--
     for (const queue of waiting.queues) {
-      const line = queue.lines.get(waiting.waiter.caller)!
-      line.waiting.delete(waiting)
-      if (queue === waiting.home) line.length--
-      if (line.waiting.size === 0) queue.lines.delete(waiting.waiter.caller)
+      queue.remove(waiting)
       this.#dropIfEmpty(queue)
     }
     if (this.#all.size === 0) {
@@ -304,21 +253,14 @@ export class Admission {
   // Lets the first go who can; whether there was one. `failed` are the kinds that can't.
   #grant(queue: ServiceQueue, failed: Set<unknown>): boolean {
     if (this.isFull(queue.service)) return false
-    for (const [caller, line] of queue.lines) {
-      for (const waiting of line.waiting) {
-        if (failed.has(waiting.kind)) continue
-        if (!this.#goes(waiting.waiter)) {
-          failed.add(waiting.kind)
-          // Of no other kind waits anybody: with a long queue of one kind, looking on would cost more than the call.
-          if (failed.size === this.#kinds.size) return false
-          continue
-        }
+    for (const waiting of queue.inTurn()) {
+      if (failed.has(waiting.kind)) continue
+      if (this.#goes(waiting.waiter)) {
         this.#remove(waiting)
-        drain(queue, this.#surroundings.now(), 1)
-        // It had its turn.
-        if (line.waiting.size > 0 && queue.lines.delete(caller)) queue.lines.set(caller, line)
+        queue.went(waiting, this.#surroundings.now())
         return true
       }
+      failed.add(waiting.kind)
     }
     return false
   }
@@ -332,14 +274,8 @@ export class Admission {
     }
   }
 
-  #retryAfter(queue: ServiceQueue): number {
-    const now = this.#surroundings.now()
-    drain(queue, now, 0)
-    const age = now - queue.began
-    if (queue.drained === 0 || age <= 0) return Math.max(usualRetry, Math.min(age, longestRetry))
-    // What drained since it began, not since ever.
-    const perMs = queue.drained / (memory * (1 - Math.exp(-age / memory)))
-    return Math.round(Math.min(Math.max((queue.length + 1) / perMs, shortestRetry), longestRetry))
+  #retryAfter(queue: ServiceQueue | undefined): number {
+    return queue === undefined ? usualRetry : queue.retryAfter(this.#surroundings.now())
   }
 
   #wake(): void {
@@ -378,22 +314,9 @@ export class Admission {
   }
 }
 
-// The line of the caller that has most calls waiting.
-const longestOf = (queue: ServiceQueue): Line | undefined => {
-  let longest: Line | undefined
-  for (const line of queue.lines.values()) {
-    if (line.length > (longest?.length ?? 0)) longest = line
-  }
-  return longest
-}
-
-const newestOf = (line: Line, home: ServiceQueue): Waiting | undefined => {
-  let newest: Waiting | undefined
-  for (const waiting of line.waiting) if (waiting.home === home) newest = waiting
-  return newest
-}
-
-const drain = (queue: ServiceQueue, now: number, went: number): void => {
-  queue.drained = queue.drained * Math.exp((queue.drainedAt - now) / memory) + went
-  queue.drainedAt = now
+// A service without a queue has the shortest.
+const shortest = <Q extends ServiceQueue | undefined>(queues: ReadonlyArray<Q>): Q | undefined => {
+  let best = queues[0]
+  for (const queue of queues) if ((queue?.length ?? 0) < (best?.length ?? 0)) best = queue
+  return best
 }

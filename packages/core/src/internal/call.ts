@@ -65,7 +65,9 @@ export class Call<A, E, R> implements Timer, Waiter {
   #hedges = 0
   // Whether of an attempt and its hedge one failed.
   #halved = false
+  // When its first attempt began.
   #began = 0
+  // What is in the queue leaves it like this.
   #leave: (() => void) | undefined
   #enqueued = 0
   #queued = 0
@@ -286,6 +288,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   // What follows is for the queue.
   #kind: unknown
 
+  /** Calls without attempts and bonds that see the same instances can go where one of them can. */
   get kind(): unknown {
     return this.#kind
   }

@@ -1,8 +1,9 @@
 import type { Node, StrategyName } from "../Balancer.ts"
+import { bucketOf } from "../CallFigures.ts"
 import type { RouteRequest } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import { nameOf } from "./pick.ts"
-import { bucketOf, type CallOutcome, InstanceTally, ServiceTally, Tally, ToolTally, TopTallies } from "./tallies.ts"
+import { type CallOutcome, InstanceTally, ServiceTally, Tally, ToolTally, TopTallies } from "./tallies.ts"
 
 // Rules come and go with the configuration; more names than this are counted under no name.
 const rulesKept = 256

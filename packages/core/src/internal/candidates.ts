@@ -258,7 +258,9 @@ export class Candidates {
       key,
       node,
       entry,
-      endpoint: before !== undefined && before.entry === entry ? before.endpoint : ServiceInstance.endpointKey(instance),
+      endpoint: before !== undefined && before.entry === entry
+        ? before.endpoint
+        : ServiceInstance.endpointKey(instance),
       tenants: tenants.includes(everybody) ? undefined : tenants,
       tier,
       rank,

@@ -2,23 +2,33 @@ import type { InstanceHealth } from "../Health.ts"
 import { isOut } from "./circuit.ts"
 import type { Service, Settings, Tracked } from "./tracked.ts"
 
-// How long the fastest of a service may stay so without being looked for again, ms.
+// How long the fastest of a service holds, ms: longer where there are many, as looking for it takes the longer. Of a few it
+// is looked for whenever something was recorded.
 const fastestHolds = 1_000
+const few = 100
 
 /**
- * The health of an instance as a value.
+ * The health of an instance as a value; `fastest` is the lowest median latency of its service.
  *
  * @internal
  */
-export const healthOf = (tracked: Tracked, weights: Settings["weights"], now: number): InstanceHealth => {
+export const healthOf = (
+  tracked: Tracked,
+  weights: Settings["weights"],
+  fastest: number | undefined,
+  now: number
+): InstanceHealth => {
   const { changedAt, checkedAt, circuit, key, reason, status, window } = tracked
   const latency = window?.median(now)
   const successRate = window?.successRate(now)
+  const speed = latency === undefined || fastest === undefined || latency <= fastest ? 1 : fastest / latency
   const waits = status === "unhealthy" && isOut(circuit) && circuit.state === "open" && now >= circuit.until
   return {
     key,
     status,
-    score: scoreOf(tracked, weights, successRate, latency, now),
+    score: status === "unhealthy" || status === "down"
+      ? 0
+      : weights.success * (successRate ?? 1) + weights.latency * speed,
     reason: waits ? `${reason}; the next call tries it` : reason,
     changedAt,
     checkedAt,
@@ -27,29 +37,21 @@ export const healthOf = (tracked: Tracked, weights: Settings["weights"], now: nu
   }
 }
 
-const scoreOf = (
-  { service, status }: Tracked,
-  weights: Settings["weights"],
-  successRate: number | undefined,
-  latency: number | undefined,
-  now: number
-): number => {
-  if (status === "unhealthy" || status === "down") return 0
-  const fastest = fastestOf(service, now)
-  const speed = latency === undefined || fastest === undefined || latency <= fastest ? 1 : fastest / latency
-  return weights.success * (successRate ?? 1) + weights.latency * speed
-}
-
-// Asked for once per instance when a long list is shown, so it is kept until something was recorded or time went by.
-const fastestOf = (service: Service, now: number): number | undefined => {
-  if (service.fastestOf !== service.outcomes || now - service.fastestAt >= fastestHolds) {
-    service.fastest = undefined
-    for (const member of service.members) {
-      const median = member.window?.median(now)
-      if (median !== undefined && (service.fastest === undefined || median < service.fastest)) service.fastest = median
-    }
-    service.fastestOf = service.outcomes
-    service.fastestAt = now
+/**
+ * The lowest median latency of a service.
+ *
+ * @internal
+ */
+export const fastestOf = (service: Service, now: number): number | undefined => {
+  const { members, outcomes } = service
+  const old = now - service.fastestAt >= Math.max(fastestHolds, members.size)
+  if (!old && (members.size > few || service.fastestOf === outcomes)) return service.fastest
+  service.fastest = undefined
+  for (const { window } of members) {
+    const median = window?.median(now)
+    if (median !== undefined && (service.fastest === undefined || median < service.fastest)) service.fastest = median
   }
+  service.fastestOf = outcomes
+  service.fastestAt = now
   return service.fastest
 }

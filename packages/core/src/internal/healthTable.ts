@@ -5,7 +5,7 @@ import * as ChangeLog from "./changeLog.ts"
 import { CheckSchedule } from "./checkSchedule.ts"
 import { circuitReason, isOut } from "./circuit.ts"
 import { Circuits } from "./circuits.ts"
-import { healthOf } from "./healthScore.ts"
+import { fastestOf, healthOf } from "./healthScore.ts"
 import { CheckLog, withState } from "./history.ts"
 import { SlidingWindow } from "./slidingWindow.ts"
 import { type Environment, makeService, makeTracked, type Service, type Settings, type Tracked } from "./tracked.ts"
@@ -83,8 +83,8 @@ export class HealthTable {
 
   get(key: InstanceKey): InstanceHealth {
     const tracked = this.#tracked.get(key)
-    return tracked === undefined
-      ? {
+    if (tracked === undefined) {
+      return {
         key,
         status: "unknown",
         score: 1,
@@ -94,7 +94,9 @@ export class HealthTable {
         latency: undefined,
         successRate: undefined
       }
-      : healthOf(tracked, this.#environment.settings.weights, this.#environment.now())
+    }
+    const now = this.#environment.now()
+    return healthOf(tracked, this.#environment.settings.weights, fastestOf(tracked.service, now), now)
   }
 
   /** An instance was announced, or its record changed. */
@@ -161,16 +163,19 @@ export class HealthTable {
     return isOut(circuit) ? circuit : undefined
   }
 
+  /** Whether an instance that is out takes a trial call. */
   admits(key: InstanceKey, at: number): boolean {
     const tracked = this.#tracked.get(key)
     return tracked !== undefined && this.#circuits.admits(tracked, at)
   }
 
+  /** Takes a place for one. */
   admit(key: InstanceKey, at: number): boolean {
     const tracked = this.#tracked.get(key)
     return tracked !== undefined && this.#circuits.admit(tracked, at)
   }
 
+  /** How often its circuit was opened. */
   ejections(key: InstanceKey): number {
     return this.#tracked.get(key)?.circuit?.openings ?? 0
   }
@@ -241,7 +246,8 @@ export class HealthTable {
     if (status === previous) return
     tracked.changedAt = this.#environment.wall()
     const { now, publish, settings } = this.#environment
-    publish({ previous, health: healthOf(tracked, settings.weights, now()) })
+    // The fastest as it was last found: looking for it would make a change cost as much as there are instances.
+    publish({ previous, health: healthOf(tracked, settings.weights, tracked.service.fastest, now()) })
   }
 
   #changed({ instance: { service }, key }: Tracked): void {

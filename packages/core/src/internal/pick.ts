@@ -81,7 +81,7 @@ const hashKeyOf = (request: RouteRequest): string | undefined =>
   request.hashKey ?? request.caller?.principal ?? request.caller?.tenant
 
 /** Whether it takes what is bound to it. One that drains takes nothing new; that isn't new. */
-const takesBound = (node: Node, health: Advisers["health"]): boolean => {
+const takesBound = (node: Node, health: Omit<Advisers["health"], "admit">): boolean => {
   const status = health.status(node.key)
   return status !== "down" && status !== "unhealthy"
 }
@@ -95,7 +95,8 @@ const boundTo = (
 ): Pick | undefined => {
   if (!isFree(node)) return undefined
   if (takesBound(node, health)) return { node, why: "bound to it", trial: false }
-  return health.status(node.key) === "unhealthy" && trials && isDue(health.circuit(node.key), request, at) && health.admit(node.key, at)
+  return health.status(node.key) === "unhealthy" && trials && isDue(health.circuit(node.key), request, at) &&
+      health.admit(node.key, at)
     ? { node, why: `bound to it, ${trialCall}`, trial: true }
     : undefined
 }
@@ -150,7 +151,10 @@ export const noInstance = (
   candidates: Candidates,
   view: View,
   request: RouteRequest,
-  { balancer: { now }, health }: { readonly balancer: Balancer["Service"]; readonly health: Health["Service"] }
+  { balancer: { now }, health }: {
+    readonly balancer: { readonly now: Balancer["Service"]["now"] }
+    readonly health: Omit<Advisers["health"], "admit">
+  }
 ): NoInstance | SessionLost => {
   const requested = nameOf(request)
   const count = view.visible.length
@@ -158,20 +162,21 @@ export const noInstance = (
     return new NoInstance({ requested, kind: "unknown", reason: candidates.problem })
   }
   const affinity = request.affinity
+  const bound = affinity === undefined ? undefined : view.nodeOf(affinity.instance)
+  if (bound !== undefined && takesBound(bound, health)) {
+    return new NoInstance({
+      requested,
+      kind: "overloaded",
+      reason: `${bound.instance.id}, to which it is bound, has ${bound.inFlight} calls in flight, its limit`
+    })
+  }
   if (affinity?.strict === true) {
-    const bound = view.nodeOf(affinity.instance)
     const instance = bound?.instance.id ?? affinity.instance.slice(affinity.instance.indexOf("\u0000") + 1)
     if (bound === undefined) {
       return new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is gone` })
     }
     const status = health.status(bound.key)
-    return status === "down" || status === "unhealthy"
-      ? new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is ${status}` })
-      : new NoInstance({
-        requested,
-        kind: "overloaded",
-        reason: `${instance}, to which it is bound, has ${bound.inFlight} calls in flight, its limit`
-      })
+    return new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is ${status}` })
   }
   if (count === 0) return new NoInstance({ requested, kind: "unknown", reason: "nobody announces it" })
   if (view.groups.length > 0) {

@@ -1,4 +1,3 @@
-import * as HashMap from "effect/HashMap"
 import type { Node } from "../Balancer.ts"
 import type {
   CallerCounts,
@@ -55,15 +54,16 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
   const catalog = discovery.catalog()
   const at = clock.currentTimeMillisUnsafe()
 
+  // Only failures open a circuit. Of thousands of instances few fail, and only of those more than a field is read.
+  const ejectionsOf = (node: Node): number => node.failures === 0 ? 0 : health.ejections(node.key)
   const ejections = new Map<string, { ejections: number; ejected: number }>()
-  for (const { instance, key } of HashMap.values(catalog.entries)) {
-    const times = health.ejections(key)
-    const open = health.circuit(key) !== undefined
-    if (times === 0 && !open) continue
-    const of = ejections.get(instance.service) ?? { ejections: 0, ejected: 0 }
+  for (const node of balancer.nodes()) {
+    const times = ejectionsOf(node)
+    if (times === 0) continue
+    const of = ejections.get(node.instance.service) ?? { ejections: 0, ejected: 0 }
     of.ejections += times
-    if (open) of.ejected++
-    ejections.set(instance.service, of)
+    if (health.circuit(node.key) !== undefined) of.ejected++
+    ejections.set(node.instance.service, of)
   }
   const figures = balancer.figures()
 
@@ -105,8 +105,8 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
   }
 
   const services = (): RoutingReport["services"] => {
-    // One that was never called is shown too: it may have instances that checks keep out.
-    const names = new Set([...report.services.names(), ...figures.keys(), ...ejections.keys()])
+    // One that has candidates and was never called is shown too.
+    const names = new Set([...report.services.names(), ...figures.keys()])
     const rest = new ServiceTally()
     if (service === undefined) rest.add(report.services.rest)
     const none = new ServiceTally()
@@ -140,7 +140,7 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
       rest.attempts += node.calls
       rest.failures += node.failures
       rest.inFlight += node.inFlight
-      rest.ejections += health.ejections(node.key)
+      rest.ejections += ejectionsOf(node)
     })
     return {
       top: best.map((node): InstanceCounts => ({
@@ -154,7 +154,7 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
         attempts: node.calls,
         failures: node.failures,
         inFlight: node.inFlight,
-        ejections: health.ejections(node.key),
+        ejections: ejectionsOf(node),
         latency: report.instances.find(node.key)?.sketch.latencies()
       })),
       rest: rest.instances === 0 ? undefined : rest
@@ -192,7 +192,7 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
   }
 
   const sum = new ServiceTally()
-  const names = service === undefined ? Array.from(new Set([...figures.keys(), ...ejections.keys()])) : [service]
+  const names = service === undefined ? Array.from(figures.keys()) : [service]
   if (service === undefined) {
     for (const [, tally] of report.services.entries()) sum.add(tally)
     sum.add(report.services.rest)

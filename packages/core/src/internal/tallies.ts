@@ -63,7 +63,7 @@ export class Tally implements Countable<Tally> {
   #interrupted = 0
   readonly #sketch = new Sketch()
 
-  /** `bucket`: that of the latency. */
+  /** `bucket`: that of the latency, by `CallFigures.bucketOf`. */
   record(outcome: CallOutcome, latency: number, bucket: number): void {
     this.calls++
     switch (outcome) {
@@ -176,13 +176,6 @@ export class InstanceTally implements Countable<InstanceTally> {
     this.sketch.add(other.sketch)
   }
 }
-
-/**
- * The bucket of a latency, for `Tally.record`.
- *
- * @internal
- */
-export { bucketOf }
 
 interface Named<A> {
   readonly tally: A

@@ -111,7 +111,7 @@ export const makeService = (now: number): Service => ({
   ejected: 0,
   fastest: undefined,
   fastestOf: -1,
-  fastestAt: -1
+  fastestAt: -Infinity
 })
 
 /**

@@ -71,10 +71,15 @@ export const layer = HttpApiBuilder.group(
       health: ({ query }) =>
         Effect.sync(() =>
           FleetHealth.of(
-            views.entries().map((entry) => ({
-              detail: views.health(entry),
-              ejected: health.circuit(entry.key) !== undefined
-            })),
+            Array.from(HashMap.values(discovery.catalog().entries), (entry): FleetHealth.Member => {
+              const status = health.status(entry.key)
+              return {
+                service: entry.instance.service,
+                status,
+                ejected: status === "unhealthy" && health.circuit(entry.key) !== undefined,
+                detail: () => views.health(entry)
+              }
+            }),
             query.top ?? 20
           )
         ),

@@ -7,7 +7,13 @@ import type * as Explanation from "@portolan/core/Explanation"
 import * as Schema from "effect/Schema"
 import { HealthStatus } from "./Representations.ts"
 
-const CandidateView = Schema.Struct({
+/**
+ * An instance with what it is judged by.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const CandidateView = Schema.Struct({
   instance: Schema.String,
   service: Schema.String,
   source: Schema.String,
@@ -54,10 +60,20 @@ export const ExplanationView = Schema.Struct({
 }).annotate({ identifier: "Explanation" })
 export type ExplanationView = typeof ExplanationView.Type
 
-const candidateOf = ({ key: _, latency, region, ...candidate }: Explanation.Candidate): CandidateView => ({
-  ...candidate,
-  ...region === undefined ? {} : { region },
-  ...latency === undefined ? {} : { latency: Math.round(latency * 100) / 100 }
+const candidateOf = (candidate: Explanation.Candidate): CandidateView => ({
+  instance: candidate.instance,
+  service: candidate.service,
+  source: candidate.source,
+  version: candidate.version,
+  ...candidate.region === undefined ? {} : { region: candidate.region },
+  status: candidate.status,
+  score: candidate.score,
+  ...candidate.latency === undefined ? {} : { latency: Math.round(candidate.latency * 100) / 100 },
+  inFlight: candidate.inFlight,
+  weight: candidate.weight,
+  circuit: candidate.circuit,
+  stale: candidate.stale,
+  reason: candidate.reason
 })
 
 /**

@@ -52,17 +52,29 @@ const badness = { healthy: 0, unknown: 0, draining: 1, degraded: 2, unhealthy: 3
 const noStatuses = { healthy: 0, degraded: 0, unhealthy: 0, draining: 0, down: 0, unknown: 0 }
 
 /**
+ * An instance of the fleet. `detail` is asked for only where the instance isn't healthy.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Member {
+  readonly service: string
+  readonly status: typeof HealthStatus.Type
+  readonly ejected: boolean
+  readonly detail: () => HealthDetail
+}
+
+/**
  * Makes it of the health of all instances, with at most `top` services and instances in its lists.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const of = (
-  instances: ReadonlyArray<{ readonly detail: HealthDetail; readonly ejected: boolean }>,
-  top: number
-): FleetHealth => {
+export const of = (instances: Iterable<Member>, top: number): FleetHealth => {
+  const unwell: Array<HealthDetail> = []
   const byService = new Map<string, { ejected: number; instances: number; statuses: typeof noStatuses }>()
-  for (const { detail: { service, status }, ejected } of instances) {
+  for (const { detail, ejected, service, status } of instances) {
+    if (badness[status] > 0) unwell.push(detail())
     let known = byService.get(service)
     if (known === undefined) byService.set(service, known = { ejected: 0, instances: 0, statuses: { ...noStatuses } })
     known.instances++
@@ -102,7 +114,6 @@ export const of = (
     statuses,
     services: services.slice(0, top),
     moreServices: Math.max(services.length - top, 0),
-    worst: instances.map(({ detail }) => detail).filter(({ status }) => badness[status] > 0)
-      .sort((a, b) => badness[b.status] - badness[a.status] || a.score - b.score).slice(0, top)
+    worst: unwell.sort((a, b) => badness[b.status] - badness[a.status] || a.score - b.score).slice(0, top)
   }
 }

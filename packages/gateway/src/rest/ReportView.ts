@@ -53,7 +53,13 @@ const efforts = {
   inFlight: Schema.Int.annotate({ description: "Attempts under way, and instances held" })
 }
 
-const ServiceCounts = Schema.Struct({ service: Schema.String, ...callCounts, ...efforts })
+/**
+ * The calls of a service, and what was done for them.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ServiceCounts = Schema.Struct({ service: Schema.String, ...callCounts, ...efforts })
   .annotate({ identifier: "ServiceReport" })
 export type ServiceCounts = typeof ServiceCounts.Type
 
@@ -65,7 +71,13 @@ const attempts = {
   ejections: Schema.Int
 }
 
-const InstanceCounts = Schema.Struct({
+/**
+ * The attempts at an instance.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const InstanceCounts = Schema.Struct({
   instance: Schema.String,
   service: Schema.String,
   source: Schema.String,
@@ -76,14 +88,26 @@ const InstanceCounts = Schema.Struct({
 }).annotate({ identifier: "InstanceReport" })
 export type InstanceCounts = typeof InstanceCounts.Type
 
-const ToolCounts = Schema.Struct({
+/**
+ * The calls of a tool.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ToolCounts = Schema.Struct({
   tool: Schema.String,
   service: Schema.optionalKey(Schema.String),
   ...callCounts
 }).annotate({ identifier: "ToolReport" })
 export type ToolCounts = typeof ToolCounts.Type
 
-const CallerCounts = Schema.Struct({
+/**
+ * The calls of one who calls.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const CallerCounts = Schema.Struct({
   caller: Schema.String.annotate({ description: "`principal:…`, where there is none `tenant:…`, else `anonymous`" }),
   ...callCounts
 }).annotate({ identifier: "CallerReport" })
@@ -157,6 +181,20 @@ const effortsOf = ({ ejected, ejections, hedges, inFlight, queue, retries }: Rou
   inFlight
 })
 
+const instanceOf = (item: RoutingReport.InstanceCounts): InstanceCounts => ({
+  instance: item.instance,
+  service: item.service,
+  source: item.source,
+  status: item.status,
+  circuit: item.circuit,
+  picks: item.picks,
+  attempts: item.attempts,
+  failures: item.failures,
+  inFlight: item.inFlight,
+  ejections: item.ejections,
+  ...item.latency === undefined ? {} : { latency: latencyOf(item.latency) }
+})
+
 const rankingOf = <A, B>(
   { rest, top }: RoutingReport.Ranking<A, RoutingReport.CallCounts>,
   item: (item: A) => B
@@ -178,10 +216,7 @@ export const of = (report: RoutingReport.RoutingReport): ReportView => ({
   decisions: report.decisions,
   services: rankingOf(report.services, (item) => ({ service: item.service, ...countsOf(item), ...effortsOf(item) })),
   instances: {
-    top: report.instances.top.map(({ key: _, latency, ...item }) => ({
-      ...item,
-      ...latency === undefined ? {} : { latency: latencyOf(latency) }
-    })),
+    top: report.instances.top.map(instanceOf),
     ...report.instances.rest === undefined ? {} : { rest: report.instances.rest }
   },
   tools: rankingOf(report.tools, (item) => ({

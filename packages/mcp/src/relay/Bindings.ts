@@ -152,7 +152,15 @@ export const call = (
     },
     answered: (upstream) => {
       const binding = find()
-      if (binding?.instance === upstream.key) binding.session = upstream.state().profile?.session
+      const session = upstream.state().profile?.session
+      if (binding === undefined || session === undefined) return
+      if (binding.instance !== upstream.key) {
+        // Of several that were tried at once, as a hedge is, the one that answered.
+        if (binding.session !== undefined) return
+        binding.instance = upstream.key
+        binding.id = upstream.instance().id
+      }
+      binding.session = session
     },
     lose: (reason) => {
       const binding = find()

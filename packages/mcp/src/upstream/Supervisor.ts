@@ -209,8 +209,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         }
         cancel = current.request(request, replied, (failure) => {
           // It has not run: once more, over the session that is opened now.
-          if (failure.sessionLost === true && again && session === undefined) cancel = acquire(go(false), fail) ?? cancel
-          else fail(failure)
+          if (failure.sessionLost === true && again && session === undefined) {
+            cancel = acquire(go(false), fail) ?? cancel
+          } else fail(failure)
         })
       }
       try {

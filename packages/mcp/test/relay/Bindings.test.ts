@@ -3,6 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import * as fc from "fast-check"
 import type { Fields, Reply } from "../../src/JsonRpc.ts"
 import type { SessionMode } from "../../src/relay/Bindings.ts"
@@ -17,6 +19,7 @@ const fleet = Effect.fnUntraced(function*(options: {
   readonly sessions?: SessionMode
   readonly stateful?: boolean
   readonly repeatable?: boolean
+  readonly hedging?: boolean
   readonly ids?: ReadonlyArray<string>
 } = {}) {
   const sessions = new Map<string, symbol>()
@@ -40,8 +43,12 @@ const fleet = Effect.fnUntraced(function*(options: {
       connected: () => !away.has(id),
       answer: () => answer(id)
     })),
-    offers: [{ name: "look", repeatable: options.repeatable ?? true }, { name: "other", repeatable: true }],
+    offers: [
+      { name: "look", repeatable: options.repeatable ?? true, readOnly: options.hedging },
+      { name: "other", repeatable: true }
+    ],
     options: { sessions: options.sessions },
+    routing: options.hedging === true ? { hedging: { percentile: 0.5, share: 1 } } : undefined,
     balancing: { strategy: "round-robin" }
   })
   const of = ({ messages: [message] }: Answer): { readonly text: string; readonly error: Fields | undefined } => {
@@ -103,6 +110,27 @@ describe("a session of a server that keeps state", () => {
         Effect.andThen(Effect.sleep("100 millis"), Effect.sync(resolve))
       ], { concurrency: "unbounded" })
       assert.strictEqual(textsOf(answers[0]).size, 1)
+    }))
+
+  it.live("is bound to the one that answered where its first call was hedged", () =>
+    Effect.gen(function*() {
+      const { asked, held, open } = yield* fleet({ hedging: true, ids: ["a", "b"] })
+      // So that it is known how long calls take.
+      for (let count = 0; count < 40; count++) yield* (yield* open)()
+      const gates = new Map(["a", "b"].map((id) => [id, Promise.withResolvers<void>()] as const))
+      for (const [id, { promise }] of gates) held.set(id, promise)
+      const call = yield* open
+      const before = asked.length
+      const first = yield* Effect.forkChild(call())
+      yield* Effect.sync(() => asked.length - before).pipe(
+        Effect.repeat({ until: (sent) => sent === 2, schedule: Schedule.spaced("5 millis") }),
+        Effect.timeout("10 seconds")
+      )
+      const id = asked[before]?.id ?? ""
+      gates.get(id)?.resolve()
+      assert.strictEqual((yield* Fiber.join(first)).text, id)
+      held.clear()
+      for (let count = 0; count < 4; count++) assert.strictEqual((yield* call()).text, id)
     }))
 
   it.live("moves as one when the instance goes, and stays where it moved to", () =>
@@ -202,9 +230,8 @@ describe("a session of a server that keeps state", () => {
             const serves = (each: string) =>
               !failing.has(each) && ["healthy", "degraded", "unknown", "draining"].includes(status(each))
             for (const command of commands) {
-              if (command.do === "crash") crash(command.id)
-              else if (command.do === "restart") restart(command.id)
-              else if (command.do === "mark") await run(mark(command.id, command.as))
+              if (command.do === "mark") await run(mark(command.id, command.as))
+              else if (!("session" in command)) (command.do === "crash" ? crash : restart)(command.id)
               else if (command.do === "open") homes[command.session] = { home: undefined, call: await run(open) }
               else {
                 const session = homes[command.session]!

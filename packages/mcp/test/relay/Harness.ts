@@ -7,6 +7,7 @@ import { Discovery } from "@portolan/core/Discovery"
 import { Health, type HealthStatus } from "@portolan/core/Health"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
+import type { RouterOptions } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { request as httpRequest } from "node:http"
@@ -37,6 +38,7 @@ export interface Offered {
   readonly service?: string
   readonly definition?: Fields
   readonly repeatable?: boolean
+  readonly readOnly?: boolean | undefined
 }
 
 export interface Message {
@@ -158,6 +160,7 @@ export const harness = Effect.fnUntraced(function*(given: {
   readonly offers: ReadonlyArray<Offered>
   readonly options?: McpEndpoint.McpEndpointOptions | undefined
   readonly balancing?: BalancerOptions | undefined
+  readonly routing?: RouterOptions | undefined
   readonly settled?: Effect.Effect<void>
   readonly capabilities?: { readonly completions?: boolean; readonly logging?: boolean }
 }) {
@@ -210,7 +213,7 @@ export const harness = Effect.fnUntraced(function*(given: {
   let offers = new Map<OfferKind, Array<Offer>>()
   const setOffers = (list: ReadonlyArray<Offered>) => {
     const next = new Map<OfferKind, Array<Offer>>()
-    for (const { definition, kind = "tools", name, repeatable = false, service = "svc" } of list) {
+    for (const { definition, kind = "tools", name, readOnly = false, repeatable = false, service = "svc" } of list) {
       const publicName = kind === "tools" || kind === "prompts" ? `${service}__${name}` : name
       const field = kind === "resources" ? "uri" : kind === "resourceTemplates" ? "uriTemplate" : "name"
       const of = next.get(kind) ?? []
@@ -224,6 +227,7 @@ export const harness = Effect.fnUntraced(function*(given: {
           ...definition
         },
         target: { service },
+        readOnly,
         repeatable,
         instances: () => [],
         has: (key) => upstreams.get(key)?.instance().service === service
@@ -270,7 +274,10 @@ export const harness = Effect.fnUntraced(function*(given: {
         MemoryRegistry.layer({ instances: records }).pipe(
           // Nobody here takes time to start again.
           Layer.provideMerge(
-            Portolan.layer({ balancing: given.balancing, routing: { backoff: { longest: "10 millis" } } })
+            Portolan.layer({
+              balancing: given.balancing,
+              routing: { backoff: { longest: "10 millis" }, ...given.routing }
+            })
           )
         )
       ))

@@ -126,6 +126,7 @@ describe("Lists", () => {
             service: "s",
             definition: { name },
             target: {},
+            readOnly: false,
             repeatable: false,
             instances: () => [],
             has: () => true

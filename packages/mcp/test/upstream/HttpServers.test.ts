@@ -25,6 +25,7 @@ describe("handshake era over HTTP", () => {
           assert.strictEqual(profile.era, "handshake")
           assert.strictEqual(profile.protocolVersion, "2025-11-25")
           assert.strictEqual(profile.serverInfo["name"], "sessionful")
+          assert.isDefined(profile.session)
 
           const notes: Array<JsonRpcNotification> = []
           let sent = 0
@@ -188,7 +189,10 @@ describe("stateless era over HTTP", () => {
         ({ get }) =>
           Effect.gen(function*() {
             assert.strictEqual((yield* (yield* get("probed")).connect).era, "stateless")
-            assert.strictEqual((yield* (yield* get("set")).connect).era, "handshake")
+            const old = yield* (yield* get("set")).connect
+            assert.strictEqual(old.era, "handshake")
+            // It gives no session id: it keeps nothing.
+            assert.isUndefined(old.session)
             const reply = yield* (yield* get("set")).request({
               method: "tools/call",
               params: { name: "echo", arguments: { text: "hi" } }

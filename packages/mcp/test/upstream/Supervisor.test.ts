@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Semaphore from "effect/Semaphore"
 import { TestClock } from "effect/testing"
+import type { JsonRpcNotification } from "../../src/JsonRpc.ts"
 import type { Connection, Failure } from "../../src/upstream/Connection.ts"
 import type { Transport } from "../../src/upstream/Link.ts"
 import * as Supervisor from "../../src/upstream/Supervisor.ts"
@@ -12,12 +13,18 @@ import * as Harness from "./Harness.ts"
 
 /** A transport in memory whose requests are answered as `answer` says. */
 const scripted = (kind: Transport["kind"], answer: (method: string) => Failure | object | undefined) => {
-  const figures = { opened: 0, sent: [] as Array<string>, lose: undefined as ((failure: Failure) => void) | undefined }
+  const figures = {
+    opened: 0,
+    sent: [] as Array<string>,
+    lose: undefined as ((failure: Failure) => void) | undefined,
+    message: undefined as ((message: JsonRpcNotification) => void) | undefined
+  }
   const transport: Transport = {
     kind,
     open: (_, listener): Connection => {
       figures.opened++
       figures.lose = listener.onLost
+      figures.message = listener.onMessage
       return {
         send: (request, exchange) => {
           figures.sent.push(request.method)
@@ -153,6 +160,74 @@ describe("Supervisor", () => {
       yield* TestClock.adjust(0)
       assert.strictEqual(upstream.state()._tag, "connected")
       assert.deepStrictEqual(events.map((event) => event._tag), ["Connected", "Connected"])
+    }))
+
+  it.effect("waits for the calls of what goes as long as they take, while their server answers", () =>
+    Effect.gen(function*() {
+      let silent = false
+      const { figures, transport } = scripted(
+        "http",
+        (method) => silent || method === "x" ? undefined : profile
+      )
+      const { retire, upstream } = yield* supervise(transport)
+      yield* upstream.connect
+      const call = yield* Effect.forkChild(Effect.exit(upstream.request({ method: "x" })), { startImmediately: true })
+      const retired = yield* Effect.forkChild(retire, { startImmediately: true })
+      yield* TestClock.adjust("5 minutes")
+      assert.isUndefined(retired.pollUnsafe())
+      assert.isUndefined(call.pollUnsafe())
+      assert.isAtLeast(figures.sent.filter((method) => method === "server/discover").length, 20)
+      // It died without a word, as the registry knew.
+      silent = true
+      yield* TestClock.adjust("20 seconds")
+      assert.isDefined(retired.pollUnsafe())
+    }))
+
+  it.effect("doesn't wait for a subscription, which has no end", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("http", (method) =>
+        method === "server/discover" ? { ...profile, capabilities: { tools: { listChanged: true } } } : undefined)
+      const { retire, upstream } = yield* supervise(transport)
+      yield* upstream.connect
+      assert.include(figures.sent, "subscriptions/listen")
+      const retired = yield* Effect.forkChild(retire, { startImmediately: true })
+      assert.isDefined(retired.pollUnsafe())
+    }))
+
+  it.effect("tells nothing of what is no longer announced", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted("http", (method) => method === "x" ? undefined : profile)
+      const { events, retire, upstream } = yield* supervise(transport)
+      yield* upstream.connect
+      const before = events.length
+      yield* Effect.forkChild(upstream.request({ method: "x" }), { startImmediately: true })
+      yield* Effect.forkChild(retire, { startImmediately: true })
+      figures.message?.({ jsonrpc: "2.0", method: "notifications/tools/list_changed" })
+      yield* TestClock.adjust(0)
+      assert.strictEqual(events.length, before)
+    }))
+
+  it.effect("B16: knows each session of a server by itself, and keeps a request that must to its own", () =>
+    Effect.gen(function*() {
+      const { figures, transport } = scripted(
+        "http",
+        (method) => method === "initialize" ? { protocolVersion: "2025-11-25", capabilities: {}, serverInfo: {} } : {}
+      )
+      const { upstream } = yield* supervise(transport)
+      const first = yield* upstream.connect
+      assert.isDefined(first.session)
+      assert.deepStrictEqual(yield* upstream.request({ method: "x", session: first.session }), { result: {} })
+      figures.lose?.({ phase: "mayHaveRun", reason: "connection closed by the server", connectionLost: true })
+      yield* TestClock.adjust("1 second")
+      const second = yield* upstream.connect
+      assert.notStrictEqual(second.session, first.session)
+      const before = figures.sent.length
+      assert.deepInclude(yield* Effect.flip(upstream.request({ method: "x", session: first.session })), {
+        phase: "notSent",
+        sessionLost: true
+      })
+      assert.strictEqual(figures.sent.length, before)
+      assert.deepStrictEqual(yield* upstream.request({ method: "x" }), { result: {} })
     }))
 
   it.effect("a secret that can't be had is the reason of the failure", () =>

@@ -20,14 +20,15 @@ import {
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
 import * as Fleet from "./Fleet.ts"
 import { show, summarize, table } from "./Measure.ts"
 
 const rounds = 9
-const sizes = [10, 100, 1_000]
+const sizes = [10, 1_000]
 const require = createRequire(import.meta.url)
 // Not among its exports.
-const moleculerAt = `${import.meta.dirname}/../node_modules/moleculer/src`
+const moleculerAt = join(dirname(require.resolve("moleculer")), "src")
 
 interface Subject {
   readonly name: string

@@ -27,7 +27,7 @@ import { CallFigures } from "./CallFigures.ts"
 import type { InstanceKey } from "./Catalog.ts"
 import { monotonic } from "./internal/monotonic.ts"
 import { xorshift } from "./internal/xorshift.ts"
-import type { ServiceInstance } from "./ServiceInstance.ts"
+import { endpointKey, type ServiceInstance } from "./ServiceInstance.ts"
 
 /**
  * What the balancer knows of one instance. Mutable; the figures are updated by `Balancer.begin` and `Balancer.end` alone.
@@ -60,7 +60,7 @@ export interface Node {
   total: CallFigures
   /** Whether it takes less than its share just now, as it is new or failed lately: pickers often choose another one. */
   easing: boolean
-  /** Monotonic ms at which its slow start began. */
+  /** Monotonic ms at which its slow start began; what was under way already says nothing of it. */
   welcomedAt: number
   /** The recent share of failures in millionths, as it was at `failedAt` (monotonic ms); it fades with time. */
   failing: number
@@ -240,6 +240,12 @@ const ignorance: Knowledge = { score: () => 1, match: () => 0 }
  */
 export const defaultPerInstance = 1_024
 
+// What a node was like before says nothing of it now: it is tried like a new one.
+const renew = (node: Node, at: number): void => {
+  node.welcomedAt = Math.round(at)
+  node.latency = 0
+}
+
 const slowStartOf = (options: BalancerOptions): number => Duration.toMillis(options.slowStart ?? "10 seconds")
 
 /**
@@ -291,6 +297,12 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
             known.total = join(instance.service)
             known.total.inFlight += known.inFlight
           }
+          if (known.instance.endpoint !== instance.endpoint && endpointKey(known.instance) !== endpointKey(instance)) {
+            // As for `Health` it is another instance: who routes welcomes it anew.
+            renew(known, now())
+            known.failing = 0
+            known.routable = known.easing = false
+          }
           known.instance = instance
           known.weight = instance.weight
           known.maxConcurrency = cap(instance)
@@ -334,9 +346,8 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           slowStart: () => slowStart
         }),
       welcome: (node, at) => {
-        Readiness.welcome(node, at, slowStart)
-        // What it was like before it was out says nothing of it now: it is tried like a new one.
-        node.latency = 0
+        renew(node, at)
+        if (slowStart > 0) node.easing = true
       },
       limit: (attempts) => {
         if (attempts === perInstance) return
@@ -358,11 +369,13 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           node.total.record(latency, outcome === "failure")
         }
         const ended = at ?? now()
+        if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) drop(node)
+        // It was under way before the node was what it is now.
+        if (latency !== undefined && ended - latency < node.welcomedAt - 1) return
         PeakEwma.observe(node, latency, outcome, ended)
         if (outcome === "failure" || (node.easing && outcome === "success")) {
           Readiness.observe(node, outcome === "failure", ended, slowStart)
         }
-        if (leaving.size > 0 && node.inFlight === 0 && leaving.delete(node.key)) drop(node)
       },
       reconfigure: (options) =>
         Effect.sync(() => {

@@ -55,9 +55,9 @@ export interface InstanceHealth {
   readonly changedAt: number
   /** Epoch ms of the last check that ended. */
   readonly checkedAt: number | undefined
-  /** Median latency in ms of the checks and calls that succeeded in the last 60 s. */
+  /** Median latency in ms of the checks and calls that succeeded in the last 60 s, and since checks last brought it back. */
   readonly latency: number | undefined
-  /** Share of checks and calls of the last 60 s that succeeded; none where there were none. */
+  /** Share of checks and calls of the same time that succeeded; none where there were none. */
   readonly successRate: number | undefined
 }
 

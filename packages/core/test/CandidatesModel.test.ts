@@ -226,7 +226,7 @@ describe("a view that follows changes", () => {
             const world = new World(balancer)
             for (const id of ids) balancer.forget(key(id))
             const targets = targetsOf(world)
-            const followers = targets.map((target) => new Candidates(target, world))
+            const followers = targets.map((target) => new Candidates(target, world, 16))
             for (const [commands, which, who, picks] of steps) {
               for (const command of commands) command(world)
               // What a query or a rule asks of scores is asked again after a second.

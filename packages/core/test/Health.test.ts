@@ -386,6 +386,40 @@ describe("outcomes of calls", () => {
       assert.include(health.get(key("a")), { status: "unknown", successRate: undefined, latency: undefined })
     }).pipe(Effect.provide(live())))
 
+  it.effect("that failed are forgotten in time, however rarely its record wants it to be checked", () =>
+    Effect.gen(function*() {
+      const script = yield* scripted()
+      const fleet = yield* Fleet
+      yield* fleet.put(instance("a", { health: { interval: "1h" } }))
+      for (let call = 0; call < 6; call++) {
+        yield* calls("failure", 1)
+        yield* calls("success", 1)
+      }
+      assert.strictEqual(yield* status(), "degraded")
+      // Others that are healthy have all calls now.
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(yield* status(), "healthy")
+      script.result = degraded
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* status(), "degraded")
+      script.result = pass
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* status(), "healthy")
+    }).pipe(Effect.provide(live({ jitter: 0 }))))
+
+  it.effect("have calls again as soon as checks pass, however long those failed", () =>
+    Effect.gen(function*() {
+      const script = yield* scripted()
+      const health = yield* Health.Health
+      script.result = fatal
+      yield* TestClock.adjust("90 seconds")
+      assert.strictEqual(yield* status(), "unhealthy")
+      assert.strictEqual(health.get(key("a")).successRate, 0)
+      script.result = pass
+      yield* TestClock.adjust("1 second")
+      assert.include(health.get(key("a")), { status: "healthy", reason: "check passed", score: 1, successRate: 1 })
+    }).pipe(Effect.provide(live({ jitter: 0 }))))
+
   it.effect("of an instance that nobody announces are not kept", () =>
     Effect.gen(function*() {
       const health = yield* Health.Health

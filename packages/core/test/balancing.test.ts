@@ -286,7 +286,66 @@ describe("peak-ewma", () => {
     }))
 })
 
+describe("a recovered node", () => {
+  /** Two that are well known, of which the first was out with a call under way. */
+  const recovered = Effect.gen(function*() {
+    const balancer = yield* Balancer.make()
+    const [back, other] = nodes(balancer, 2)
+    const made = picker(balancer, "peak-ewma", [back!, other!])
+    for (const node of [back!, other!]) {
+      balancer.begin(node)
+      balancer.end(node, 20, "success")
+    }
+    balancer.begin(back!)
+    yield* TestClock.adjust("30 seconds")
+    balancer.welcome(back!, balancer.now())
+    return { balancer, back: back!, other: other!, made }
+  })
+
+  it.effect("isn't judged by calls that began before: not by how long they took, nor by how they ended", () =>
+    Effect.gen(function*() {
+      for (const outcome of ["success", "failure", "ignored"] as const) {
+        const { back, balancer } = yield* recovered
+        yield* TestClock.adjust("1 second")
+        balancer.end(back, 31_000, outcome)
+        assert.include(back, { latency: 0, failing: 0 })
+        assert.strictEqual(back.calls, outcome === "ignored" ? 1 : 2, "they count all the same")
+        balancer.begin(back)
+        balancer.end(back, 25, "success")
+        assert.strictEqual(back.latency, 25)
+      }
+    }))
+
+  it.effect("B2: is tried once before it is heard of, however fast it was", () =>
+    Effect.gen(function*() {
+      const { back, balancer, made, other } = yield* recovered
+      balancer.end(back, 30_000, "success")
+      const before = back.picks
+      for (let pick = 0; pick < 1_000; pick++) {
+        const node = made.pick()!
+        balancer.begin(node)
+        if (node === other) balancer.end(node, 20, "success")
+      }
+      assert.strictEqual(back.picks, before + 1)
+    }))
+})
+
 describe("nodes", () => {
+  it.effect("with another endpoint are new ones: nothing is known of them, and they start slowly", () =>
+    Effect.gen(function*() {
+      const balancer = yield* Balancer.make()
+      const [node] = nodes(balancer, 1)
+      node!.routable = true
+      balancer.begin(node!)
+      balancer.begin(node!)
+      balancer.end(node!, 5_000, "failure")
+      const endpoint = { transport: "streamable-http", url: "http://elsewhere.test/mcp" } as const
+      assert.strictEqual(balancer.node(node!.key, instance("i0", { version: "2.0.0" })), node)
+      assert.include(node, { latency: 5_000, routable: true })
+      assert.strictEqual(balancer.node(node!.key, instance("i0", { endpoint })), node)
+      assert.include(node, { latency: 0, failing: 0, routable: false, inFlight: 1, calls: 1 })
+    }))
+
   it.effect("are forgotten once they are gone and idle, and not before", () =>
     Effect.gen(function*() {
       const balancer = yield* Balancer.make()

@@ -56,18 +56,6 @@ export const share = (node: Node, at: number, slowStart: number): number => {
 }
 
 /**
- * A node is new among those that take calls, or back.
- *
- * @category updating
- * @since 0.1.0
- */
-export const welcome = (node: Node, at: number, slowStart: number): void => {
-  if (slowStart <= 0) return
-  node.welcomedAt = Math.round(at)
-  node.easing = true
-}
-
-/**
  * An attempt at a node succeeded or failed. Asked only for a failure, or where the node eases.
  *
  * @category updating

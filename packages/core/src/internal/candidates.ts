@@ -39,9 +39,8 @@ const queryHolds = 1_000
 
 const everybody = "*"
 
-// Changes of more than this share of all are cheaper made in one go.
-const manyAtLeast = 32
-const manyShare = 1 / 64
+// More changes than this are cheaper made in one go: one by itself moves half of a list, all of them look at each.
+const manyChanges = 256
 
 /**
  * What candidates are made of; `Routes` is.
@@ -87,8 +86,10 @@ export class Candidates {
   #rule: CompiledRule | undefined
   // Whether the views know of the settings.
   #settled = true
+  readonly #many: number
 
-  constructor(target: Target, routes: Sources) {
+  constructor(target: Target, routes: Sources, many = manyChanges) {
+    this.#many = many
     this.#target = target
     this.#routes = routes
     this.#discovery = routes.discovery
@@ -275,7 +276,7 @@ export class Candidates {
   #apply(changes: ReadonlyArray<Change>): void {
     if (changes.length === 0) return
     const views = this.#views.values()
-    if (changes.length <= Math.max(manyAtLeast, this.#matches.sorted.length * manyShare)) {
+    if (changes.length <= this.#many) {
       for (const change of changes) this.#take(change)
       this.#welcome(changes)
       for (const view of views) view.settle()

@@ -8,6 +8,9 @@ import type { Environment, Service, Tracked } from "./tracked.ts"
 const skipRetry = 100
 // No record may make us check more often than this.
 const intervalShortest = 100
+// Others may have all the calls of one that is degraded: then nothing but a look tells that it no longer is. As long as
+// calls have a say.
+const degradedLongest = 60_000
 
 /**
  * When each instance is checked next.
@@ -71,7 +74,8 @@ export class CheckSchedule {
     const own = tracked.instance.health?.interval
     const { interval } = this.#environment.settings
     const agreed = own === undefined ? interval : Math.max(durationMillis(own), intervalShortest)
+    const longest = tracked.status === "degraded" ? Math.min(agreed, degradedLongest) : agreed
     const skipped = tracked.checksSkipped
-    return skipped === 0 ? agreed : Math.min(agreed, skipRetry * 2 ** Math.min(skipped - 1, 30))
+    return skipped === 0 ? longest : Math.min(longest, skipRetry * 2 ** Math.min(skipped - 1, 30))
   }
 }

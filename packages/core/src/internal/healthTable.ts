@@ -211,9 +211,9 @@ export class HealthTable {
     const [word, reason] = result._tag === "Pass" ? ["pass", ""] as const : [words[result._tag], result.reason] as const
     const log = tracked.checks ??= new CheckLog()
     log.add(tracked.checkedAt, word, latency, reason)
-    const window = tracked.window ??= new SlidingWindow()
     tracked.service.outcomes++
     if (result._tag === "Fail") {
+      const window = tracked.window ??= new SlidingWindow()
       window.failure(now)
       tracked.checksPassed = 0
       tracked.checksFailed++
@@ -224,11 +224,15 @@ export class HealthTable {
       this.#derive(tracked)
       return
     }
-    window.success(stalled ? undefined : latency, now, this.#environment.random)
     tracked.checksFailed = 0
     tracked.checksPassed++
     const risen = tracked.checksPassed >= this.#environment.settings.rise
-    if (risen || tracked.verdict?.status !== "unhealthy") {
+    const out = tracked.verdict?.status === "unhealthy"
+    // That it was checked in vain while it was out, and more often than else, says nothing of it as it is now.
+    if (risen && out) tracked.window = undefined
+    const window = tracked.window ??= new SlidingWindow()
+    window.success(stalled ? undefined : latency, now, this.#environment.random)
+    if (risen || !out) {
       tracked.verdict = result._tag === "Degraded" ? { status: "degraded", reason: result.reason } : passed
     }
     if (!risen || !this.#circuits.passed(tracked, now - latency, now)) this.#derive(tracked)
@@ -244,6 +248,7 @@ export class HealthTable {
     this.#changed(tracked)
     this.#note(tracked)
     if (status === previous) return
+    if (status === "degraded") this.schedule.catchUp([tracked])
     tracked.changedAt = this.#environment.wall()
     const { now, publish, settings } = this.#environment
     // The fastest as it was last found: looking for it would make a change cost as much as there are instances.

@@ -48,7 +48,7 @@ export class AmbiguousTool extends Schema.TaggedError<AmbiguousTool>()("Ambiguou
 }
 
 /**
- * Error raised when no instance could answer. The call has not run; it can be made again.
+ * Error raised when no instance could answer. The call can be made again: it has not run, or may be repeated.
  *
  * @category errors
  * @since 0.1.0
@@ -66,7 +66,8 @@ export class CallUnavailable extends Schema.TaggedError<CallUnavailable>()("Call
 }
 
 /**
- * Error raised when a call was lost on its way, so that it may have run, and its tool doesn't say that it may be repeated.
+ * Error raised when a call was lost on its way, or its server failed to answer it (HTTP 5xx): it may have run, and its tool
+ * mostly doesn't say that it may be repeated.
  *
  * @category errors
  * @since 0.1.0

@@ -42,6 +42,9 @@ export const answered = (error: JsonRpcErrorObject): AttemptFailure<Failure> => 
   reason: oneLine(`answered error ${error.code}: ${error.message}`)
 })
 
+/** With any other status a time to come again says nothing of how busy a server is. */
+const overloads: ReadonlySet<number | undefined> = new Set([429, 503])
+
 /**
  * Makes the failure of an attempt that got no answer.
  *
@@ -53,8 +56,12 @@ export const unanswered = (error: UpstreamError): AttemptFailure<Failure> => ({
   phase: error.phase,
   blame: "instance",
   reason: error.reason,
-  retryAfter: error.retryAfter
+  retryAfter: overloads.has(error.status) ? error.retryAfter : undefined
 })
+
+/** Whether the request may have run. What came back in place of an answer proves the contrary where it blames the request. */
+const mayHaveRun = ({ phase, status }: UpstreamError): boolean =>
+  phase === "mayHaveRun" || (phase === "answered" && (status === undefined || status < 400 || status >= 500))
 
 /**
  * Makes the failure of an attempt that must not leave a session which is over: nobody's fault, and final.
@@ -131,7 +138,8 @@ export const toClient = (
       if (failure.error.sessionLost === true && failure.blame === "caller") {
         return sessionLost(request.name, failure.reason, instance)
       }
-      if (failure.phase === "mayHaveRun") {
+      // A request that may be repeated is told when: whether it ran is of no concern then, unless it was lost.
+      if (failure.phase === "mayHaveRun" || (!request.repeatable && mayHaveRun(failure.error))) {
         return interrupted(request.name, instance, failure.reason, request.repeatable, failed)
       }
       return unavailable(

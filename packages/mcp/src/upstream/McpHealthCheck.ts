@@ -17,7 +17,8 @@ const skip: CheckResult = { _tag: "Skip" }
  * Makes the check: `ping` in the handshake era, `server/discover` in the stateless, over the upstream that calls take.
  *
  * **Details**: an upstream that is connecting is waited for, within the time-out of the check. One that can't be connected
- * fails at once, whatever the threshold: nothing could be called there. What isn't an MCP server is skipped.
+ * fails at once, whatever the threshold: nothing could be called there. One that turns the check away with HTTP 429 lives, and
+ * isn't to be asked more often for it: it is degraded. What isn't an MCP server is skipped.
  *
  * @category constructors
  * @since 0.1.0
@@ -43,7 +44,12 @@ export const make = (upstreams: Upstreams["Service"]): HealthCheck => (_, key) =
       }),
       Effect.catchTag(
         "UpstreamError",
-        (error) => Effect.succeed<CheckResult>({ _tag: "Fail", reason: error.reason, fatal: error.phase === "notSent" })
+        ({ phase, reason, status }) =>
+          Effect.succeed<CheckResult>(
+            status === 429 && upstream.state()._tag === "connected"
+              ? { _tag: "Degraded", reason }
+              : { _tag: "Fail", reason, fatal: phase === "notSent" }
+          )
       )
     )
   })

@@ -74,6 +74,8 @@ const FirstPause = 250
 const LongestPause = 30_000
 /** ms; the longest pause before a server is tried again that may be back at any moment. */
 const LongestRemotePause = 1_000
+/** ms; the longest that a server is left alone because it asks for that. */
+const LongestLeave = 300_000
 /** ms that a link must have lived for the pauses to begin anew. */
 const Healthy = 5_000
 /** ms between two looks whether a server that is no longer announced still answers, and that it has to do so. */
@@ -114,6 +116,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let profile: ServerProfile | undefined
   let state: UpstreamState = { _tag: "connecting", since: now(), lastError: undefined, profile: undefined }
   let lastFailure: Failure | undefined
+  /** Until when the server asked to be left alone. */
+  let leftUntil = -Infinity
   let lastId = 0
   const nextId = () => ++lastId
   let retired = false
@@ -145,6 +149,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const failed = (failure: Failure) => {
     lastFailure = failure
+    leftUntil = now() + Math.min(failure.retryAfter ?? 0, LongestLeave)
     enter("failed", failure.reason)
     if (told !== failure.reason) {
       told = failure.reason
@@ -155,10 +160,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   /**
    * Why a caller doesn't wait for the next attempt, if so. A server that was gone may be back, and asking costs next to
-   * nothing; a process that ends at its start, a refusal, and a server that hangs are left to the pauses.
+   * nothing; a process that ends at its start, a refusal, a server that asks for time, and one that hangs are left to the
+   * pauses.
    */
   const hopeless = (): Failure | undefined => {
     if (lastFailure === undefined || lastFailure.timedOut === true) return lastFailure
+    const left = leftUntil - now()
+    if (left > 0 && state._tag === "failed") return { ...lastFailure, retryAfter: left }
     if (remote && !refuses(lastFailure)) return undefined
     return state._tag === "failed" ? lastFailure : undefined
   }
@@ -331,7 +339,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.gen(function*() {
       const patient = !remote || refuses(failure)
       const longest = Math.min(patient ? LongestPause : LongestRemotePause, FirstPause * 2 ** failures++)
-      const time = Math.max(yield* Random.nextIntBetween(0, longest), Math.min(failure.retryAfter ?? 0, LongestPause))
+      const time = Math.max(yield* Random.nextIntBetween(0, longest), leftUntil - now())
       const woken = Deferred.makeUnsafe<void>()
       pause = woken
       yield* Deferred.await(woken).pipe(Effect.timeoutOption(time))
@@ -370,7 +378,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     if (!remote) {
       failed(failure)
       yield* wait(failure)
-    } else if (failures > 0) yield* wait({ ...failure, status: undefined, retryAfter: undefined })
+    } else if (failures > 0) yield* wait({ ...failure, status: undefined })
     else failures = 1
   })
 

@@ -297,6 +297,36 @@ describe("Failures", () => {
     })
   })
 
+  it("takes a time to come again for an overload only with the two statuses that mean one", () => {
+    for (const status of [429, 503, 413, 500, 502, 504]) {
+      const error = new UpstreamError({ instance: "w1", phase: "answered", reason: "no", status, retryAfter: 7_000 })
+      const expected = status === 429 || status === 503 ? 7_000 : undefined
+      assert.strictEqual(Failures.unanswered(error).retryAfter, expected)
+    }
+  })
+
+  it("says that a call may have run where a server, or what stands before it, failed to answer it", () => {
+    const told = (status: number | undefined, repeatable: boolean) => {
+      const reason = "no"
+      const error = new UpstreamError({
+        instance: "w1",
+        phase: "answered",
+        reason,
+        ...(status === undefined ? {} : { status })
+      })
+      const failed = new CallFailed("weather__get", Failures.unanswered(error), [], "stopped")
+      return CallError.ofRoute(failed, { ...request, repeatable })
+    }
+    // Too long an answer, one that makes no sense, and what a proxy says after it has passed the request on.
+    for (const status of [undefined, 200, 500, 502, 503, 504]) {
+      const error = told(status, false)
+      assert.strictEqual(error._tag, "CallInterrupted")
+      assert.match(error.message, /^weather__get: no \(instance w1\)\. It may have run, and was not repeated/)
+      assert.strictEqual(told(status, true)._tag, "CallUnavailable")
+    }
+    for (const status of [401, 403, 413]) assert.strictEqual(told(status, false)._tag, "CallUnavailable")
+  })
+
   it("tells a program that its session is lost", () => {
     const lost = new SessionLost({ requested: "weather__get", instance: "w1", reason: "w1 is gone" })
     assert.strictEqual(CallError.ofRoute(lost, request), lost)

@@ -54,12 +54,14 @@ describe("McpHealthCheck", () => {
       }
     }))
 
-  it.live("an HTTP 200 with an error isn't health, a 404 isn't, a server without ping is", () =>
+  it.live("an HTTP 200 with an error isn't health, a 404 isn't, a server without ping is, one with enough to do in part", () =>
     Effect.gen(function*() {
       const results: Array<CheckResult> = []
       const answers: ReadonlyArray<(id: unknown) => readonly [number, object]> = [
         (id) => [200, { jsonrpc: "2.0", id, error: { code: -32603, message: "broken\n\u0007 inside" } }],
         () => [404, {}],
+        // It lives, and has enough to do.
+        () => [429, { error: { message: "slow down" } }],
         (id) => [200, { jsonrpc: "2.0", id, error: { code: -32601, message: "no ping" } }]
       ]
       for (const answer of answers) {
@@ -73,6 +75,7 @@ describe("McpHealthCheck", () => {
       assert.deepStrictEqual(results, [
         { _tag: "Fail", reason: "ping was answered with error -32603: broken inside", fatal: false },
         { _tag: "Fail", reason: "HTTP 404: {}", fatal: false },
+        { _tag: "Degraded", reason: "HTTP 429: slow down" },
         { _tag: "Pass" }
       ])
     }))

@@ -108,6 +108,30 @@ describe("Supervisor", () => {
       assert.strictEqual(figures.opened, before)
     }))
 
+  it.effect("X3: leaves a server alone that asks for it, whoever calls meanwhile", () =>
+    Effect.gen(function*() {
+      let up = false
+      const busy = { phase: "answered", reason: "HTTP 503: busy", status: 503, retryAfter: 100_000 } as const
+      const { figures, transport } = scripted("http", () => up ? profile : busy)
+      const { upstream } = yield* supervise(transport)
+      assert.strictEqual(figures.opened, 1)
+      for (let second = 1; second < 100; second++) {
+        yield* TestClock.adjust("1 second")
+        const { phase, reason, retryAfter, status } = yield* Effect.flip(upstream.request({ method: "x" }))
+        assert.deepStrictEqual([phase, reason, status, retryAfter], [
+          "notSent",
+          "HTTP 503: busy",
+          503,
+          (100 - second) * 1_000
+        ])
+      }
+      assert.strictEqual(figures.opened, 1)
+      up = true
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(figures.opened, 2)
+      assert.isTrue("result" in (yield* upstream.request({ method: "x" })))
+    }))
+
   it.effect("starts a process again with pauses that grow to 30 s, and fails callers at once meanwhile", () =>
     Effect.gen(function*() {
       const { figures, transport } = scripted("stdio", () => ({ ...refused, reason: "exited with code 1" }))

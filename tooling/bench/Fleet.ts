@@ -26,11 +26,14 @@ export const instances = (count: number): ReadonlyArray<ServiceInstance.ServiceI
 
 export const key = (index: number): Catalog.InstanceKey => Catalog.key("bench", `weather-${index}`)
 
+// One list for all, as `Discovery` has it.
+const nowhere: ReadonlyArray<string> = []
+
 const entryOf = (instance: ServiceInstance.ServiceInstance): Catalog.CatalogEntry => ({
   key: Catalog.key("bench", instance.id),
   instance,
   source: "bench",
-  alsoIn: [],
+  alsoIn: nowhere,
   firstSeen: 0,
   changedAt: 0,
   missingSince: undefined

@@ -10,6 +10,8 @@ export interface Column<A> {
   readonly style?: (row: A) => Style | undefined
   /** Whether this column gives way first where the terminal is too narrow: notes, reasons, descriptions. */
   readonly gives?: boolean
+  /** Whether this column is left out where there is no room for it. */
+  readonly spare?: boolean
 }
 
 const gap = 2
@@ -37,8 +39,8 @@ const pad = (text: string, width: number, right: boolean): string => {
 }
 
 /**
- * The rows under their titles. Where the terminal is too narrow columns give way: first those that say they may, then
- * the widest. Into a pipe everything is written out.
+ * The rows under their titles. Where the terminal is too narrow columns give way: first those that say they may, then spare
+ * ones are left out from the right, then the widest get narrower. Into a pipe everything is written out.
  */
 export const table = <A>(
   columns: ReadonlyArray<Column<A>>,
@@ -49,18 +51,26 @@ export const table = <A>(
   const widths = columns.map(({ title }, index) =>
     Math.max(title.length, ...cells.map((cell) => widthOf(cell[index] ?? "")))
   )
+  let shown = columns.map((_, index) => index)
   if (width !== undefined && width > 0) {
-    const all = columns.map((_, index) => index)
+    const gives = (index: number): boolean => columns[index]?.gives === true
     let excess = widths.reduce((sum, each) => sum + each + gap, -gap) - width
-    excess = shrink(widths, all.filter((index) => columns[index]?.gives === true), leastGiving, excess)
-    excess = shrink(widths, all.filter((index) => columns[index]?.align !== "right"), least, excess)
-    shrink(widths, all, 3, excess)
+    const given = widths.reduce((sum, each, index) => gives(index) ? sum + Math.max(each - leastGiving, 0) : sum, 0)
+    for (const index of shown.toReversed()) {
+      if (excess <= given || columns[index]?.spare !== true) continue
+      shown = shown.filter((other) => other !== index)
+      excess -= (widths[index] ?? 0) + gap
+    }
+    excess = shrink(widths, shown.filter(gives), leastGiving, excess)
+    excess = shrink(widths, shown.filter((index) => columns[index]?.align !== "right"), least, excess)
+    shrink(widths, shown, 3, excess)
   }
   const line = (texts: ReadonlyArray<string>, style: (index: number) => Style | undefined): string =>
-    texts.map((text, index) => {
+    shown.map((index) => {
+      const text = texts[index] ?? ""
       const right = columns[index]?.align === "right"
       const fitted = cut(text, widths[index] ?? 0)
-      const padded = index === columns.length - 1 && !right ? fitted : pad(fitted, widths[index] ?? 0, right)
+      const padded = index === shown.at(-1) && !right ? fitted : pad(fitted, widths[index] ?? 0, right)
       const chosen = style(index)
       return chosen === undefined || text === "" ? padded : paint(chosen, padded)
     }).join(" ".repeat(gap)).trimEnd()

@@ -7,6 +7,7 @@ import type { ReportView } from "@portolan/gateway/rest/ReportView"
 import { explanationText } from "../src/commands/explain.ts"
 import { reportText } from "../src/commands/report.ts"
 import { latency } from "../src/table.ts"
+import { widthOf } from "../src/terminal.ts"
 
 const candidate = (instance: string, more: Partial<CandidateView> = {}): CandidateView => ({
   instance,
@@ -108,18 +109,27 @@ describe("the text of an explanation", () => {
     assert.include(fails, "\nfails      no call may wait; again in 1.5 s")
   })
 
-  it("is cut to the terminal, and lets no control character through", () => {
+  it("has room for every word in a narrow terminal, and lets no control character through", () => {
     const text = explanationText(
       explanation({
         rule: { number: 1, name: "a\u001b[31m", text: "" },
+        picked: candidate("天気予報サーバー", { region: "us-west-2" }),
         leftOut: [candidate("evil\u001b[2J", { reason: `${"very ".repeat(40)}long\nline` })]
       }),
       60
     )
     // eslint-disable-next-line no-control-regex
     assert.notMatch(text, /[\u0000-\u0009\u000b-\u001f]/)
-    for (const line of text.split("\n")) assert.isAtMost(line.length, 60)
-    assert.lengthOf(text.split("\n"), 2)
+    const lines = text.split("\n")
+    for (const line of lines) assert.isAtMost(widthOf(line), 60)
+    assert.deepStrictEqual(lines.slice(0, 3), [
+      "rule       1 \"a\\u001b[31m\"",
+      "picked     天気予報サーバー  us-west-2  score 1.00  ewma -",
+      "             in flight 3"
+    ])
+    assert.match(lines[3] ?? "", /^left out {3}evil +very very /)
+    assert.lengthOf(text.match(/very/g) ?? [], 40)
+    assert.match(text, / long line$/)
   })
 })
 

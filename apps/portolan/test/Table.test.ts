@@ -46,6 +46,23 @@ describe("table", () => {
     assert.include(table(columns, rows, 36), "weather-7…  123456  words and words…")
   })
 
+  it("leaves out spare columns from the right before names get narrower", () => {
+    const spared: ReadonlyArray<Column<Row>> = [
+      { title: "NAME", text: ({ name }) => name },
+      { title: "P50", text: () => "1 ms", align: "right", spare: true },
+      { title: "CALLS", text: () => "12", align: "right" },
+      { title: "P99", text: () => "2 ms", align: "right", spare: true },
+      { title: "NOTE", text: ({ note }) => note, gives: true }
+    ]
+    const rows = [{ name: "weather-7c9f4d5b6c-x2lpq", note: long }]
+    const titles = (width: number) => table(spared, rows, width).split("\n")[0]?.split(/ +/)
+    assert.deepStrictEqual(titles(61), ["NAME", "P50", "CALLS", "P99", "NOTE"])
+    assert.deepStrictEqual(titles(60), ["NAME", "P50", "CALLS", "NOTE"])
+    assert.deepStrictEqual(titles(54), ["NAME", "CALLS", "NOTE"])
+    assert.include(table(spared, rows, 53), "weather-7c9f4d5b6c-x2lpq     12  words and")
+    assert.isTrue(table(spared, [{ name: "a", note: "" }], 61).includes("P50"))
+  })
+
   it("measures what takes two columns, and what takes none", () => {
     const lines = table(columns, [
       { name: "港", note: "x" },

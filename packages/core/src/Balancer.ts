@@ -24,7 +24,7 @@ import * as RoundRobin from "./balancing/RoundRobin.ts"
 import * as WeightedRandom from "./balancing/WeightedRandom.ts"
 import * as WeightedRoundRobin from "./balancing/WeightedRoundRobin.ts"
 import { CallFigures } from "./CallFigures.ts"
-import type { InstanceKey } from "./Catalog.ts"
+import { type InstanceKey, sourceOf } from "./Catalog.ts"
 import { monotonic } from "./internal/monotonic.ts"
 import { xorshift } from "./internal/xorshift.ts"
 import { endpointKey, type ServiceInstance } from "./ServiceInstance.ts"
@@ -171,7 +171,7 @@ export class Balancer extends Context.Service<Balancer, {
   readonly now: () => number
   /** The default strategy, now. */
   readonly strategy: () => StrategyName
-  /** The node of an instance, made when first asked for. */
+  /** The node of an instance, made when first asked for. With another endpoint it is the same one, of which nothing is known. */
   readonly node: (key: InstanceKey, instance: ServiceInstance) => Node
   /** The nodes that there are: of instances that were candidates once. Plain. */
   readonly nodes: () => Iterable<Node>
@@ -181,7 +181,7 @@ export class Balancer extends Context.Service<Balancer, {
   readonly forget: (key: InstanceKey) => void
   /** Makes a picker; without `knowledge` all scores are 1 and nothing matches better. */
   readonly picker: (strategy: StrategyName, knowledge?: Knowledge) => Picker
-  /** A node is new among the routable ones, or well again: its slow start begins. Plain. */
+  /** A node is new among the routable ones, or well again: its slow start begins, and its latency is unknown. Plain. */
   readonly welcome: (node: Node, at: number) => void
   /** Attempts at one instance at the same time where its record sets none, for all there are. Plain. */
   readonly limit: (perInstance: number) => void
@@ -260,6 +260,13 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
     const random = xorshift(yield* Random.nextInt)
     const nodes = new Map<InstanceKey, Node>()
     const figures = new Map<string, CallFigures>()
+    // Names of registries: one text for all of its nodes.
+    const sources = new Map<string, string>()
+    const sourceNamed = (name: string): string => {
+      const known = sources.get(name)
+      if (known === undefined) sources.set(name, name)
+      return known ?? name
+    }
     const members = new Map<CallFigures, number>()
     let settings = options
     // Forgotten while something was in flight: they go with its end.
@@ -325,7 +332,7 @@ export const make = (options: BalancerOptions = {}): Effect.Effect<Balancer["Ser
           failedAt: 0,
           routable: false,
           key,
-          source: key.slice(0, key.indexOf("\u0000")),
+          source: sourceNamed(sourceOf(key)),
           instance
         }
         nodes.set(key, node)

@@ -132,10 +132,12 @@ const branded = Brand.nominal<InstanceKey>()
  * Makes the key of an instance. No registry name and no id holds a NUL (`Registries` and `Discovery` refuse them), so no
  * two pairs share a key.
  *
+ * **Details**: joined, as a text that is put together by a template keeps its parts.
+ *
  * @category identity
  * @since 0.1.0
  */
-export const key = (registry: string, id: string): InstanceKey => branded(`${registry}\u0000${id}`)
+export const key = (registry: string, id: string): InstanceKey => branded([registry, id].join("\u0000"))
 
 /**
  * The registry that a key names.

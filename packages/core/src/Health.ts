@@ -127,11 +127,13 @@ export interface Circuit {
 
 /**
  * One line about a circuit at a moment of `Balancer.now()`: `ejected 20s ago: 5 calls in a row failed: refused, back in 10s`.
+ * `admits`: whether it takes trial calls once it is due, see `Health.admits`. One whose checks fail takes none.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const describeCircuit = (circuit: Circuit, now: number): string => circuits.describeCircuit(circuit, now)
+export const describeCircuit = (circuit: Circuit, now: number, admits = true): string =>
+  circuits.describeCircuit(circuit, now, admits)
 
 /**
  * One active check of an instance that ended.
@@ -221,7 +223,7 @@ export interface HealthChange {
  * @since 0.1.0
  */
 export interface HealthOptions {
-  /** Time between two checks of an instance. Default 30 s; each instance may set its own. */
+  /** Time between two checks of an instance. Default 30 s; each instance may set its own. A minute at most while degraded. */
   readonly interval?: Duration.Input | undefined
   /** Time between two checks of an unhealthy instance. Default 1 s. */
   readonly unhealthyInterval?: Duration.Input | undefined

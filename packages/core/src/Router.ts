@@ -22,6 +22,7 @@ import { Admission } from "./internal/admission.ts"
 import { Call } from "./internal/call.ts"
 import { CallReport } from "./internal/callReport.ts"
 import { Candidates } from "./internal/candidates.ts"
+import { atLimit } from "./internal/choice.ts"
 import { explain } from "./internal/explain.ts"
 import { nameOf, noInstance, pick } from "./internal/pick.ts"
 import { type CallFailed, type DeadlineExceeded, NoInstance, type SessionLost } from "./internal/routeError.ts"
@@ -135,6 +136,11 @@ export interface Attempt {
   readonly key: InstanceKey
   /** Epoch ms at which it is interrupted. */
   readonly deadline: () => number
+  /**
+   * Whether the call still waits for this attempt: what it has to say is of use. No more once it has ended, or the call is
+   * settled without it. Of an attempt and its hedge both are heard until one of them commits. Plain.
+   */
+  readonly isHeard: () => boolean
   /** Progress flows: the deadline moves on by the request's time-out, up to its `maxTimeout`. Plain. */
   readonly extend: () => void
   /** Called before the first byte goes downstream: no retry, no hedge after it. Plain. */
@@ -407,7 +413,8 @@ export const make = (
               const reason = "as many calls as may are under way, or wait"
               return Effect.fail(new NoInstance({ requested: nameOf(request), kind: "overloaded", reason, retryAfter }))
             }
-            const picked = pick(view, request, routes, [], balancer.now(), false)
+            const except = atLimit(view, known.services, routes.admission)
+            const picked = pick(view, request, routes, except, balancer.now(), false)
             if (picked === undefined) return Effect.fail(noInstance(known, view, request, routes))
             balancer.begin(picked.node)
             return Effect.succeed(picked.node)

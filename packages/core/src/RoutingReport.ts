@@ -91,7 +91,8 @@ export interface Efforts {
 }
 
 /**
- * The calls of a service: those that an instance of it was tried for last.
+ * The calls of a service: those that an instance of it was tried for last, and those that were for it but that no
+ * instance took.
  *
  * @category models
  * @since 0.1.0
@@ -133,7 +134,7 @@ export interface InstanceCounts {
  */
 export interface ToolCounts extends CallCounts {
   readonly tool: string
-  /** The service that was tried last. */
+  /** The service of its last call. */
   readonly service: string | undefined
 }
 
@@ -170,13 +171,15 @@ export interface RoutingReport {
   readonly since: number
   readonly at: number
   readonly total: CallCounts & Efforts
-  /** How instances were picked, one count for each attempt. */
+  /** How instances were picked, one count for each attempt. Not known by service, so empty where the report is of one. */
   readonly decisions: {
     readonly strategies: ReadonlyArray<{ readonly strategy: StrategyName; readonly picks: number }>
     /** By routing rule; picks that no rule held for are in none. */
     readonly rules: ReadonlyArray<{ readonly rule: string; readonly picks: number }>
   }
+  /** The rest has the calls that were for no service that is known, too. */
   readonly services: Ranking<ServiceCounts, CallCounts & Efforts>
+  /** Of those that are announced now; what others did is in the figures of their services alone. */
   readonly instances: Ranking<
     InstanceCounts,
     Omit<InstanceCounts, "key" | "instance" | "service" | "source" | "status" | "circuit" | "latency"> & {

@@ -333,6 +333,9 @@ export const endpointKey = (instance: ServiceInstance): string => {
       return `a2a ${endpoint.card} ${endpoint.interface ?? ""}`
     case "in-process":
       return `in-process ${instance.id}`
+    // The most common: no text of its own for each of thousands. No URL looks like one of the other texts.
+    case "streamable-http":
+      return endpoint.url
     default:
       return `${endpoint.transport} ${endpoint.url}`
   }

@@ -190,6 +190,33 @@ describe("trial calls", () => {
       assert.isAtMost(counts.admit, 400)
     }).pipe(Effect.provide(live)))
 
+  it.effect("come to one that is due, also where others go while it is its turn", () =>
+    Effect.gen(function*() {
+      for (let count = 2; count < 15; count++) {
+        yield* Effect.gen(function*() {
+          const { fleet, health, ids, look, view } = yield* world(20)
+          view()
+          // All but the last one for a long time.
+          for (const [index, id] of ids.slice(0, count).entries()) {
+            const retryAfter = index === count - 1 ? 2_000 : 60_000
+            health.record(key(id), { _tag: "failure", latency: 0, reason: "busy", retryAfter })
+            view()
+          }
+          yield* TestClock.adjust("2 seconds")
+          const seen: Array<string> = []
+          const trial = () => {
+            const found = look()
+            if (found?.trial === true) seen.push(found.node.instance.id)
+          }
+          trial()
+          yield* fleet.remove(ids[Math.min(1, count - 2)]!)
+          // It takes three at a time.
+          for (let call = 0; call < 20; call++) trial()
+          assert.deepStrictEqual(seen, [1, 2, 3].map(() => ids[count - 1]), `${count} are out`)
+        }).pipe(Effect.provide(live), Effect.provide(TestClock.layer()))
+      }
+    }))
+
   it.effect("aren't made where nobody would tell what came of them", () =>
     Effect.gen(function*() {
       const { balancer, candidates, eject, health, ids } = yield* world(2)
@@ -221,10 +248,15 @@ describe("what is bound to an instance", () => {
       assert.isUndefined(look(bound))
       assert.include(why(), { _tag: "NoInstance", kind: "overloaded" })
       balancer.end(node, 1, "success")
-      eject(own)
+      yield* health.override(key(own), "down", "test")
       assert.isUndefined(look(bound))
       assert.include(why(), { _tag: "SessionLost", instance: own })
-      // It is there again when its time has come: the call is its trial.
+      yield* health.override(key(own), undefined, "test")
+      // An ejection doesn't end what can't go elsewhere.
+      eject(own)
+      assert.include(look(bound), { why: "bound to it, ejected or not", trial: false })
+      assert.notStrictEqual(look({ ...bound, affinity: { ...bound.affinity, strict: false } })?.node.instance.id, own)
+      // When its time has come the call is its trial.
       yield* TestClock.adjust("2 seconds")
       assert.include(look(bound), { trial: true })
       yield* fleet.remove(own)

@@ -148,6 +148,22 @@ describe("explain", () => {
       assert.deepStrictEqual(more, { considered: 14, leftOut: 15 })
     }).pipe(Effect.provide(live())))
 
+  it.effect("says of one that is due whether a call tries it, or a check has to pass first", () =>
+    Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const health = yield* Health.Health
+      yield* fleet.put(instance("a"), instance("b"))
+      yield* health.addCheck(({ id }) =>
+        Effect.succeed(id === "a" ? { _tag: "Fail", reason: "refused", fatal: false } : { _tag: "Pass" })
+      )
+      yield* fail("a")
+      yield* TestClock.adjust("1 minute")
+      const explanation = yield* explained()
+      assert.strictEqual(explanation.picked?.instance, "b")
+      assert.match(reasons(explanation)["a"] ?? "", /^ejected .* ago: 3 calls .*, back when a check passes$/)
+      assert.match(health.get(key("a")).reason, /; back when a check passes$/)
+    }).pipe(Effect.provide(live())))
+
   it.effect("makes nothing of instances that it only tells of", () =>
     Effect.gen(function*() {
       const fleet = yield* Fleet

@@ -202,6 +202,20 @@ describe("active checks", () => {
       assert.strictEqual(script.checks, 11)
     }).pipe(Effect.provide(live({ jitter: 0 }))))
 
+  it.effect("that are due aren't put off by a record with a longer interval", () =>
+    Effect.gen(function*() {
+      const health = yield* Health.Health
+      const fleet = yield* Fleet
+      yield* health.addCheck(({ id }) =>
+        id === "busy" ? Effect.as(Effect.sleep("1 second"), pass) : Effect.succeed(pass)
+      )
+      yield* fleet.put(instance("busy"), instance("a"))
+      // It waits for the only place.
+      yield* fleet.put(instance("a", { health: { interval: "1h" } }))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* status(), "healthy")
+    }).pipe(Effect.provide(live({ concurrency: 1 }))))
+
   it.effect("answer for one instance when asked", () =>
     Effect.gen(function*() {
       const script = yield* scripted()
@@ -391,6 +405,10 @@ describe("outcomes of calls", () => {
       const script = yield* scripted()
       const fleet = yield* Fleet
       yield* fleet.put(instance("a", { health: { interval: "1h" } }))
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(script.checks, 2)
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(script.checks, 2)
       for (let call = 0; call < 6; call++) {
         yield* calls("failure", 1)
         yield* calls("success", 1)
@@ -499,6 +517,25 @@ describe("the score", () => {
       }
     ))
   })
+})
+
+it("the latencies of a busy window are an even sample", () => {
+  const window = new SlidingWindow()
+  let place = 0
+  for (let slot = 0; slot < 2; slot++) {
+    for (let call = 0; call < 8; call++) window.success(10.5, slot * 5_000, () => 0)
+    assert.strictEqual(window.median(slot * 5_000), 10.5)
+    // Each takes the place of another one, or of none.
+    for (let call = 8; call < 16; call += 2) {
+      window.success(20.5, slot * 5_000, () => (place++ % 8 + 0.5) / (call + 1))
+      window.success(99, slot * 5_000, () => 0.999)
+    }
+  }
+  assert.strictEqual(window.samples(5_000), 32)
+  assert.strictEqual(window.median(5_000), 15.5, "half of them of either kind")
+  assert.strictEqual(window.median(60_000), 15.5, "the first slot is over, the second is like it")
+  assert.strictEqual(window.median(65_000), undefined)
+  assert.strictEqual(window.samples(65_000), 0)
 })
 
 describe("what the registry and people say", () => {

@@ -496,6 +496,20 @@ describe("checks and circuits", () => {
       assert.isUndefined(circuit())
     }).pipe(Effect.provide(still({ readmitOnCheck: false }))))
 
+  it.effect("H7: as many in a row close it as bring back one that checks took out, of which none was before", () =>
+    Effect.gen(function*() {
+      const { circuit, fail, health, checks } = yield* checked("a")
+      for (let check = 0; check < 5; check++) yield* health.check(key("a"))
+      const before = checks()
+      fail(3)
+      yield* TestClock.adjust(0)
+      assert.strictEqual(checks(), before + 1)
+      assert.strictEqual(circuit()!.state, "open")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(checks(), before + 2)
+      assert.isUndefined(circuit())
+    }).pipe(Effect.provide(still({}, { rise: 2 }))))
+
   it.effect("one that passes while calls keep failing is asked later each time, and not believed earlier", () =>
     Effect.gen(function*() {
       const { checks, fail, health, status } = yield* checked("a")
@@ -619,6 +633,10 @@ describe("what is told of a circuit", () => {
     assert.strictEqual(
       Health.describeCircuit(circuit, 32_000),
       "ejected 31s ago: 5 calls in a row failed: refused, the next call tries it"
+    )
+    assert.strictEqual(
+      Health.describeCircuit(circuit, 32_000, false),
+      "ejected 31s ago: 5 calls in a row failed: refused, back when a check passes"
     )
     circuit.admit(32_000, 3)
     assert.strictEqual(

@@ -73,7 +73,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       result: fc.constantFrom("pass", "degraded", "fail", "fatal", "skip")
     })
   },
-  { arbitrary: fc.record({ do: constant("mark"), id, as: fc.constantFrom("up", "draining", "down", undefined) }), weight: 1 },
+  {
+    arbitrary: fc.record({ do: constant("mark"), id, as: fc.constantFrom("up", "draining", "down", undefined) }),
+    weight: 1
+  },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -126,7 +129,8 @@ const model = (first: Partial<Settings["ejection"]>) => {
     publish: () => {},
     wake: () => {}
   })
-  const calls: Array<{ readonly id: string; readonly began: number; readonly trial: boolean; readonly of: Tracked }> = []
+  const calls: Array<{ readonly id: string; readonly began: number; readonly trial: boolean; readonly of: Tracked }> =
+    []
   const checks: Array<{ readonly of: Tracked; readonly began: number }> = []
 
   const begin = (id: string) => {
@@ -159,7 +163,8 @@ const model = (first: Partial<Settings["ejection"]>) => {
   const apply = (step: Step): void => {
     switch (step.do) {
       case "wait":
-        time.now += step.millis
+        // Clocks have fractions.
+        time.now += step.millis + step.millis % 7 / 10
         time.stalled = step.stalled
         return
       case "begin":
@@ -200,7 +205,11 @@ const counts = ({ calls, table }: ReturnType<typeof model>) => {
     const { circuit } = tracked
     if (circuit === undefined) continue
     const trials = calls.filter(({ began, of, trial }) => trial && of === tracked && began >= circuit.since)
-    assert.strictEqual(circuit.running, circuit.state === "half-open" ? trials.length : 0, "places are neither lost nor doubled")
+    assert.strictEqual(
+      circuit.running,
+      circuit.state === "half-open" ? trials.length : 0,
+      "places are neither lost nor doubled"
+    )
     if (tracked.status === "unhealthy" || circuit.state === "closed") continue
     assert.notInclude(["degraded", "unknown"], tracked.status)
   }
@@ -210,66 +219,71 @@ describe("whatever happened before", () => {
   const steps = fc.array(step, { minLength: 20, maxLength: 120 })
 
   it("as many are counted as are out, and no place for a trial call is lost", () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 3 }), steps, (consecutiveFailures, steps) => {
-      const of = model({ consecutiveFailures })
-      for (const name of names) of.table.put(key(name), instance(name))
-      for (const step of steps) {
-        of.apply(step)
-        counts(of)
-      }
-    }), { numRuns: 300 })
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 3 }), steps, (consecutiveFailures, steps) => {
+        const of = model({ consecutiveFailures })
+        for (const name of names) of.table.put(key(name), instance(name))
+        for (const step of steps) {
+          of.apply(step)
+          counts(of)
+        }
+      }),
+      { numRuns: 300 }
+    )
   })
 
   for (const back of ["checks that pass", "calls", "calls, as checks have nothing to say"] as const) {
     it(`who is well again is back in traffic, by nothing but ${back}`, () => {
-      fc.assert(fc.property(steps, (steps) => {
-        const of = model({ consecutiveFailures: 2 })
-        const { calls, checked, checks, table, time } = of
-        for (const name of names) table.put(key(name), instance(name))
-        for (const step of steps) of.apply(step)
-        // From here on all is well.
-        time.stalled = false
-        if (back === "checks that pass") {
-          const { ejection } = of.settings()
-          table.reconfigure({ ...of.settings(), ejection: { ...ejection, readmitOnCheck: true } })
-        }
-        const result = results[back === "calls, as checks have nothing to say" ? "skip" : "pass"]
-        for (const name of names) {
-          table.mark(key(name), undefined, "")
-          const known = table.find(key(name))
-          if (known?.instance.status === "up") continue
-          const service = known?.instance.service ?? "weather"
-          of.apply({ do: "put", id: name, service, port: 1, status: "up", interval: undefined })
-        }
-        while (calls.length > 0) of.end(0, "success", undefined)
-        const routable = () =>
-          names.every((name) => ["healthy", "unknown"].includes(table.status(key(name))))
-        // Five minutes are the longest time that any is out.
-        const until = time.now + 400_000
-        while (time.now < until && !routable()) {
-          while (checks.length > 0) checked(0, result)
-          for (let due = table.schedule.queue.first(); due !== undefined && due.due <= time.now;) {
-            of.check(due)
-            checked(0, result)
-            due = table.schedule.queue.first()
+      fc.assert(
+        fc.property(steps, (steps) => {
+          const of = model({ consecutiveFailures: 2 })
+          const { calls, checked, checks, table, time } = of
+          for (const name of names) table.put(key(name), instance(name))
+          for (const step of steps) of.apply(step)
+          // From here on all is well.
+          time.stalled = false
+          if (back === "checks that pass") {
+            const { ejection } = of.settings()
+            table.reconfigure({ ...of.settings(), ejection: { ...ejection, readmitOnCheck: true } })
           }
-          if (back !== "checks that pass") {
-            for (const name of names) {
-              const before = calls.length
-              if (table.admits(key(name), time.now)) of.begin(name)
-              while (calls.length > before) of.end(before, "success", undefined)
+          const result = results[back === "calls, as checks have nothing to say" ? "skip" : "pass"]
+          for (const name of names) {
+            table.mark(key(name), undefined, "")
+            const known = table.find(key(name))
+            if (known?.instance.status === "up") continue
+            const service = known?.instance.service ?? "weather"
+            of.apply({ do: "put", id: name, service, port: 1, status: "up", interval: undefined })
+          }
+          while (calls.length > 0) of.end(0, "success", undefined)
+          const routable = () => names.every((name) => ["healthy", "unknown"].includes(table.status(key(name))))
+          // Five minutes are the longest time that any is out.
+          const until = time.now + 400_000
+          while (time.now < until && !routable()) {
+            while (checks.length > 0) checked(0, result)
+            for (let due = table.schedule.queue.first(); due !== undefined && due.due <= time.now;) {
+              of.check(due)
+              checked(0, result)
+              due = table.schedule.queue.first()
             }
+            if (back !== "checks that pass") {
+              for (const name of names) {
+                const before = calls.length
+                if (table.admits(key(name), time.now)) of.begin(name)
+                while (calls.length > before) of.end(before, "success", undefined)
+              }
+            }
+            table.sweep()
+            time.now += 250
           }
-          table.sweep()
-          time.now += 250
-        }
-        for (const name of names) {
-          const tracked = table.find(key(name))!
-          assert.include(["healthy", "unknown"], tracked.status, tracked.reason)
-          assert.strictEqual(tracked.service.ejected, 0)
-          assert.isFalse(table.admits(key(name), time.now))
-        }
-      }), { numRuns: 150 })
+          for (const name of names) {
+            const tracked = table.find(key(name))!
+            assert.include(["healthy", "unknown"], tracked.status, tracked.reason)
+            assert.strictEqual(tracked.service.ejected, 0)
+            assert.isFalse(table.admits(key(name), time.now))
+          }
+        }),
+        { numRuns: 150 }
+      )
     })
   }
 })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
@@ -76,6 +77,23 @@ describe("H8: a stall of our own", () => {
       assert.strictEqual(status(), "unhealthy", "what began after it counts again")
     }).pipe(Effect.provide(live())))
 
+  it.effect("is no trial: what fails in it gives its place back and leaves the circuit half-open", () =>
+    Effect.gen(function*() {
+      const { failed, health, jump } = yield* started()
+      yield* TestClock.adjust("1 second")
+      failed(0, 3)
+      yield* TestClock.adjust("2 seconds")
+      for (let trial = 0; trial < 3; trial++) assert.isTrue(health.admit(key("a"), 3_000))
+      health.record(key("a"), { _tag: "success", latency: 0, trial: true })
+      jump.by(5_000)
+      for (let trial = 0; trial < 2; trial++) {
+        health.record(key("a"), { _tag: "failure", latency: 5_000, reason: "no answer in time", trial: true })
+      }
+      assert.include(health.circuit(key("a"))!, { state: "half-open", passed: 1, times: 1 })
+      for (let trial = 0; trial < 3; trial++) assert.isTrue(health.admit(key("a"), 8_000))
+      assert.isFalse(health.admit(key("a"), 8_000))
+    }).pipe(Effect.provide(live())))
+
   it.effect("says nothing of how long an answer took, but it is an answer", () =>
     Effect.gen(function*() {
       const { health, jump } = yield* started()
@@ -143,6 +161,28 @@ describe("H8: a stall of our own", () => {
       assert.strictEqual(status(), "unhealthy", "without a stall it is believed")
     }).pipe(Effect.provide(live({ jitter: 0 }))))
 
+  it.effect("is doubted each time anew, and how long a check took in it isn't believed", () =>
+    Effect.gen(function*() {
+      let result: Health.CheckResult = pass
+      const { health, jump, status } = yield* started(() => Effect.suspend(() => Effect.as(Effect.sleep(20), result)))
+      yield* TestClock.adjust(20)
+      for (let stall = 0; stall < 10; stall++) {
+        result = refused
+        yield* Effect.forkChild(health.check(key("a")), { startImmediately: true })
+        yield* TestClock.adjust(0)
+        jump.by(5_000)
+        yield* TestClock.adjust(20)
+        assert.strictEqual(status(), "healthy", `stall ${stall}`)
+        result = pass
+        yield* Effect.forkChild(health.check(key("a")), { startImmediately: true })
+        yield* TestClock.adjust(0)
+        jump.by(1_000)
+        yield* TestClock.adjust("10 seconds")
+        // The one of before all of it, as long as that is known.
+        assert.isAtMost(health.get(key("a")).latency ?? 20, 20)
+      }
+    }).pipe(Effect.provide(live({ jitter: 0, interval: "1 hour" }))))
+
   it.effect("that never ends doesn't hide a server that is dead", () =>
     Effect.gen(function*() {
       let result: Health.CheckResult = pass
@@ -166,18 +206,22 @@ describe("H8: a stall of our own", () => {
           answer = (result) => resume(Effect.succeed(result))
         })
       )
+      const until = (holds: () => boolean) =>
+        Effect.gen(function*() {
+          for (const end = performance.now() + 10_000; performance.now() < end && !holds();) yield* Effect.sleep(5)
+          assert.isTrue(holds())
+        })
       yield* fleet.put(instance("a"))
-      yield* Effect.sleep("200 millis")
+      yield* until(() => answer !== undefined)
       answer!(pass)
-      yield* Effect.sleep("50 millis")
-      assert.strictEqual(health.status(key("a")), "healthy")
-      yield* Effect.forkScoped(health.check(key("a")), { startImmediately: true })
-      yield* Effect.sleep("50 millis")
-      const until = performance.now() + 1_500
-      while (performance.now() < until);
+      yield* until(() => health.status(key("a")) === "healthy")
+      answer = undefined
+      const asked = yield* Effect.forkScoped(health.check(key("a")), { startImmediately: true })
+      yield* until(() => answer !== undefined)
+      const end = performance.now() + 1_500
+      while (performance.now() < end);
       // The check's time-out passed meanwhile.
-      yield* Effect.sleep("20 millis")
-      assert.strictEqual(health.status(key("a")), "healthy")
+      assert.strictEqual((yield* Fiber.join(asked)).status, "healthy")
       for (let call = 0; call < 10; call++) {
         health.record(key("a"), { _tag: "failure", latency: 1_500, reason: "time-out" })
       }

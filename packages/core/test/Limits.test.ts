@@ -55,6 +55,20 @@ describe("limits of a router", () => {
       assert.deepStrictEqual([yield* inFlight("weather"), yield* inFlight("met-office")], [0, 0])
     }).pipe(Effect.provide(limited({ perService: 2 }))))
 
+  it.effect("hold for what is acquired, which goes to a service that has room", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const router = yield* Router.Router
+      yield* fleet.put(
+        ...["a", "b", "c", "d"].map((id) => instance(id, { capabilities: ["forecast"] })),
+        instance("e", { service: "met-office", capabilities: ["forecast"] })
+      )
+      const any: Router.RouteRequest = { target: { capabilities: ["forecast"] }, repeatable: true }
+      for (let each = 0; each < 4; each++) yield* router.acquire(any)
+      assert.deepStrictEqual([yield* inFlight("weather"), yield* inFlight("met-office")], [2, 2])
+      assert.include(yield* Effect.flip(router.acquire(any)), { _tag: "NoInstance", kind: "overloaded" })
+    })).pipe(Effect.provide(limited({ perService: 2 }))))
+
   it.effect("let who is interrupted leave at once", () =>
     Effect.gen(function*() {
       const fleet = yield* Fleet

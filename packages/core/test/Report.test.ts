@@ -68,8 +68,25 @@ describe("report", () => {
       assert.deepStrictEqual(total.failures, { failed: 1, refused: 1, unavailable: 1, shed: 1 })
       assert.deepInclude(total.queue, { queued: 1, shed: 1, waiting: 0, shedAt: 5_010 })
       assert.approximately(total.queue.wait?.p50 ?? 0, 5_000, 500)
-      // The one that nobody announces, and the one that was shed, went to no instance.
-      assert.strictEqual(nowhere.top.reduce((sum, { calls }) => sum + calls, 0), 4)
+      // The one that was shed waited for its service; the one that nobody announces has none.
+      assert.strictEqual(nowhere.top.reduce((sum, { calls }) => sum + calls, 0), 5)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("counts calls that no instance took with the service that they were for, and its tool", () =>
+    Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const router = yield* Router.Router
+      yield* fleet.put(instance("a", { status: "down" }), instance("m", { service: "maps" }))
+      for (let call = 0; call < 3; call++) yield* Effect.flip(router.route(request, () => Effect.void))
+      yield* router.route({ target: { service: "maps" }, repeatable: true }, () => Effect.void)
+      const { decisions, services, tools, total } = yield* reported({ service: "weather" })
+      assert.deepInclude(services.top[0], { service: "weather", calls: 3 })
+      assert.deepInclude(total.failures, { unavailable: 3 })
+      assert.deepStrictEqual(tools.top.map(({ calls, service, tool }) => [tool, service, calls]), [
+        ["weather__get", "weather", 3]
+      ])
+      // Those of other services aren't told as its own.
+      assert.deepStrictEqual(decisions, { strategies: [], rules: [] })
     }).pipe(Effect.provide(live())))
 
   it.effect("tells latencies: of calls all attempts and waits together, of instances those of their attempts", () =>

@@ -511,6 +511,57 @@ describe("affinity", () => {
       }
     }).pipe(Effect.provide(live)))
 
+  it.effect("B16: a session that is strict outlives an ejection of its instance, and waits where that asks for time", () =>
+    Effect.gen(function*() {
+      const fleet = yield* Fleet
+      const router = yield* Router.Router
+      const health = yield* Health.Health
+      yield* fleet.put(instance("a"), instance("b"))
+      const refuse = (fields: Partial<Router.AttemptFailure<string>>) =>
+        Effect.exit(router.route({ ...bound(true), attempts: 1 }, () => Effect.fail(failure(fields))))
+      for (let call = 0; call < 3; call++) yield* refuse({})
+      assert.include(health.circuit(key("a")), { state: "open", cause: "failures" })
+      // Nobody else may take them, whether they may be repeated or not; the others keep away.
+      for (const repeatable of [true, false]) {
+        assert.include((yield* router.route({ ...bound(true), repeatable }, answer)).routing, {
+          instance: "a",
+          why: "bound to it, ejected or not"
+        })
+      }
+      assert.deepStrictEqual(yield* pickedOf(5, bound(false)), ["b"])
+      assert.deepStrictEqual(yield* pickedOf(1, bound(true)), ["a"])
+      assert.isUndefined(health.circuit(key("a")))
+      // It said itself when to come again.
+      for (const repeatable of [true, false]) {
+        yield* refuse({ retryAfter: 700 })
+        const waiting = yield* Effect.forkChild(router.route({ ...bound(true), repeatable }, answer), {
+          startImmediately: true
+        })
+        yield* TestClock.adjust("699 millis")
+        assert.isUndefined(waiting.pollUnsafe())
+        yield* TestClock.adjust("4 seconds")
+        assert.strictEqual((yield* Fiber.join(waiting)).value, "a")
+        yield* TestClock.adjust("1 minute")
+        yield* pickedOf(5, bound(true))
+        assert.isUndefined(health.circuit(key("a")))
+      }
+      yield* refuse({ retryAfter: 20_000 })
+      assert.include(yield* Effect.flip(router.route(bound(true), answer)), {
+        _tag: "NoInstance",
+        kind: "overloaded",
+        reason: "a, to which it is bound, asks to be left alone",
+        retryAfter: 20_000
+      })
+      // What waits for it is told when it is gone.
+      yield* TestClock.adjust("19 seconds")
+      const waiting = yield* Effect.forkChild(Effect.flip(router.route(bound(true), answer)), {
+        startImmediately: true
+      })
+      yield* fleet.remove("a")
+      yield* TestClock.adjust("100 millis")
+      assert.include(yield* Fiber.join(waiting), { _tag: "SessionLost", instance: "a" })
+    }).pipe(Effect.provide(live)))
+
   it.effect("fails over unless it is strict", () =>
     Effect.gen(function*() {
       const fleet = yield* Fleet

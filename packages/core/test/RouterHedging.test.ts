@@ -217,6 +217,79 @@ describe("hedging", () => {
       assert.deepStrictEqual(yield* inFlight, [0, 0, 0])
     }).pipe(Effect.provide(live({ hedging: { share: 1 } }))))
 
+  // What is asked twice may be answered once: by a cache, say, that the second one fills for both.
+  for (const next of ["never ends", "answers too", "fails"] as const) {
+    it.effect(`ends with the first where it makes that answer while it begins, and then ${next}`, () =>
+      Effect.gen(function*() {
+        const router = yield* Router.Router
+        yield* start
+        yield* learn()
+        const { calls } = router.report().total
+        let answer = () => {}
+        let interrupted = 0
+        const fiber = yield* begin(router.route({ ...request, timeout: 1_000 }, ({ id }, { number }) =>
+          number === 1
+            ? Effect.callback<string>((resume) => {
+              answer = () => resume(Effect.succeed(id))
+            })
+            : Effect.andThen(
+              Effect.sync(() => answer()),
+              next === "never ends"
+                ? Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
+                : next === "fails"
+                ? Effect.fail(failure())
+                : Effect.succeed(id)
+            )))
+        yield* TestClock.adjust("20 millis")
+        const { routing } = yield* Fiber.join(fiber)
+        assert.include(routing, { hedged: false, attempts: 2 })
+        assert.deepStrictEqual(yield* inFlight, [0, 0, 0])
+        assert.strictEqual(interrupted, next === "never ends" ? 1 : 0)
+        assert.strictEqual(router.report().total.calls, calls + 1)
+      }).pipe(Effect.provide(live())))
+  }
+
+  it.effect("is not begun in earnest where the first passes on while it begins", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* start
+      yield* learn()
+      let commit = () => {}
+      let passed = 0
+      const fiber = yield* begin(router.route(request, ({ id }, attempt) => {
+        if (attempt.number === 1) {
+          commit = attempt.commit
+          return Effect.as(Effect.sleep("100 millis"), id)
+        }
+        commit()
+        return Effect.sync(() => void passed++).pipe(Effect.delay("5 millis"), Effect.as(id))
+      }))
+      yield* TestClock.adjust("200 millis")
+      assert.isFalse((yield* Fiber.join(fiber)).routing.hedged)
+      assert.strictEqual(passed, 0)
+      assert.deepStrictEqual(yield* inFlight, [0, 0, 0])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("who was given up for another that passes on isn't blamed for what that doesn't bring to an end", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      const balancer = yield* Balancer.Balancer
+      yield* start
+      yield* learn()
+      const seen: Array<string> = []
+      const fiber = yield* begin(Effect.exit(router.route({ ...request, timeout: 500 }, ({ id }, attempt) => {
+        seen.push(id)
+        if (attempt.number === 1) return Effect.uninterruptible(Effect.as(Effect.sleep("2 seconds"), id))
+        attempt.commit()
+        return Effect.never
+      })))
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "Failure")
+      assert.lengthOf(seen, 2)
+      assert.deepStrictEqual(seen.map((id) => balancer.node(key(id), instance(id)).failures), [0, 0])
+      assert.deepStrictEqual(yield* inFlight, [0, 0, 0])
+    }).pipe(Effect.provide(live())))
+
   it.effect("X7: where one fails the other may still answer; where both do, the first error is kept", () =>
     Effect.promise(() =>
       fc.assert(
@@ -227,26 +300,29 @@ describe("hedging", () => {
           fc.boolean(),
           fc.boolean(),
           fc.constantFrom<Router.Phase>("notSent", "mayHaveRun", "answered"),
-          (takes, hedgeTakes, good, hedgeGood, phase) =>
+          fc.constantFrom(...Balancer.strategyNames),
+          (takes, hedgeTakes, good, hedgeGood, phase, strategy) =>
             Effect.runPromise(
               Effect.gen(function*() {
                 const router = yield* Router.Router
                 yield* start
                 yield* learn()
                 const ended: Array<{ readonly error: string; readonly at: number }> = []
-                const fiber = yield* begin(Effect.result(router.route({ ...request, attempts: 2 }, (_, { number }) => {
-                  const name = `attempt ${number}`
-                  return Effect.sleep(number === 1 ? takes : hedgeTakes).pipe(
-                    Effect.andThen(
-                      (number === 1 ? good : hedgeGood)
-                        ? Effect.succeed(name)
-                        : Effect.fail(failure({ error: name, phase }))
-                    ),
-                    Effect.tapError(({ error }) =>
-                      Effect.map(Balancer.Balancer, ({ now }) => void ended.push({ error, at: now() }))
+                const fiber = yield* begin(
+                  Effect.result(router.route({ ...request, strategy, attempts: 2 }, (_, { number }) => {
+                    const name = `attempt ${number}`
+                    return Effect.sleep(number === 1 ? takes : hedgeTakes).pipe(
+                      Effect.andThen(
+                        (number === 1 ? good : hedgeGood)
+                          ? Effect.succeed(name)
+                          : Effect.fail(failure({ error: name, phase }))
+                      ),
+                      Effect.tapError(({ error }) =>
+                        Effect.map(Balancer.Balancer, ({ now }) => void ended.push({ error, at: now() }))
+                      )
                     )
-                  )
-                })))
+                  }))
+                )
                 yield* TestClock.adjust("1 second")
                 const result = yield* Fiber.join(fiber)
                 if (good || hedgeGood) assert.strictEqual(result._tag, "Success")
@@ -263,8 +339,9 @@ describe("hedging", () => {
       )
     ))
 
-  for (const share of [0.05, 0.2]) {
-    it.effect(`X7: never adds more than ${share} of the calls, however slow all are, and cuts the tail where some are`, () =>
+  for (const [index, strategy] of Balancer.strategyNames.entries()) {
+    const share = [0.05, 0.2][index % 2]!
+    it.effect(`X7: ${strategy}: never adds more than ${share} of the calls, however slow all are, and cuts the tail where some are`, () =>
       Effect.gen(function*() {
         const router = yield* Router.Router
         yield* start
@@ -278,7 +355,7 @@ describe("hedging", () => {
             for (let tick = 0; tick < seconds * 50; tick++) {
               const call = calls++
               yield* begin(Effect.map(
-                router.route(request, ({ id }, { number }) => {
+                router.route({ ...request, strategy }, ({ id }, { number }) => {
                   attempts++
                   if (number > 1) hedges.push(call)
                   // The hedge is as fast as most.

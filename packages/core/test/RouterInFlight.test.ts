@@ -1,4 +1,4 @@
-/** B8, with everything that a call can do or have done to it. */
+/** B8, X4, X6 and X7, with everything that a call can do or have done to it. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,17 @@ import * as Router from "../src/Router.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 
 const ids = ["a", "b", "c"]
-const kinds = ["success", "failure", "pushback", "defect", "throw", "self-interrupt", "never", "stubborn"] as const
+const kinds = [
+  "success",
+  "failure",
+  "sent",
+  "pushback",
+  "defect",
+  "throw",
+  "self-interrupt",
+  "never",
+  "stubborn"
+] as const
 
 const call = fc.record({
   kind: fc.constantFrom(...kinds),
@@ -49,39 +59,68 @@ const options = fc.record({
   hedging: fc.constantFrom(undefined, { percentile: 0.5, share: 1 })
 })
 
-const attempt = (
-  from: {
-    readonly kind: typeof kinds[number]
-    readonly next: typeof kinds[number]
-    readonly takes: number
-    readonly commits: boolean
-  }
-) =>
+/** What was done for one call. */
+class Log {
+  readonly attempts: Array<Router.Attempt> = []
+  running = 0
+  /** Most attempts at the same time, and how many may have run. */
+  together = 0
+  ran = 0
+  /** Attempts that passed something on. */
+  readonly passedOn = new Set<number>()
+}
+
+interface Script {
+  readonly kind: typeof kinds[number]
+  readonly next: typeof kinds[number]
+  readonly takes: number
+  readonly commits: boolean
+}
+
+const attempt = (from: Script, log: Log) =>
 (
   _: unknown,
-  { commit, extend, number, sent }: Router.Attempt
+  attempt: Router.Attempt
+): Effect.Effect<string, Router.AttemptFailure<string>> => {
+  assert.strictEqual(log.passedOn.size, 0, "an attempt began after something was passed on")
+  log.attempts.push(attempt)
+  log.together = Math.max(log.together, ++log.running)
+  return Effect.ensuring(Effect.suspend(() => act(from, attempt, log)), Effect.sync(() => void log.running--))
+}
+
+const act = (
+  from: Script,
+  { commit, extend, isHeard, number, sent }: Router.Attempt,
+  log: Log
 ): Effect.Effect<string, Router.AttemptFailure<string>> => {
   const kind = number === 1 ? from.kind : from.next
   if (kind === "throw") throw new Error("thrown")
   const wait = from.takes === 0 ? Effect.void : Effect.sleep(from.takes)
-  const fails = (retryAfter?: number) =>
+  const fails = (retryAfter?: number, phase: Router.Phase = "notSent") =>
     Effect.fail({
       error: "boom",
-      phase: "notSent" as const,
+      phase,
       blame: "instance" as const,
       reason: "refused",
       retryAfter
     })
-  const passesOn = Effect.sync(() => {
+  const runs = Effect.sync(() => {
+    log.ran++
     sent()
+  })
+  const passesOn = Effect.sync(() => {
     extend()
-    if (from.commits) commit()
+    if (!from.commits || !isHeard()) return
+    commit()
+    log.passedOn.add(number)
   })
   switch (kind) {
     case "success":
-      return Effect.as(Effect.andThen(wait, passesOn), "ok")
+      return Effect.as(Effect.andThen(runs, Effect.andThen(wait, passesOn)), "ok")
     case "failure":
       return Effect.andThen(wait, fails())
+    case "sent":
+      return Effect.andThen(runs, Effect.andThen(Effect.andThen(wait, passesOn), fails(undefined, "mayHaveRun")))
     case "pushback":
       return Effect.andThen(wait, fails(30))
     case "defect":
@@ -89,14 +128,17 @@ const attempt = (
     case "self-interrupt":
       return Effect.andThen(wait, Effect.interrupt)
     case "never":
-      return Effect.never
+      return Effect.andThen(runs, Effect.never)
     case "stubborn":
-      return Effect.uninterruptible(Effect.as(Effect.sleep(from.takes + 200), "ok"))
+      return Effect.andThen(
+        runs,
+        Effect.uninterruptible(Effect.as(Effect.andThen(Effect.sleep(from.takes + 200), passesOn), "ok"))
+      )
   }
 }
 
 describe("in flight", () => {
-  it.effect("B8: all that was begun has ended, whatever happens and under every strategy, and each call is counted once", () =>
+  it.effect("B8, X4, X6, X7: under every strategy and whatever happens, all ends, in time, once, and runs no more often than it may", () =>
     Effect.promise(() =>
       fc.assert(
         fc.asyncProperty(options, fc.array(call, { minLength: 1, maxLength: 25 }), (options, calls) =>
@@ -117,9 +159,18 @@ describe("in flight", () => {
               yield* TestClock.adjust("1 second")
               const target: Router.Target = { service: "weather" }
               const fibers = []
+              const logs = calls.map(() => new Log())
+              // Who gives up waits for what doesn't let itself be interrupted; all others have their answer in time.
+              const route = (...[request, attempt]: Parameters<typeof router.route<string, string, never>>) => {
+                const latest = balancer.now() + (request.maxTimeout ?? 0) + 1
+                return Effect.onExit(router.route(request, attempt), (exit) =>
+                  Effect.sync(() => {
+                    if (!Exit.hasInterrupts(exit)) assert.isAtMost(balancer.now(), latest)
+                  }))
+              }
               for (const [index, call] of calls.entries()) {
                 const fiber = yield* Effect.forkChild(
-                  router.route({
+                  route({
                     target,
                     strategy: call.strategy,
                     repeatable: call.repeatable,
@@ -129,7 +180,7 @@ describe("in flight", () => {
                     attempts: call.attempts,
                     affinity: call.affinity,
                     caller: { principal: call.caller }
-                  }, attempt(call)),
+                  }, attempt(call, logs[index]!)),
                   { startImmediately: true }
                 )
                 if (call.patience !== undefined) {
@@ -151,6 +202,15 @@ describe("in flight", () => {
               const { total } = router.report()
               assert.strictEqual(total.queue.waiting, 0)
               assert.strictEqual(total.calls, 25 + calls.length)
+              for (const [index, { attempts, passedOn, ran, running, together }] of logs.entries()) {
+                const call = calls[index]!
+                assert.strictEqual(running, 0)
+                assert.isAtMost(attempts.length, call.attempts)
+                assert.isAtMost(together, call.repeatable && call.readOnly && call.affinity === undefined ? 2 : 1)
+                if (!call.repeatable) assert.isAtMost(ran, 1)
+                assert.isAtMost(passedOn.size, 1)
+                assert.isFalse(attempts.some(({ isHeard }) => isHeard()))
+              }
               for (const [index, fiber] of fibers.entries()) {
                 const exit = yield* Fiber.await(fiber)
                 if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
@@ -182,4 +242,52 @@ describe("in flight", () => {
         { numRuns: 100 }
       )
     ))
+
+  const endings: Readonly<Record<string, Effect.Effect<string, Router.AttemptFailure<string>>>> = {
+    "the caller gives up": Effect.never,
+    "the request is at fault": Effect.fail({
+      error: "boom",
+      phase: "answered",
+      blame: "caller",
+      reason: "no such city"
+    }),
+    "it breaks": Effect.die("defect"),
+    "it gives up by itself": Effect.interrupt
+  }
+  for (const [what, ends] of Object.entries(endings)) {
+    it.effect(`a trial call gives its place back where ${what}`, () =>
+      Effect.gen(function*() {
+        const fleet = yield* Fleet
+        const router = yield* Router.Router
+        const health = yield* Health.Health
+        yield* fleet.put(instance("a"), instance("b"))
+        for (let call = 0; call < 3; call++) {
+          health.record(key("a"), { _tag: "failure", latency: 0, reason: "refused" })
+        }
+        yield* TestClock.adjust("1 minute")
+        const request: Router.RouteRequest = { target: { service: "weather" }, repeatable: true }
+        for (let call = 0; call < 10; call++) {
+          const tried: Array<string> = []
+          const fiber = yield* Effect.forkChild(
+            router.route(request, ({ id }) => {
+              tried.push(id)
+              return ends
+            }),
+            { startImmediately: true }
+          )
+          yield* TestClock.adjust(10)
+          yield* Fiber.interrupt(fiber)
+          assert.deepStrictEqual(tried, ["a"])
+        }
+        assert.include(health.circuit(key("a")), { state: "half-open", passed: 0 })
+      }).pipe(
+        Effect.provide(
+          Router.layer().pipe(
+            Layer.provideMerge(Health.layer()),
+            Layer.provideMerge(Balancer.layer()),
+            Layer.provideMerge(layer)
+          )
+        )
+      ))
+  }
 })

@@ -21,8 +21,7 @@ const traffic: Readonly<Record<string, Router.RouteRequest>> = {
   "calls that may be repeated": { ...plain, repeatable: true },
   "calls that may not be repeated": plain,
   "calls that are bound to it": { ...plain, affinity: { instance: key("a"), strict: false } },
-  "calls that are bound to it and to nothing else": { ...plain, affinity: { instance: key("a"), strict: true } },
-  "calls that are hashed": { ...plain, strategy: "consistent-hash", hashKey: "caller" }
+  "calls that are bound to it and to nothing else": { ...plain, affinity: { instance: key("a"), strict: true } }
 }
 
 const causes: Readonly<Record<string, Partial<Router.AttemptFailure<string>>>> = {
@@ -30,7 +29,7 @@ const causes: Readonly<Record<string, Partial<Router.AttemptFailure<string>>>> =
   "asks for time": { retryAfter: 3_000 }
 }
 
-// What is served meanwhile, and when the next call comes.
+// ms from one call to the next.
 const every = 100
 
 describe("an instance that is well again", () => {

@@ -231,25 +231,30 @@ describe("back-off", () => {
 })
 
 describe("pushback", () => {
-  it.effect("X3: the retry goes elsewhere at once, and the instance is left alone as long as it asked", () =>
-    Effect.gen(function*() {
-      const router = yield* Router.Router
-      const health = yield* Health.Health
-      yield* fleetOf(4)
-      const asked: Array<string> = []
-      const { routing, value } = yield* router.route({ ...request, attempts: 4 }, ({ id }) => {
-        if (asked.length === 3) return Effect.succeed(id)
-        asked.push(id)
-        return Effect.fail(failure({ retryAfter: 2_000, reason: "429" }))
-      })
-      assert.strictEqual(new Set([...asked, value]).size, 4)
-      assert.strictEqual(routing.latency, 0)
-      // Until all are asked for time, as ours is the only one that is left.
-      for (const id of asked.slice(0, 2)) assert.include(health.circuit(key(id)), { cause: "pushback" })
-      for (let call = 0; call < 50; call++) {
-        assert.notInclude(asked.slice(0, 2), (yield* router.route(request, ({ id }) => Effect.succeed(id))).value)
-      }
-    }).pipe(Effect.provide(live())))
+  for (const strategy of Balancer.strategyNames) {
+    it.effect(`X3: ${strategy}: the retry goes elsewhere at once, and the instance is left alone as long as it asked`, () =>
+      Effect.gen(function*() {
+        const router = yield* Router.Router
+        const health = yield* Health.Health
+        yield* fleetOf(4)
+        const asked: Array<string> = []
+        const { routing, value } = yield* router.route({ ...request, strategy, attempts: 4 }, ({ id }) => {
+          if (asked.length === 3) return Effect.succeed(id)
+          asked.push(id)
+          return Effect.fail(failure({ retryAfter: 2_000, reason: "429" }))
+        })
+        assert.strictEqual(new Set([...asked, value]).size, 4)
+        assert.strictEqual(routing.latency, 0)
+        // Until all are asked for time, as ours is the only one that is left.
+        for (const id of asked.slice(0, 2)) assert.include(health.circuit(key(id)), { cause: "pushback" })
+        for (let call = 0; call < 50; call++) {
+          assert.notInclude(
+            asked.slice(0, 2),
+            (yield* router.route({ ...request, strategy }, ({ id }) => Effect.succeed(id))).value
+          )
+        }
+      }).pipe(Effect.provide(live())))
+  }
 
   it.effect("X3: where it is the only one the call waits as long as it asked, if that is not too long, else says so", () =>
     Effect.promise(() =>

@@ -516,6 +516,28 @@ routing:
     assert.isFalse(schema["additionalProperties"])
   })
 
+  it("describes every key of its own", () => {
+    const silent: Array<string> = []
+    const look = (schema: unknown, path: string): void => {
+      if (typeof schema !== "object" || schema === null) return
+      for (const [key, inner] of Object.entries(Object(Reflect.get(schema, "properties")))) {
+        const own = JSON.stringify(Reflect.get(Object(inner), "allOf") ?? "")
+        if (Reflect.get(Object(inner), "description") === undefined && !own.includes("description")) {
+          silent.push(`${path}.${key}`)
+        }
+        look(inner, `${path}.${key}`)
+      }
+      look(Reflect.get(schema, "items"), `${path}[]`)
+      look(Reflect.get(schema, "additionalProperties"), `${path}.*`)
+    }
+    // What others write, and what adapters say of theirs.
+    const { mcpServers: _, registries: __, servers: ___, ...properties } = Object(
+      Configuration.jsonSchema(adapters)["properties"]
+    )
+    look({ properties }, "")
+    assert.deepStrictEqual(silent, [])
+  })
+
   describe("laws", () => {
     const duration = fc.tuple(fc.nat(9999), fc.constantFrom("ms", "s", "m", "h")).map(([amount, unit]) =>
       `${amount}${unit}`

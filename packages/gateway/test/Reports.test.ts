@@ -63,6 +63,10 @@ describe("GET /report", () => {
         const one = reportOf(yield* get("/report?service=weather&top=1"))
         assert.deepInclude(one.total, { calls: 4 })
         assert.deepInclude(one.instances.rest, { instances: 1 })
+        // Of the calls all but the one that nobody announces were for a service; the rest has that one.
+        const { rest, top } = report.services
+        assert.strictEqual(top.reduce((sum, { calls }) => sum + calls, rest?.calls ?? 0), report.total.calls)
+        assert.deepInclude(rest, { calls: 1, ejections: 0 })
         assert.deepEqual(one.callers.top, [])
         assert.deepInclude(reportOf(yield* get("/report?service=db")).total, { calls: 0 })
         assert.include(problem(yield* get("/report?service=wether"), 404).detail, "did you mean \"weather\"?")
@@ -133,7 +137,7 @@ describe("GET /status", () => {
   it.live("names the services that suffer", () =>
     rest(
       { instances: [instance("weather-a", { limits: { maxConcurrency: 1 } }), instance("db-1")] },
-      ({ get }) =>
+      ({ get, send }) =>
         Effect.gen(function*() {
           const strained = Effect.map(get("/status"), ({ json }) => Schema.decodeUnknownSync(StatusView)(json).strained)
           assert.deepEqual(yield* strained, [])
@@ -143,11 +147,13 @@ describe("GET /status", () => {
             () => Effect.forkChild(router.route(request, () => Effect.never), { startImmediately: true })
           )
           assert.deepEqual(yield* strained, [
-            { service: "weather", ejected: 0, waiting: 1, shedding: false, budgetSpent: false }
+            { service: "weather", available: 1, ejected: 0, waiting: 1, shedding: false, budgetSpent: false }
           ])
           yield* Fiber.interruptAll(calls)
           yield* fails(Catalog.key("memory", "db-1"))
           assert.deepInclude((yield* strained)[0], { service: "db", ejected: 1 })
+          yield* send("PUT", "/instances/weather-a/mark", { as: "draining" })
+          assert.deepInclude((yield* strained)[1], { service: "weather", available: 0, ejected: 0 })
         })
     ))
 })

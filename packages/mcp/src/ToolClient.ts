@@ -19,6 +19,7 @@
  */
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
+import type { Explanation } from "@portolan/core/Explanation"
 import { Health } from "@portolan/core/Health"
 import * as Query from "@portolan/core/Query"
 import type { Registries } from "@portolan/core/Registries"
@@ -130,6 +131,14 @@ export class ToolClient extends Context.Service<ToolClient, {
     args?: Readonly<Record<string, string>>,
     options?: CallOptions
   ) => Effect.Effect<Answer & { readonly messages: ReadonlyArray<Fields> }, ToolCallError>
+  /**
+   * Where a call of this tool would go now, and why the other instances are left out: a rehearsal that changes nothing, as
+   * `Router.explain`.
+   */
+  readonly explainTool: (
+    name: string,
+    options?: CallOptions
+  ) => Effect.Effect<Explanation, CallError.NoTool | CallError.AmbiguousTool>
   /** The tools there are, by public name; with a query those that an instance has which meets it. */
   readonly listTools: (query?: Query.Query) => Effect.Effect<ReadonlyArray<ListedTool>, Query.QueryError>
   /** What changes among the announced instances from now on. A slow reader gets the difference since it last read. */
@@ -156,7 +165,7 @@ const make = Effect.gen(function*() {
   const discovery = yield* Discovery
   const health = yield* Health
   const catalog = yield* ToolCatalog.ToolCatalog
-  const call = yield* Calling.make
+  const { call, explain } = yield* Calling.make
 
   const decoded = <A>(name: string, answer: Answer, value: unknown, schema: Schema.Codec<A, unknown>) => {
     const decode = Schema.decodeUnknownEffect(Schema.toCodecJson(schema), { errors: "all" })
@@ -226,6 +235,7 @@ const make = Effect.gen(function*() {
         ...answer,
         messages: list(answer.result["messages"])
       })),
+    explainTool: (name, options = {}) => explain({ kind: "tools", name, ...narrowing(options) }, options),
     listTools: (query) =>
       Effect.gen(function*() {
         const meets = yield* Effect.fromResult(Query.compile(query ?? {}))

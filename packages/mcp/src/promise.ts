@@ -20,12 +20,14 @@
 import type { BalancerOptions } from "@portolan/core/Balancer"
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery, type DiscoveryOptions } from "@portolan/core/Discovery"
+import type { Explanation } from "@portolan/core/Explanation"
 import type { HealthOptions } from "@portolan/core/Health"
 import * as Portolan from "@portolan/core/Portolan"
 import type { RegistryOption } from "@portolan/core/promise"
 import type { Query } from "@portolan/core/Query"
 import { Registries } from "@portolan/core/Registries"
-import type { RouterOptions } from "@portolan/core/Router"
+import { Router, type RouterOptions } from "@portolan/core/Router"
+import type { ReportOptions, RoutingReport } from "@portolan/core/RoutingReport"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -47,7 +49,9 @@ import * as ToolClient from "./ToolClient.ts"
 import * as McpHealthCheck from "./upstream/McpHealthCheck.ts"
 import * as Upstreams from "./upstream/Upstreams.ts"
 
+export type { Explanation } from "@portolan/core/Explanation"
 export type { RegistryOption } from "@portolan/core/promise"
+export type { RoutingReport } from "@portolan/core/RoutingReport"
 export type { Answer, CallResult, InstanceChange, ListedTool } from "./ToolClient.ts"
 
 /**
@@ -138,6 +142,10 @@ export interface Fleet extends AsyncDisposable {
     args?: Readonly<Record<string, string>>,
     options?: CallOptions
   ) => Promise<ToolClient.Answer & { readonly messages: ReadonlyArray<Fields> }>
+  /** Where a call of this tool would go now, and why the other instances are left out. Asking changes nothing. */
+  readonly explain: (name: string, options?: CallOptions) => Promise<Explanation>
+  /** What became of the calls so far: by service, instance, tool and caller. */
+  readonly report: (options?: ReportOptions) => Promise<RoutingReport>
   /**
    * What changes among the announced instances from this call on. A slow reader gets the difference since it last
    * read. Ends with `break`, and when the fleet is closed.
@@ -218,6 +226,7 @@ export const connect = async (options: ConnectOptions = {}): Promise<Fleet> => {
   const tools = Context.get(context, ToolClient.ToolClient)
   const catalog = Context.get(context, ToolCatalog.ToolCatalog)
   const discovery = Context.get(context, Discovery)
+  const router = Context.get(context, Router)
   const servers = new Map<string, InProcess.Server>()
   const oneByOne = Semaphore.makeUnsafe(1)
   const ended = new AbortController()
@@ -259,6 +268,8 @@ export const connect = async (options: ConnectOptions = {}): Promise<Fleet> => {
     listTools: (query) => run(tools.listTools(query)),
     readResource: (uri, { signal, ...how } = {}) => run(tools.readResource(uri, how), signal),
     getPrompt: (name, args, { signal, ...how } = {}) => run(tools.getPrompt(name, args, how), signal),
+    explain: (name, { signal, ...how } = {}) => run(tools.explainTool(name, how), signal),
+    report: (options) => run(Effect.sync(() => router.report(options))),
     changes: () =>
       Stream.toAsyncIterable(
         Changes.since(discovery, discovery.catalog()).pipe(Stream.interruptWhen(Effect.callback<void>((resume) => {

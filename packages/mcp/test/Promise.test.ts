@@ -96,6 +96,21 @@ describe("promise", () => {
       assert.strictEqual(tagOf(await rejected(fleet.getPrompt("nothing"))), "NoTool")
     }), 20_000)
 
+  it("says where a call would go, and what became of those that were made", () =>
+    using(async (fleet) => {
+      await fleet.registerTool({ name: "motd", handler: () => "hello" })
+      const { picked, requested } = await fleet.explain("motd")
+      assert.deepStrictEqual([requested, picked?.instance, picked?.reason], ["motd", "local", "the only one"])
+      assert.strictEqual((await fleet.report()).total.calls, 0)
+      await fleet.callTool("motd", {}, { caller: { principal: "ann" } })
+      const { callers, tools } = await fleet.report({ top: 1 })
+      assert.deepStrictEqual(callers.top.map(({ caller, calls }) => [caller, calls]), [["principal:ann", 1]])
+      assert.deepStrictEqual(tools.top.map(({ service, tool }) => [service, tool]), [["local", "motd"]])
+      assert.strictEqual(tagOf(await rejected(fleet.explain("nothing"))), "NoTool")
+      await fleet.close()
+      assert.instanceOf(await rejected(fleet.report()), FleetClosed)
+    }), 20_000)
+
   it("a signal cancels the call at its handler", () =>
     using(async (fleet) => {
       let cancelled: () => void

@@ -191,6 +191,33 @@ describe("ToolCatalog", () => {
       assert.deepStrictEqual(names(catalog), ["weather__get_forecast"])
     }))
 
+  it.effect("takes an offer to be what all say of it who list it", () =>
+    Effect.gen(function*() {
+      const { catalog, close, open } = yield* harness({ groups: { all: ["one", "two"] } })
+      const hinted = (id: string, service: string, version: string, annotations: Fields) =>
+        scripted(instance(id, service, version), (request) =>
+          Effect.succeed({
+            result: request.method === "tools/list"
+              ? { tools: [{ name: "t", inputSchema: { type: "object" }, annotations }] }
+              : {}
+          })).upstream
+      const told = () => {
+        const { readOnly, repeatable } = catalog.list("tools")[0]!
+        return { readOnly, repeatable }
+      }
+      yield* open(hinted("a", "one", "1.1.0", { readOnlyHint: true }))
+      assert.deepStrictEqual(told(), { readOnly: true, repeatable: true })
+      // In the middle of an upgrade to a version that promises more.
+      const old = hinted("b", "one", "1.0.0", {})
+      yield* open(old)
+      assert.deepStrictEqual(told(), { readOnly: false, repeatable: false })
+      yield* close(old)
+      assert.deepStrictEqual(told(), { readOnly: true, repeatable: true })
+      // Another member of its group.
+      yield* open(hinted("c", "two", "1.0.0", { idempotentHint: true }))
+      assert.deepStrictEqual(told(), { readOnly: false, repeatable: true })
+    }))
+
   it.effect("keeps the target of an offer while it lives, and its revision tells of new replicas", () =>
     Effect.gen(function*() {
       const { catalog, open } = yield* harness()

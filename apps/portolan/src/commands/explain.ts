@@ -5,7 +5,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { latency } from "../table.ts"
-import { cut, paint, plain, type Style, widthOf } from "../terminal.ts"
+import { paint, plain, type Style, widthOf } from "../terminal.ts"
 import { asking, gatewayFlags, print, printJson } from "./root.ts"
 
 interface Line {
@@ -57,7 +57,22 @@ const linesOf = ({ considered, failure, leftOut, more, picked }: ExplanationView
 
 const pad = (text: string, width: number): string => text + " ".repeat(Math.max(0, width - widthOf(text)))
 
-/** What would become of a call, in lines: label, instance, region, and what it is judged by. */
+/** The text in lines of at most this width, as far as its words allow. */
+const wrapped = (text: string, width: number): ReadonlyArray<string> => {
+  const [first = "", ...words] = text.split(" ")
+  const lines = [first]
+  for (const word of words) {
+    const line = `${lines.at(-1)} ${word}`
+    if (widthOf(line) <= width) lines[lines.length - 1] = line
+    else if (word !== "") lines.push(word)
+  }
+  return lines.map((line) => line.trimEnd())
+}
+
+/**
+ * What would become of a call, in lines: label, instance, region, and what it is judged by. Reasons are what is asked for,
+ * so nothing is cut: a line that the terminal has no room for goes on in the next.
+ */
 export const explanationText = (
   explanation: ExplanationView,
   width: number | undefined = process.stdout.isTTY ? process.stdout.columns : undefined
@@ -72,7 +87,10 @@ export const explanationText = (
       if (index < cells.length - 1) columns[index] = Math.max(columns[index] ?? 0, widthOf(cell))
     }
   }
-  const fit = (text: string): string => width === undefined ? text : cut(text, Math.max(width - labels - 1, 20))
+  const fit = (text: string, style?: Style): string => {
+    const lines = width === undefined ? [text] : wrapped(text, Math.max(width - labels - 3, 20))
+    return lines.map((line) => style === undefined ? line : paint(style, line)).join(`\n${" ".repeat(labels + 3)}`)
+  }
   const { rule, strategy } = explanation
   const first = rule === undefined ? `none: ${strategy}` : `${rule.number} ${JSON.stringify(rule.name)}: ${rule.text}`
   let label = ""
@@ -82,11 +100,12 @@ export const explanationText = (
       const text = fit(
         cells.map((cell, index) => cells.length > 1 ? pad(cell, columns[index] ?? 0) : cell)
           // Where no instance has a region there is no column of them.
-          .filter((_, index) => index !== 1 || cells.length === 1 || columns[1] !== 0).join("  ").trimEnd()
+          .filter((_, index) => index !== 1 || cells.length === 1 || columns[1] !== 0).join("  ").trimEnd(),
+        style
       )
       const shown = own === label ? "" : own
       label = own
-      return `${paint("dim", pad(shown, labels))} ${style === undefined ? text : paint(style, text)}`
+      return `${paint("dim", pad(shown, labels))} ${text}`
     })
   ].join("\n")
 }
@@ -112,6 +131,6 @@ export const explain = Command.make(
     yield* print(explanationText(found))
   })
 ).pipe(
-  Command.withDescription("Show where a call would go now, and why the others are left out"),
+  Command.withDescription("Show where a call without a session would go now, and why the others are left out"),
   Command.withExamples([{ command: "portolan explain weather__get_forecast --caller tenant:acme" }])
 )

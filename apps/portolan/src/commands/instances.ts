@@ -6,14 +6,21 @@ import { note } from "../terminal.ts"
 import { instancesOf, nothingFound, parseConditions, queryArgument } from "./query.ts"
 import { asking, gatewayFlags, print, printJson } from "./root.ts"
 
+/** Of a record without a version what the server says of itself tells more. */
+const versionOf = (instance: InstanceView): string => {
+  const announced = String(instance["version"] ?? "")
+  const said = instance.upstream?.server?.["version"]
+  return announced === "0.0.0" && typeof said === "string" ? said : announced
+}
+
 const instanceTable = (instances: ReadonlyArray<InstanceView>, now: number): string =>
   table<InstanceView>([
     { title: "INSTANCE", text: (instance) => instance.id },
     { title: "SERVICE", text: (instance) => instance.service },
-    { title: "VERSION", text: (instance) => String(instance["version"] ?? "") },
+    { title: "VERSION", text: versionOf, spare: true },
     { title: "HEALTH", text: ({ health }) => health.status, style: ({ health }) => stateStyle[health.status] },
-    { title: "SCORE", text: ({ health }) => health.score.toFixed(2), align: "right" },
-    { title: "FOR", text: ({ health }) => age(now - Date.parse(health.changedAt)) },
+    { title: "SCORE", text: ({ health }) => health.score.toFixed(2), align: "right", spare: true },
+    { title: "FOR", text: ({ health }) => age(now - Date.parse(health.changedAt)), spare: true },
     {
       title: "SOURCE",
       text: (instance) => [instance.source, ...instance.alsoIn].join(", ") + (instance.stale ? " (stale)" : "")

@@ -27,10 +27,14 @@ const failed = ({ failures }: Counts): number =>
 
 const right = <A>(title: string, text: (row: A) => string): Column<A> => ({ title, text, align: "right" })
 
+/** What a narrow terminal can do without. */
+const spare = <A>(title: string, text: (row: A) => string): Column<A> => ({ ...right(title, text), spare: true })
+
 const latencies = <A extends { readonly latency?: Counts["latency"] }>(): ReadonlyArray<Column<A>> =>
-  (["p50", "p95", "p99"] as const).map((name) =>
-    right<A>(name.toUpperCase(), (row) => row.latency === undefined ? "" : latency(row.latency[name]))
-  )
+  (["p50", "p95", "p99"] as const).map((name) => ({
+    ...right<A>(name.toUpperCase(), (row) => row.latency === undefined ? "" : latency(row.latency[name])),
+    spare: name !== "p95"
+  }))
 
 const counts = <A extends Counts>(): ReadonlyArray<Column<A>> => [
   right<A>("CALLS", (row) => number(row.calls)),
@@ -46,13 +50,13 @@ const serviceTable = (services: ReadonlyArray<Counts & Partial<ServiceCounts>>):
   table<Counts & Partial<ServiceCounts>>([
     { title: "SERVICE", text: ({ service }) => service ?? others },
     ...counts(),
-    right("RETRIES", ({ retries }) => retries === undefined ? "" : number(retries.made)),
+    spare("RETRIES", ({ retries }) => retries === undefined ? "" : number(retries.made)),
     right("SHED", ({ failures }) => number(failures.shed)),
     {
       ...right("EJECTED", ({ ejected }) => ejected === undefined ? "" : String(ejected)),
       style: ({ ejected = 0 }) => ejected > 0 ? "red" : undefined
     },
-    right("IN FLIGHT", ({ inFlight }) => inFlight === undefined ? "" : String(inFlight))
+    spare("IN FLIGHT", ({ inFlight }) => inFlight === undefined ? "" : String(inFlight))
   ], services)
 
 type InstanceRow = Partial<InstanceCounts> & Pick<InstanceCounts, "attempts" | "failures" | "inFlight" | "ejections">
@@ -60,7 +64,7 @@ type InstanceRow = Partial<InstanceCounts> & Pick<InstanceCounts, "attempts" | "
 const instanceTable = (instances: ReadonlyArray<InstanceRow>): string =>
   table<InstanceRow>([
     { title: "INSTANCE", text: ({ instance }) => instance ?? others },
-    { title: "SERVICE", text: ({ service }) => service ?? "" },
+    { title: "SERVICE", text: ({ service }) => service ?? "", spare: true },
     { title: "HEALTH", text: ({ status }) => status ?? "", style: ({ status }) => stateStyle[status ?? ""] },
     right("ATTEMPTS", ({ attempts }) => number(attempts)),
     {
@@ -68,8 +72,8 @@ const instanceTable = (instances: ReadonlyArray<InstanceRow>): string =>
       style: ({ failures }) => failures > 0 ? "yellow" : undefined
     },
     ...latencies<InstanceRow>(),
-    right("EJECTIONS", ({ ejections }) => number(ejections)),
-    right("IN FLIGHT", ({ inFlight }) => number(inFlight))
+    spare("EJECTIONS", ({ ejections }) => number(ejections)),
+    spare("IN FLIGHT", ({ inFlight }) => number(inFlight))
   ], instances)
 
 const named = <A extends Counts>(title: string, name: (row: A) => string | undefined, rows: ReadonlyArray<A>): string =>

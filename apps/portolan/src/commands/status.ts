@@ -36,8 +36,11 @@ const problemTable = (problems: StatusView["problems"]): string =>
   ], problems)
 
 /** What a service suffers from. */
-const strainOf = ({ budgetSpent, ejected, service, shedding, waiting }: StatusView["strained"][number]): string => {
+const strainOf = (
+  { available, budgetSpent, ejected, service, shedding, waiting }: StatusView["strained"][number]
+): string => {
   const strains = [
+    ...available === 0 ? ["no instance is available"] : [],
     ...ejected === 0 ? [] : [`${counted(ejected, "instance")} ejected`],
     ...waiting === 0 ? [] : [`${counted(waiting, "call")} waiting for room`],
     ...shedding ? ["calls are shed"] : [],
@@ -82,7 +85,11 @@ export const status = Command.make(
     const notes = found.configuration === undefined ? [] : configurationNotes(found.configuration)
     if (notes.length > 0) yield* print(`\n${notes.join("\n")}`)
     if (found.strained.length > 0) {
-      yield* print(`\n${found.strained.map((strain) => paint("yellow", strainOf(strain))).join("\n")}`)
+      yield* print(
+        `\n${
+          found.strained.map((strain) => paint(strain.available === 0 ? "red" : "yellow", strainOf(strain))).join("\n")
+        }`
+      )
     }
     if (found.problems.length > 0) yield* print(`\n${problemTable(found.problems)}`)
     for (const { name, reason } of found.hidden) {

@@ -24,12 +24,14 @@ export class Running<A, E> {
   readonly alternatives: number
   readonly #trial: boolean
   /** By `Balancer.now()`. */
-  began: number
+  readonly began: number
+  /** Whether it runs, or ran: what was given its place when it left the queue begins a moment later. */
+  started = false
   /** It has been handed to the transport. */
   sent = false
   /** Whatever comes of it, the call goes on without it, and this is what it counts as. */
   dropped: "failure" | "ignored" | undefined
-  /** None before it runs, and where it ended without waiting. */
+  /** None before it waits for something. */
   fiber: Fiber.Fiber<A, AttemptFailure<E>> | undefined
   #told = false
 
@@ -43,6 +45,11 @@ export class Running<A, E> {
     this.#trial = picked.trial
     this.began = at
     routes.balancer.begin(picked.node)
+  }
+
+  /** Whether the call still waits for it. */
+  get isHeard(): boolean {
+    return this.dropped === undefined && !this.#told
   }
 
   /** Health hears of it, once. */

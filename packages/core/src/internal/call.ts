@@ -9,7 +9,7 @@ import type { ServiceInstance } from "../ServiceInstance.ts"
 import type { Waiter } from "./admission.ts"
 import { failureOf, Running } from "./attempt.ts"
 import type { Candidates } from "./candidates.ts"
-import { Choice, isLeftAlone } from "./choice.ts"
+import { Choice } from "./choice.ts"
 import { nameOf, noInstance, type Pick } from "./pick.ts"
 import { elsewhere, here, unrepeatable } from "./retry.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
@@ -57,7 +57,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   #failure: AttemptFailure<E> | undefined
   // That something may have been run.
   #mayHaveRun = false
-  #running: Array<Running<A, E>> = []
+  #running: ReadonlyArray<Running<A, E>> = none
   // What the calls of its service share, since its first attempt.
   #service: ServiceCalls | undefined
   // When the pause is over, or the hedge is due.
@@ -136,6 +136,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   #begin(view: View, picked: Pick, at: number, hedge: boolean): Running<A, E> {
     const { report, services } = this.#routes
     const running = new Running<A, E>(this.#routes, view, picked, ++this.#attempts, hedge, at)
+    this.#running = this.#running.length === 0 ? [running] : [...this.#running, running]
     this.#choice.took(picked.node)
     report.picked(view.strategy, this.#rule)
     if (this.#service === undefined) {
@@ -149,12 +150,19 @@ export class Call<A, E, R> implements Timer, Waiter {
 
   // Runs an attempt; whether it ended and another is to follow at once.
   #start(running: Running<A, E>): boolean {
+    running.started = true
     const fiber = this.#fork(Effect.suspend(() => this.#attempt(running.node.instance, this.#handle(running))))
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return this.#settle(running, exit)
+    if (exit !== undefined) return this.#ended(running, exit)
     running.fiber = fiber
-    this.#running.push(running)
-    fiber.addObserver((exit) => this.#exited(running, exit))
+    fiber.addObserver((exit) => {
+      if (this.#ended(running, exit)) this.#next(this.#routes.balancer.now())
+    })
+    // What it did first made the other one answer, or pass on.
+    if (running.dropped !== undefined) {
+      this.#drop(running, running.dropped)
+      return false
+    }
     const delay = this.#hedgeable && this.#hedges === 0 && !running.hedge
       ? this.#service?.hedging.delay(this.#settings.hedging.percentile, running.began)
       : undefined
@@ -168,15 +176,17 @@ export class Call<A, E, R> implements Timer, Waiter {
       number: running.number,
       key: running.node.key,
       deadline: () => clock.currentTimeMillisUnsafe() + this.#deadline - now(),
+      isHeard: () => running.isHeard,
       extend: () => {
+        if (!running.isHeard) return
         const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#settings.maxTimeout, this.#timeout)
         this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
       },
       commit: () => {
-        if (running.dropped !== undefined) return
+        if (!running.isHeard) return
         this.#committed = true
         // Only one may pass on.
-        for (const other of Array.from(this.#running)) if (other !== running) this.#drop(other, "ignored")
+        for (const other of this.#running) if (other !== running) this.#drop(other, "ignored")
       },
       sent: () => {
         running.sent = true
@@ -184,14 +194,14 @@ export class Call<A, E, R> implements Timer, Waiter {
     }
   }
 
-  // An attempt that was waited for has ended.
-  #exited(running: Running<A, E>, exit: Exit.Exit<A, AttemptFailure<E>>): void {
-    const place = this.#running.indexOf(running)
-    if (place >= 0) this.#running.splice(place, 1)
+  // An attempt has ended; whether another is to follow at once.
+  #ended(running: Running<A, E>, exit: Exit.Exit<A, AttemptFailure<E>>): boolean {
+    this.#running = this.#running.length < 2 ? none : this.#running.filter((other) => other !== running)
+    if (running.dropped === undefined && !(this.#expired && Exit.isFailure(exit))) return this.#settle(running, exit)
     const at = this.#routes.balancer.now()
-    if (running.dropped !== undefined) return running.end(this.#routes, running.dropped, at)
-    if (this.#expired && Exit.isFailure(exit)) return running.end(this.#routes, blame(running), at, noAnswer)
-    if (this.#settle(running, exit)) this.#next(this.#routes.balancer.now())
+    if (running.dropped !== undefined) running.end(this.#routes, running.dropped, at)
+    else running.end(this.#routes, blame(running), at, noAnswer)
+    return false
   }
 
   // Ends the call, or answers whether it is tried again at once, or sets when.
@@ -281,7 +291,6 @@ export class Call<A, E, R> implements Timer, Waiter {
       return this.#waitUntil(Infinity)
     }
     // There was room after all.
-    this.#running = []
     if (this.#start(granted)) this.#next(this.#routes.balancer.now())
   }
 
@@ -308,18 +317,16 @@ export class Call<A, E, R> implements Timer, Waiter {
     const view = this.#choice.view()
     const picked = this.#choice.next(view, at)
     if (picked === undefined) {
-      if (this.#choice.isFull(view) || isLeftAlone(view)) return false
+      if (this.#choice.isFull(view) || this.#choice.isLeftAlone(view)) return false
       this.#left(false, at)
       this.#nobody(view, at)
       return true
     }
     const running = this.#begin(view, picked, at, false)
-    this.#running.push(running)
     if (this.#leave === undefined) return true
     this.#left(false, at)
     const start = Effect.sync(() => {
       if (running.dropped !== undefined) return
-      this.#running = []
       if (this.#start(running)) this.#next(this.#routes.balancer.now())
     })
     this.#routes.fork(Effect.andThen(Effect.yieldNow, start))
@@ -380,7 +387,7 @@ export class Call<A, E, R> implements Timer, Waiter {
 
   #expire(now: number): void {
     this.#expired = true
-    for (const running of Array.from(this.#running)) {
+    for (const running of this.#running) {
       if (running.sent) this.#mayHaveRun = true
       running.fiber?.interruptUnsafe()
     }
@@ -388,7 +395,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (this.#end !== undefined) return
     // Those that don't let themselves be interrupted just now. The caller's deadline holds all the same.
     for (const running of this.#running) {
-      if (running.fiber === undefined) continue
+      if (!running.started || running.dropped !== undefined) continue
       running.tell(this.#routes, blame(running), now, noAnswer)
       running.dropped = blame(running)
     }
@@ -415,28 +422,30 @@ export class Call<A, E, R> implements Timer, Waiter {
     this.#end = end
     if (this.place >= 0) this.#routes.timers.remove(this)
     if (this.#leave !== undefined) this.#left(outcome === "shed", at)
-    this.#routes.report.ended(this.#request, this.#choice.last?.instance.service, outcome, at - this.#started)
+    const service = this.#choice.last?.instance.service ?? this.services[0]
+    this.#routes.report.ended(this.#request, service, outcome, at - this.#started)
     // How long the first attempt took, or would have taken at least. One that failed, or was given up, says nothing.
     if (this.#hedgeable && this.#failed.length === 0 && outcome !== "interrupted") {
       this.#service?.hedging.record(at - this.#began, at)
     }
-    const running = this.#running
-    if (running.length > 0) {
-      this.#running = []
-      for (const loser of running) this.#drop(loser, "ignored")
-    }
+    const losers = this.#running
+    this.#running = none
+    for (const loser of losers) this.#drop(loser, "ignored")
     this.#resume?.(end)
   }
 
   #drop(running: Running<A, E>, outcome: "failure" | "ignored"): void {
     running.dropped ??= outcome
+    if (!running.started) return running.end(this.#routes, outcome, this.#routes.balancer.now())
     const { fiber } = running
-    if (fiber === undefined) return running.end(this.#routes, outcome, this.#routes.balancer.now())
+    // It has none while it begins: then this comes again.
+    if (fiber === undefined) return
     fiber.interruptUnsafe()
     if (fiber.pollUnsafe() === undefined) Fiber.runIn(fiber, this.#routes.scope)
   }
 }
 
+const none: ReadonlyArray<never> = []
 const noAnswer = "no answer in time"
 
 // A hedge that is late had less time than it needs to be blamed.

@@ -26,8 +26,6 @@ export class CallReport {
   readonly principals: TopTallies<Tally> = new TopTallies(() => new Tally())
   readonly tenants: TopTallies<Tally> = new TopTallies(() => new Tally())
   readonly anonymous: Tally = new Tally()
-  /** Calls for which no instance was tried. */
-  readonly nowhere: Tally = new Tally()
   readonly strategies: Map<StrategyName, Picks> = new Map()
   readonly rules: Map<string, Picks> = new Map()
 
@@ -39,10 +37,11 @@ export class CallReport {
     this.since = now()
   }
 
-  /** A call ended. `service`: of the last instance that was tried, where there was one. */
+  /** A call ended. `service`: of the last instance that was tried, else of one that might have been, if any. */
   ended(request: RouteRequest, service: string | undefined, outcome: CallOutcome, latency: number): void {
     const bucket = bucketOf(latency)
-    ;(service === undefined ? this.nowhere : this.services.of(service)).record(outcome, latency, bucket)
+    const served = service === undefined ? this.services.rest : this.services.of(service)
+    served.record(outcome, latency, bucket)
     const tool = this.tools.of(nameOf(request))
     if (service !== undefined) tool.service = service
     tool.record(outcome, latency, bucket)

@@ -16,7 +16,7 @@ import * as Query from "../Query.ts"
 import type { RouteRequest, Target } from "../Router.ts"
 import type { CompiledRule } from "../RoutingRule.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
-import { type Change, Matches } from "./matches.ts"
+import { byKey, type Change, Matches } from "./matches.ts"
 import { pattern } from "./queryPredicates.ts"
 import type { Settings } from "./settings.ts"
 import { type Match, type Sights, View } from "./view.ts"
@@ -40,7 +40,7 @@ const queryHolds = 1_000
 const everybody = "*"
 
 // More changes than this are cheaper made in one go: one by itself moves half of a list, all of them look at each.
-const manyChanges = 256
+const manyChanges = 128
 
 /**
  * What candidates are made of; `Routes` is.
@@ -202,7 +202,10 @@ export class Candidates {
     const changes: Array<Change> = []
     const entries = source?.entries ?? HashMap.empty()
     if (keys === undefined) {
-      for (const entry of HashMap.values(entries)) this.#look(entry.key, entry, catalog, changes)
+      const all = Array.from(HashMap.values(entries))
+      // What comes together in memory is looked at together: their order there is that of their hashes.
+      if (this.#matches.sorted.length === 0) all.sort(byKey)
+      for (const entry of all) this.#look(entry.key, entry, catalog, changes)
       for (const { key } of this.#matches.sorted) {
         if (!HashMap.has(entries, key)) this.#look(key, undefined, catalog, changes)
       }
@@ -247,7 +250,7 @@ export class Candidates {
     const rule = this.#rule
     const tier = node.weight > 0 ? tiers[this.#health.status(key)] : undefined
     const circuit = tier === 2 ? this.#health.circuit(key) : undefined
-    const until = circuit?.until ?? Infinity
+    const until = circuit?.until
     const left = circuit?.cause === "pushback"
     const rank = rule === undefined ? 0 : rule.rank(instance, rule.minimum === undefined ? 1 : this.#score(node))
     if (

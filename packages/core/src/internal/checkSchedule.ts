@@ -30,14 +30,14 @@ export class CheckSchedule {
     if (tracked.gone || tracked.checking) return
     const { now, random, settings: { jitter }, wake } = this.#environment
     const at = now()
-    this.queue.set(tracked, at + this.#pause(tracked, at, 1 + jitter * (2 * random() - 1)))
+    this.queue.set(tracked, Math.ceil(at + this.#pause(tracked, at, 1 + jitter * (2 * random() - 1))))
     wake()
   }
 
   /** Brings the next check forward to now. */
   soon(tracked: Tracked): void {
     if (tracked.gone || tracked.checking) return
-    this.queue.set(tracked, this.#environment.now())
+    this.queue.set(tracked, Math.floor(this.#environment.now()))
     this.#environment.wake()
   }
 

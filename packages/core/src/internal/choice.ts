@@ -2,16 +2,25 @@ import type { Node } from "../Balancer.ts"
 import { isFree } from "../balancing/Nodes.ts"
 import type { RouteRequest } from "../Router.ts"
 import type { Candidates } from "./candidates.ts"
-import { isFull, type Pick, pick } from "./pick.ts"
+import { isFull, isLeftAlone, type Pick, pick } from "./pick.ts"
 import type { Routes } from "./routes.ts"
 import type { View } from "./view.ts"
 
 /**
- * Whether all that could take a call asked to be left alone.
+ * The nodes of services at their limit: what may go to others too has to keep away from them.
  *
  * @internal
  */
-export const isLeftAlone = (view: View): boolean => view.groups.length === 0 && view.ejected.length > 0
+export const atLimit = (
+  { groups }: View,
+  services: ReadonlyArray<string>,
+  admission: Routes["admission"]
+): ReadonlyArray<Node> => {
+  const full = admission.full(services)
+  return full.length === 0
+    ? []
+    : groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
+}
 
 /**
  * Where the attempts of one call go: each to an instance that it hasn't been tried at, as long as there is one.
@@ -77,18 +86,20 @@ export class Choice {
     return this.#hasRoutable(view) || this.#ejected(view) !== undefined
   }
 
+  /** Whether all that could take it asked to be left alone. */
+  isLeftAlone(view: View): boolean {
+    return isLeftAlone(view, this.#request, this.#routes.health)
+  }
+
   /** Where nothing was picked: whether those that could take it have no room. */
   isFull(view: View): boolean {
-    if (isLeftAlone(view)) return this.again
+    if (this.isLeftAlone(view)) return this.again
     return isFull(view, this.#request, this.#routes.health) &&
       (this.#tried.length === 0 || this.again || this.hasOther(view))
   }
 
   #other(view: View, at: number): Pick | undefined {
-    const full = this.#routes.admission.full(this.services)
-    const busy = full.length === 0
-      ? []
-      : view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
+    const busy = atLimit(view, this.services, this.#routes.admission)
     const except = busy.length === 0 ? this.#tried : this.#tried.concat(busy)
     return pick(view, this.#request, this.#routes, except, at)
   }

@@ -158,14 +158,21 @@ export const circuitReason = (circuit: Circuit): string =>
     : `ejected for ${text(circuit.until - circuit.since)}: ${circuit.reason}`
 
 /**
+ * What brings one back whose time has passed; `admits`: whether it takes trial calls then, as its checks don't fail.
+ *
+ * @internal
+ */
+export const wayBack = (admits: boolean): string => admits ? "the next call tries it" : "back when a check passes"
+
+/**
  * The same at a moment: how long ago, and when it is back.
  *
  * @internal
  */
-export const describeCircuit = (circuit: Circuit, now: number): string => {
+export const describeCircuit = (circuit: Circuit, now: number, admits: boolean): string => {
   if (circuit.state === "closed") return "closed"
   if (circuit.state === "half-open") return circuitReason(circuit)
   const what = circuit.cause === "pushback" ? "asked to be left alone" : "ejected"
-  const back = now < circuit.until ? `back in ${text(circuit.until - now)}` : "the next call tries it"
+  const back = now < circuit.until ? `back in ${text(circuit.until - now)}` : wayBack(admits)
   return `${what} ${text(now - circuit.since)} ago: ${circuit.reason}, ${back}`
 }

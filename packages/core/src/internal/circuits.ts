@@ -68,7 +68,7 @@ export class Circuits {
     this.#failed(tracked, now)
     tracked.failed++
     const { ejection } = environment.settings
-    if (tracked.callsFailed === 0) tracked.failingSince = now
+    if (tracked.callsFailed === 0) tracked.failingSince = Math.ceil(now)
     if (++tracked.callsFailed >= ejection.consecutiveFailures) {
       const calls = tracked.callsFailed === 1 ? "a call" : `${tracked.callsFailed} calls in a row`
       if (this.#eject(tracked, "failures", `${calls} failed: ${outcome.reason ?? "no reason given"}`, now)) return
@@ -91,7 +91,7 @@ export class Circuits {
     const opened = circuit.state === "open"
     circuit.admit(at, this.#environment.settings.ejection.trials)
     if (opened) {
-      tracked.since = circuit.since
+      tracked.since = Math.ceil(circuit.since)
       this.#following.note(tracked)
     }
     return true
@@ -201,7 +201,7 @@ export class Circuits {
   // What follows from a circuit that was opened or closed.
   #turned(tracked: Tracked, circuit: InstanceCircuit, before: boolean): void {
     if (circuit.ejected !== before) tracked.service.ejected += before ? -1 : 1
-    tracked.since = circuit.since
+    tracked.since = Math.ceil(circuit.since)
     tracked.callsFailed = tracked.passed = tracked.failed = 0
     const opened = circuit.state === "open"
     if (opened) tracked.checksPassed = 0

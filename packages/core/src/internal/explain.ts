@@ -7,6 +7,7 @@ import type { Candidate, ExplainOptions, Explanation } from "../Explanation.ts"
 import * as Query from "../Query.ts"
 import type { RouteRequest } from "../Router.ts"
 import type { Candidates } from "./candidates.ts"
+import { atLimit } from "./choice.ts"
 import { leftOut, withReason } from "./leftOut.ts"
 import { nameOf, noInstance, type Pick, pick } from "./pick.ts"
 import { pattern } from "./queryPredicates.ts"
@@ -103,14 +104,10 @@ const rehearse = (
   services: ReadonlyArray<string>,
   { admission, balancer, health }: Routes
 ): Pick | undefined => {
-  const full = admission.full(services)
-  const busy = full.length === 0
-    ? []
-    : view.groups.flatMap(({ nodes }) => nodes.filter((node) => full.includes(node.instance.service)))
   const { due, dueNext, next } = view
   const restores = [balancer.save(), ...view.groups.map(({ picker }) => picker.save())]
   const advisers = { balancer, health: { admit: health.admits, circuit: health.circuit, status: health.status } }
-  const picked = pick(view, request, advisers, busy, balancer.now())
+  const picked = pick(view, request, advisers, atLimit(view, services, admission), balancer.now())
   for (const restore of restores) restore()
   Object.assign(view, { due, dueNext, next })
   return picked

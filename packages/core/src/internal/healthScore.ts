@@ -1,5 +1,5 @@
 import type { InstanceHealth } from "../Health.ts"
-import { isOut } from "./circuit.ts"
+import { isOut, wayBack } from "./circuit.ts"
 import type { Service, Settings, Tracked } from "./tracked.ts"
 
 // How long the fastest of a service holds, ms: longer where there are many, as looking for it takes the longer. Of a few it
@@ -18,7 +18,7 @@ export const healthOf = (
   fastest: number | undefined,
   now: number
 ): InstanceHealth => {
-  const { changedAt, checkedAt, circuit, key, reason, status, window } = tracked
+  const { changedAt, checks, circuit, key, reason, status, verdict, window } = tracked
   const latency = window?.median(now)
   const successRate = window?.successRate(now)
   const speed = latency === undefined || fastest === undefined || latency <= fastest ? 1 : fastest / latency
@@ -29,9 +29,9 @@ export const healthOf = (
     score: status === "unhealthy" || status === "down"
       ? 0
       : weights.success * (successRate ?? 1) + weights.latency * speed,
-    reason: waits ? `${reason}; the next call tries it` : reason,
+    reason: waits ? `${reason}; ${wayBack(verdict?.status !== "unhealthy")}` : reason,
     changedAt,
-    checkedAt,
+    checkedAt: checks?.last,
     latency,
     successRate
   }

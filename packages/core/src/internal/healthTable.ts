@@ -8,7 +8,15 @@ import { Circuits } from "./circuits.ts"
 import { fastestOf, healthOf } from "./healthScore.ts"
 import { CheckLog, withState } from "./history.ts"
 import { SlidingWindow } from "./slidingWindow.ts"
-import { type Environment, makeService, makeTracked, type Service, type Settings, type Tracked } from "./tracked.ts"
+import {
+  type Environment,
+  makeService,
+  makeTracked,
+  never,
+  type Service,
+  type Settings,
+  type Tracked
+} from "./tracked.ts"
 
 // Calls and checks it takes before their success rate has a say in the status, and the rate below which it is degraded.
 const rateSamples = 10
@@ -36,7 +44,7 @@ export class HealthTable {
   readonly #tracked = new Map<InstanceKey, Tracked>()
   readonly #services = new Map<string, Service>()
   // When an instance was last removed: what is told of one that comes back began later.
-  #removedAt = -Infinity
+  #removedAt = never
   // One counter for all services, so that a service that comes back never repeats a revision.
   #revision = 0
   readonly #changes = new Map<string, ChangeLog.ChangeLog<InstanceKey>>()
@@ -106,7 +114,7 @@ export class HealthTable {
       const interval = known.instance.health?.interval
       known.instance = instance
       this.#derive(known)
-      if (interval !== instance.health?.interval) this.schedule.set(known)
+      if (interval !== instance.health?.interval) this.schedule.catchUp([known])
       return
     }
     if (known !== undefined) this.remove(key)
@@ -129,7 +137,7 @@ export class HealthTable {
     const tracked = this.#tracked.get(key)
     if (tracked === undefined) return
     tracked.gone = true
-    this.#removedAt = this.#environment.now()
+    this.#removedAt = Math.ceil(this.#environment.now())
     this.#circuits.forget(tracked)
     this.schedule.queue.remove(tracked)
     this.#tracked.delete(key)
@@ -206,11 +214,10 @@ export class HealthTable {
       return
     }
     tracked.checksDoubted = 0
-    tracked.checkedAt = this.#environment.wall()
     tracked.checksSkipped = 0
     const [word, reason] = result._tag === "Pass" ? ["pass", ""] as const : [words[result._tag], result.reason] as const
     const log = tracked.checks ??= new CheckLog()
-    log.add(tracked.checkedAt, word, latency, reason)
+    log.add(this.#environment.wall(), word, latency, reason)
     tracked.service.outcomes++
     if (result._tag === "Fail") {
       const window = tracked.window ??= new SlidingWindow()
@@ -291,6 +298,6 @@ export class HealthTable {
       }
     }
     if (verdict !== undefined) return ["healthy", verdict.reason]
-    return ["unknown", tracked.checkedAt === undefined ? "not checked yet" : "no check speaks about it"]
+    return ["unknown", tracked.checks === undefined ? "not checked yet" : "no check speaks about it"]
   }
 }

@@ -19,13 +19,14 @@ const fractions = { pass: 0.25, degraded: 0.5, fail: 0.75 } as const
 export class CheckLog {
   #checks: Array<number> = []
   #oldest = 0
-  #last = 0
+  /** Epoch ms of the last one; 0 where there was none. */
+  last = 0
   // Of those that didn't pass, by place.
   #reasons: Map<number, string> | undefined
 
   add(at: number, result: CheckRecord["result"], latency: number, reason: string): void {
     // Of a clock that was set back, no time went by.
-    const gap = this.#checks.length === 0 ? 0 : Math.min(Math.max(Math.round(at - this.#last), 0), gaps - 1)
+    const gap = this.#checks.length === 0 ? 0 : Math.min(Math.max(Math.round(at - this.last), 0), gaps - 1)
     const took = Math.min(Math.max(Math.round(latency * units), 0), latencies - 1)
     const check = gap * latencies + took + fractions[result]
     let place = this.#checks.length
@@ -36,7 +37,7 @@ export class CheckLog {
       this.#checks[place] = check
       this.#oldest = (place + 1) % kept
     }
-    this.#last = at
+    this.last = at
     if (reason !== "") (this.#reasons ??= new Map()).set(place, reason)
     else this.#reasons?.delete(place)
   }
@@ -45,7 +46,7 @@ export class CheckLog {
   records(): ReadonlyArray<CheckRecord> {
     const count = this.#checks.length
     const found: Array<CheckRecord> = []
-    let at = this.#last
+    let at = this.last
     for (let back = 1; back <= count; back++) {
       const place = (this.#oldest + count - back) % count
       const check = this.#checks[place]!

@@ -42,7 +42,8 @@ export const leftOut = (
     const { reason, status } = health.get(node.key)
     const circuit = health.circuit(node.key)
     if (status === "unhealthy" && circuit !== undefined && circuit.state !== "closed") {
-      return describeCircuit(circuit, balancer.now())
+      const now = balancer.now()
+      return describeCircuit(circuit, now, health.admits(node.key, now))
     }
     if (status === "unhealthy" || status === "draining" || status === "down") {
       return withReason(status, reason)

@@ -56,13 +56,11 @@ export class Matches {
       const match = this.#byKey.get(key)
       if (match !== undefined) all.push(match)
     }
+    added.sort(byKey)
+    if (all.length === 0) this.sorted = added
+    else if (added.length === 0) this.sorted = all
     // Two sorted runs are sorted at the cost of a look at each.
-    if (added.length > 0) {
-      added.sort(byKey)
-      for (const match of added) all.push(match)
-      all.sort(byKey)
-    }
-    this.sorted = all
+    else this.sorted = all.concat(added).sort(byKey)
   }
 
   /**
@@ -87,8 +85,14 @@ export class Matches {
   }
 
   #exchange({ after, before }: Change): void {
-    if (before !== undefined) this.#drop(before)
-    if (after !== undefined) this.#put(after)
+    if (before !== undefined) this.#count(before, -1)
+    if (after !== undefined) this.#count(after, 1)
+    // In its place: maps in which much is deleted and set again take twice the memory.
+    if (before !== undefined && after !== undefined && before.endpoint === after.endpoint) this.#replace(before, after)
+    else {
+      if (before !== undefined) this.#drop(before)
+      if (after !== undefined) this.#put(after)
+    }
     const [from, to] = [before?.entry.instance.service, after?.entry.instance.service]
     if (from === to) return
     if (to !== undefined) this.#join(to)
@@ -104,8 +108,29 @@ export class Matches {
       first.twin = match
       this.#twins++
     }
-    if (match.tenants !== undefined) this.restricted++
-    if (match.tier !== undefined && match.tier < 2) this.routable++
+  }
+
+  #replace(before: Match, after: Match): void {
+    this.#byKey.set(after.key, after)
+    after.twin = before.twin
+    before.twin = undefined
+    const previous = this.#previous(before)
+    if (previous === undefined) this.#byEndpoint.set(after.endpoint, after)
+    else previous.twin = after
+  }
+
+  // The twin that it follows; none where it is the first.
+  #previous(match: Match): Match | undefined {
+    let previous: Match | undefined
+    for (let twin = this.#byEndpoint.get(match.endpoint); twin !== match && twin !== undefined; twin = twin.twin) {
+      previous = twin
+    }
+    return previous
+  }
+
+  #count({ tenants, tier }: Match, by: 1 | -1): void {
+    if (tenants !== undefined) this.restricted += by
+    if (tier !== undefined && tier < 2) this.routable += by
   }
 
   #join(service: string): void {
@@ -116,19 +141,12 @@ export class Matches {
 
   #drop(match: Match): void {
     this.#byKey.delete(match.key)
-    const first = this.#byEndpoint.get(match.endpoint)
-    if (first === match) {
-      if (match.twin === undefined) this.#byEndpoint.delete(match.endpoint)
-      else this.#byEndpoint.set(match.endpoint, match.twin)
-    } else {
-      let previous = first
-      while (previous !== undefined && previous.twin !== match) previous = previous.twin
-      if (previous !== undefined) previous.twin = match.twin
-    }
-    if (first !== match || match.twin !== undefined) this.#twins--
+    const previous = this.#previous(match)
+    if (previous !== undefined) previous.twin = match.twin
+    else if (match.twin !== undefined) this.#byEndpoint.set(match.endpoint, match.twin)
+    else this.#byEndpoint.delete(match.endpoint)
+    if (previous !== undefined || match.twin !== undefined) this.#twins--
     match.twin = undefined
-    if (match.tenants !== undefined) this.restricted--
-    if (match.tier !== undefined && match.tier < 2) this.routable--
   }
 
   #part(service: string): void {
@@ -139,4 +157,10 @@ export class Matches {
   }
 }
 
-const byKey = (left: Match, right: Match): number => left.key < right.key ? -1 : left.key > right.key ? 1 : 0
+/**
+ * Order by key.
+ *
+ * @internal
+ */
+export const byKey = (left: { readonly key: InstanceKey }, right: { readonly key: InstanceKey }): number =>
+  left.key < right.key ? -1 : left.key > right.key ? 1 : 0

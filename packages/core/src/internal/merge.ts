@@ -11,6 +11,9 @@ import * as Catalog from "../Catalog.ts"
 import * as ServiceInstance from "../ServiceInstance.ts"
 import type { Source, SourceRecord } from "./source.ts"
 
+/** Where most entries are announced but once: one list for all of them. */
+const nowhere: ReadonlyArray<string> = []
+
 /** Ids merged in one go, before others on the event loop have their turn. */
 const slice = 1_000
 
@@ -56,7 +59,7 @@ export class Merge {
   }
 
   private merge(id: string, before: ReadonlyArray<Catalog.CatalogEntry>): ReadonlyArray<Catalog.CatalogEntry> {
-    const found: Array<{ readonly source: string; readonly record: SourceRecord; readonly alsoIn: Array<string> }> = []
+    const found: Array<{ readonly source: string; readonly record: SourceRecord; alsoIn: ReadonlyArray<string> }> = []
     for (const source of this.sources) {
       const record = source.records.get(id)
       if (record === undefined) continue
@@ -65,8 +68,8 @@ export class Merge {
         found.find((other) =>
           ServiceInstance.endpointKey(other.record.instance) === ServiceInstance.endpointKey(record.instance)
         )
-      if (same === undefined) found.push({ source: source.registry.name, record, alsoIn: [] })
-      else same.alsoIn.push(source.registry.name)
+      if (same === undefined) found.push({ source: source.registry.name, record, alsoIn: nowhere })
+      else same.alsoIn = [...same.alsoIn, source.registry.name]
     }
     return found.map(({ alsoIn, record, source }) => {
       const key = Catalog.key(source, id)

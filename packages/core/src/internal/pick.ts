@@ -59,7 +59,7 @@ export const pick = (
     const picked = boundTo(bound, request, advisers.health, at, trials)
     if (picked !== undefined) return picked
     // It lives: what is bound to it waits until it has room.
-    if (tried.length === 0 && takesBound(bound, advisers.health)) return undefined
+    if (tried.length === 0 && takesBound(bound, request, advisers.health)) return undefined
   }
   if (affinity?.strict === true) return undefined
   if (at >= view.due && trials) {
@@ -80,10 +80,26 @@ const trialCall = "a trial call of one that was ejected"
 const hashKeyOf = (request: RouteRequest): string | undefined =>
   request.hashKey ?? request.caller?.principal ?? request.caller?.tenant
 
-/** Whether it takes what is bound to it. One that drains takes nothing new; that isn't new. */
-const takesBound = (node: Node, health: Omit<Advisers["health"], "admit">): boolean => {
+/**
+ * Whether it takes what is bound to it. One that drains takes nothing new; that isn't new. An ejection keeps away who can go
+ * elsewhere: what can't is in panic.
+ */
+const takesBound = (node: Node, { affinity }: RouteRequest, health: Omit<Advisers["health"], "admit">): boolean => {
   const status = health.status(node.key)
-  return status !== "down" && status !== "unhealthy"
+  if (status !== "unhealthy") return status !== "down"
+  return affinity?.strict === true && health.circuit(node.key)?.cause !== "pushback"
+}
+
+/**
+ * Whether all that could take the request asked to be left alone.
+ *
+ * @internal
+ */
+export const isLeftAlone = (view: View, { affinity }: RouteRequest, health: Advisers["health"]): boolean => {
+  if (affinity?.strict !== true) return view.groups.length === 0 && view.ejected.length > 0
+  const bound = view.nodeOf(affinity.instance)
+  return bound !== undefined && health.status(bound.key) === "unhealthy" &&
+    health.circuit(bound.key)?.cause === "pushback"
 }
 
 const boundTo = (
@@ -94,17 +110,19 @@ const boundTo = (
   trials: boolean
 ): Pick | undefined => {
   if (!isFree(node)) return undefined
-  if (takesBound(node, health)) return { node, why: "bound to it", trial: false }
-  return health.status(node.key) === "unhealthy" && trials && isDue(health.circuit(node.key), request, at) &&
-      health.admit(node.key, at)
-    ? { node, why: `bound to it, ${trialCall}`, trial: true }
-    : undefined
+  const unhealthy = health.status(node.key) === "unhealthy"
+  if (unhealthy && trials && isDue(health.circuit(node.key), request, at) && health.admit(node.key, at)) {
+    return { node, why: `bound to it, ${trialCall}`, trial: true }
+  }
+  if (!takesBound(node, request, health)) return undefined
+  return { node, why: unhealthy ? "bound to it, ejected or not" : "bound to it", trial: false }
 }
 
 /** Whether its circuit takes a call like this as a trial, if it has a place. One that must not run twice isn't risked early. */
 const isDue = (circuit: Circuit | undefined, request: RouteRequest, at: number): boolean => {
   if (circuit === undefined || circuit.state === "closed" || at < circuit.until) return false
-  if (request.repeatable) return true
+  // One that asked for time said itself when it is over.
+  if (request.repeatable || circuit.cause === "pushback") return true
   return circuit.state === "open"
     ? at - circuit.until >= circuit.until - circuit.since
     : at - circuit.since >= patience
@@ -127,6 +145,7 @@ const dueOne = (view: View, request: RouteRequest, health: Advisers["health"], a
       view.dueNext = Infinity
     }
     if (admitted) return node
+    if (at < view.due) return undefined
   }
   return undefined
 }
@@ -136,9 +155,10 @@ const dueOne = (view: View, request: RouteRequest, health: Advisers["health"], a
  *
  * @internal
  */
-export const isFull = (view: View, { affinity }: RouteRequest, health: Advisers["health"]): boolean => {
+export const isFull = (view: View, request: RouteRequest, health: Advisers["health"]): boolean => {
+  const { affinity } = request
   const bound = affinity === undefined ? undefined : view.nodeOf(affinity.instance)
-  if (bound !== undefined && takesBound(bound, health)) return true
+  if (bound !== undefined && takesBound(bound, request, health)) return true
   return affinity?.strict !== true && view.groups.length > 0
 }
 
@@ -163,7 +183,7 @@ export const noInstance = (
   }
   const affinity = request.affinity
   const bound = affinity === undefined ? undefined : view.nodeOf(affinity.instance)
-  if (bound !== undefined && takesBound(bound, health)) {
+  if (bound !== undefined && takesBound(bound, request, health)) {
     return new NoInstance({
       requested,
       kind: "overloaded",
@@ -176,6 +196,11 @@ export const noInstance = (
       return new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is gone` })
     }
     const status = health.status(bound.key)
+    if (status === "unhealthy") {
+      const until = health.circuit(bound.key)?.until ?? 0
+      const reason = `${instance}, to which it is bound, asks to be left alone`
+      return new NoInstance({ requested, kind: "overloaded", reason, retryAfter: Math.max(until - now(), 0) })
+    }
     return new SessionLost({ requested, instance, reason: `${instance}, to which it is bound, is ${status}` })
   }
   if (count === 0) return new NoInstance({ requested, kind: "unknown", reason: "nobody announces it" })

@@ -21,7 +21,7 @@ export class NoInstance extends Schema.TaggedError<NoInstance>()("NoInstance", {
 }
 
 /**
- * Error raised when the instance that a strict call is bound to is gone, or takes no calls.
+ * Error raised when the instance that a strict call is bound to is gone, or down. While it is ejected it isn't lost.
  *
  * @category errors
  * @since 0.1.0

@@ -200,17 +200,16 @@ export const routingReport = (routes: Routes, options: ReportOptions = {}): Rout
     const tally = report.services.find(service)
     if (tally !== undefined) sum.add(tally)
   }
-  const total = new Tally()
-  total.add(sum)
-  if (service === undefined) total.add(report.nowhere)
 
   return {
     since: report.since,
     at,
-    total: { ...total.counts(), ...efforts(sum, names) },
+    total: { ...sum.counts(), ...efforts(sum, names) },
     decisions: {
-      strategies: Array.from(report.strategies, ([strategy, { picks }]) => ({ strategy, picks })),
-      rules: Array.from(report.rules, ([rule, { picks }]) => ({ rule, picks }))
+      strategies: service === undefined
+        ? Array.from(report.strategies, ([strategy, { picks }]) => ({ strategy, picks }))
+        : [],
+      rules: service === undefined ? Array.from(report.rules, ([rule, { picks }]) => ({ rule, picks })) : []
     },
     services: services(),
     instances: instances(),

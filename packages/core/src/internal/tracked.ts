@@ -74,7 +74,6 @@ export interface Tracked {
   status: HealthStatus
   reason: string
   changedAt: number
-  checkedAt: number | undefined
   /** What the checks say, after rise and fall; nothing where none spoke. */
   verdict: { readonly status: "healthy" | "degraded" | "unhealthy"; readonly reason: string } | undefined
   checksPassed: number
@@ -89,18 +88,29 @@ export interface Tracked {
   /** Calls since the success rates were last compared. */
   passed: number
   failed: number
-  /** Monotonic ms: what began earlier says nothing of it as it is now. */
+  /** Monotonic whole ms: what began earlier says nothing of it as it is now. */
   since: number
   /** Made when it is opened for the first time. */
   circuit: InstanceCircuit | undefined
   checks: CheckLog | undefined
   states: ReadonlyArray<StateRecord>
   window: SlidingWindow | undefined
+  /** Monotonic whole ms, as is all that is kept of each instance: a fraction takes a place of its own. */
   due: number
   place: number
   checking: boolean
   gone: boolean
 }
+
+/**
+ * Before all times, in whole ms.
+ *
+ * @internal
+ */
+export const never = -(2 ** 30)
+
+// The same for all of which nothing is known.
+const none: ReadonlyArray<StateRecord> = []
 
 /** @internal */
 export const makeService = (now: number): Service => ({
@@ -141,14 +151,13 @@ export const makeTracked = (
   instance,
   reason: "not checked yet",
   changedAt: wall,
-  checkedAt: undefined,
   verdict: undefined,
   checksPassed: 0,
   checksFailed: 0,
   checksSkipped: 0,
   checksDoubted: 0,
   checks: undefined,
-  states: [],
+  states: none,
   due: 0,
   place: -1,
   checking: false,

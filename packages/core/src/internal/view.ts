@@ -17,8 +17,8 @@ export interface Match {
   tier: 0 | 1 | 2 | undefined
   rank: number
   priority: number
-  /** When its circuit takes trial calls; `Infinity` where that is closed. */
-  until: number
+  /** When its circuit takes trial calls; nothing where that is closed. */
+  until: number | undefined
   /** Whether it asked to be left alone. */
   left: boolean
   /** The next one with the same endpoint. */
@@ -153,7 +153,13 @@ export class View {
     this.groups = []
     this.ejected = []
     this.due = this.dueNext = Infinity
-    this.next = this.#all = this.#healthy = this.#unhealthy = this.#left = this.routable = 0
+    this.next =
+      this.#all =
+      this.#healthy =
+      this.#unhealthy =
+      this.#left =
+      this.routable =
+        0
     const seen: Array<Match> = []
     for (const match of this.#sights.matches()) {
       if (!this.sees(match) || !this.#sights.speaks(this, match)) continue
@@ -217,7 +223,7 @@ export class View {
     if (tier === 2) {
       this.#unhealthy += by
       if (left) this.#left += by
-      if (until < Infinity) this.#eject(node, until, by)
+      if (until !== undefined) this.#eject(node, until, by)
     }
     return this.#takes(match)
   }
@@ -231,6 +237,8 @@ export class View {
     const place = this.ejected.indexOf(node)
     const last = this.ejected.pop()
     if (last !== undefined && place < this.ejected.length) this.ejected[place] = last
+    // Whoever took its place may not have been looked at: another round.
+    if (this.next > 0) this.dueNext = -Infinity
     if (this.next >= this.ejected.length) this.next = 0
     if (this.ejected.length === 0) this.due = this.dueNext = Infinity
   }

@@ -23,6 +23,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { Path as DocumentPath } from "../internal/document.ts"
 import { read } from "../internal/document.ts"
+import { millisOf } from "../internal/durations.ts"
 import { collect, explain, reread, valueAt } from "../internal/findings.ts"
 import { bytesOf, Document, RegistryEntry } from "../internal/schema.ts"
 import type { TlsFiles } from "../internal/tls.ts"
@@ -156,11 +157,7 @@ const readFile = (path: string): Result.Result<string, string> =>
 const decodeDocument = Schema.decodeUnknownResult(Document, strict)
 const decodeServer = Schema.decodeUnknownResult(ServerEntry.ServerEntry, strict)
 
-const durationOf = (text: string): Duration.Duration => {
-  const [, amount = "0", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
-  const scale = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 1
-  return Duration.millis(Number(amount) * scale)
-}
+const durationOf = (text: string): Duration.Duration => Duration.millis(millisOf(text))
 
 const showPath = (path: DocumentPath): string =>
   path.map((key, index) => typeof key === "number" ? `[${key}]` : index === 0 ? key : `.${key}`).join("")

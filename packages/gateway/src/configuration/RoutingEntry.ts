@@ -6,14 +6,9 @@
 import { strategyNames } from "@portolan/core/Balancer"
 import * as Query from "@portolan/core/Query"
 import type { RoutingRule } from "@portolan/core/RoutingRule"
-import { DurationText } from "@portolan/core/ServiceInstance"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-
-const optional = <S extends Schema.Top>(schema: S, description: string) =>
-  Schema.optionalKey(schema.annotate({ description }))
-
-const score = { expected: "a number from 0 to 1", message: "expected a number from 0 to 1" }
+import { count, duration, number, optional } from "../internal/fields.ts"
 
 /**
  * Schema of an entry. The first entry that matches a call holds for it.
@@ -33,18 +28,15 @@ export const RoutingEntry = Schema.Struct({
   }).annotate({ description: "What the rule holds for: all that is given must match" }),
   preferRegions: optional(Schema.Array(Schema.NonEmptyString), "Regions that come first, the best one first"),
   minHealthScore: optional(
-    Schema.Finite.annotate(score).pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 1 }, score))),
+    number(0, 1),
     "Instances with a lower health score are taken only where there is no other"
   ),
   require: optional(
     Schema.Record(Schema.String, Schema.Unknown),
     "A query that an instance must meet to get these calls, such as { metadata.gpu: true }"
   ),
-  timeout: optional(DurationText, "Whole time of a call"),
-  retries: optional(
-    Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum: 0, maximum: 10 }))),
-    "Attempts after the first one, where those are safe"
-  ),
+  timeout: Schema.optionalKey(duration({ description: "Whole time of a call" })),
+  retries: optional(count(0, 10), "Attempts after the first one, where those are safe"),
   hedging: optional(
     Schema.Boolean,
     "Whether read-only calls get a second attempt elsewhere where the first takes long; as calls.hedging by default"

@@ -147,12 +147,15 @@ export const layer = HttpApiBuilder.group(
     /** Services whose calls suffer, and from what. */
     const strained = (): StatusView["strained"] => {
       const { at, services } = router.report({ top: 1_000 })
-      return services.top.flatMap(({ ejected, queue, retries, service }) => {
-        const shedding = queue.shedAt !== undefined && at - queue.shedAt < recently
-        const budgetSpent = retries.balance !== undefined && retries.balance < 1
-        return ejected === 0 && queue.waiting === 0 && !shedding && !budgetSpent
+      const efforts = new Map(services.top.map((each) => [each.service, each]))
+      return views.services().flatMap(({ available, name: service }) => {
+        const { ejected = 0, queue, retries } = efforts.get(service) ?? {}
+        const waiting = queue?.waiting ?? 0
+        const shedding = queue?.shedAt !== undefined && at - queue.shedAt < recently
+        const budgetSpent = retries?.balance !== undefined && retries.balance < 1 && retries.denied > 0
+        return available > 0 && ejected === 0 && waiting === 0 && !shedding && !budgetSpent
           ? []
-          : [{ service, ejected, waiting: queue.waiting, shedding, budgetSpent }]
+          : [{ service, available, ejected, waiting, shedding, budgetSpent }]
       })
     }
 
@@ -217,14 +220,17 @@ export const layer = HttpApiBuilder.group(
               () => noInstance(views, params.id, query.source)
             )
           ),
-          (entry) =>
-            InstanceHealth.of(views.health(entry), {
+          (entry) => {
+            const now = balancer.now()
+            return InstanceHealth.of(views.health(entry), {
               circuit: health.circuit(entry.key),
+              admits: health.admits(entry.key, now),
               ejections: health.ejections(entry.key),
               history: health.history(entry.key),
               at: clock.currentTimeMillisUnsafe(),
-              now: balancer.now()
+              now
             })
+          }
         ),
       tools: ({ query, request }) => tools(request, query),
       tool: ({ params }) =>

@@ -257,7 +257,8 @@ export class Calls extends HttpApiGroup.make("calls").add(
     error: NotFound
   }).annotateMerge(described(
     "Where a call would go now, and why",
-    "Who would be picked, who was considered, and who is left out for which reason. Asking changes nothing."
+    "Who would be picked, who was considered, and who is left out for which reason. Asking changes nothing. It is that of a " +
+      "call without a session: one that is bound to an instance keeps to it."
   ))
 ).prefix("/api/v1").annotateMerge(
   OpenApi.annotations({ description: "How calls are routed, and what became of them" })

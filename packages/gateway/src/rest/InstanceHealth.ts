@@ -50,6 +50,8 @@ export type InstanceHealth = typeof InstanceHealth.Type
  */
 export interface Known {
   readonly circuit: Circuit | undefined
+  /** Whether that takes trial calls now. */
+  readonly admits: boolean
   readonly ejections: number
   readonly history: HealthHistory
   /** This moment: epoch ms, and that of `Balancer.now()`, which circuits are told in. */
@@ -65,7 +67,7 @@ export interface Known {
  */
 export const of = (
   detail: HealthDetail,
-  { at, circuit, ejections, history: { checks, states }, now }: Known
+  { admits, at, circuit, ejections, history: { checks, states }, now }: Known
 ): InstanceHealth => {
   const iso = (time: number): string => new Date(time).toISOString()
   const wall = (time: number): string => iso(Math.round(at + time - now))
@@ -74,7 +76,7 @@ export const of = (
     circuit: circuit === undefined ? { state: "closed", ejections } : {
       state: circuit.state,
       ejections,
-      reason: describeCircuit(circuit, now),
+      reason: describeCircuit(circuit, now, admits),
       cause: circuit.cause,
       since: wall(circuit.since),
       until: wall(circuit.until),

@@ -129,8 +129,8 @@ export const ReportView = Schema.Struct({
   decisions: Schema.Struct({
     strategies: Schema.Array(Schema.Struct({ strategy: Schema.String, picks: Schema.Int })),
     rules: Schema.Array(Schema.Struct({ rule: Schema.String, picks: Schema.Int }))
-  }),
-  services: ranking(ServiceCounts, CallCounts),
+  }).annotate({ description: "How instances were picked; not known by service" }),
+  services: ranking(ServiceCounts, Schema.Struct({ ...callCounts, ...efforts })),
   instances: ranking(InstanceCounts, Schema.Struct({ instances: Schema.Int, ...attempts })),
   tools: ranking(ToolCounts, CallCounts),
   callers: ranking(CallerCounts, CallCounts),
@@ -181,6 +181,8 @@ const effortsOf = ({ ejected, ejections, hedges, inFlight, queue, retries }: Rou
   inFlight
 })
 
+const allOf = (item: RoutingReport.CallCounts & RoutingReport.Efforts) => ({ ...countsOf(item), ...effortsOf(item) })
+
 const instanceOf = (item: RoutingReport.InstanceCounts): InstanceCounts => ({
   instance: item.instance,
   service: item.service,
@@ -195,12 +197,13 @@ const instanceOf = (item: RoutingReport.InstanceCounts): InstanceCounts => ({
   ...item.latency === undefined ? {} : { latency: latencyOf(item.latency) }
 })
 
-const rankingOf = <A, B>(
-  { rest, top }: RoutingReport.Ranking<A, RoutingReport.CallCounts>,
-  item: (item: A) => B
-): { readonly top: ReadonlyArray<B>; readonly rest?: typeof CallCounts.Type } => ({
+const rankingOf = <A, B, R, S>(
+  { rest, top }: RoutingReport.Ranking<A, R>,
+  item: (item: A) => B,
+  others: (rest: R) => S
+): { readonly top: ReadonlyArray<B>; readonly rest?: S } => ({
   top: top.map(item),
-  ...rest === undefined ? {} : { rest: countsOf(rest) }
+  ...rest === undefined ? {} : { rest: others(rest) }
 })
 
 /**
@@ -212,19 +215,20 @@ const rankingOf = <A, B>(
 export const of = (report: RoutingReport.RoutingReport): ReportView => ({
   since: new Date(report.since).toISOString(),
   at: new Date(report.at).toISOString(),
-  total: { ...countsOf(report.total), ...effortsOf(report.total) },
+  total: allOf(report.total),
   decisions: report.decisions,
-  services: rankingOf(report.services, (item) => ({ service: item.service, ...countsOf(item), ...effortsOf(item) })),
-  instances: {
-    top: report.instances.top.map(instanceOf),
-    ...report.instances.rest === undefined ? {} : { rest: report.instances.rest }
-  },
-  tools: rankingOf(report.tools, (item) => ({
-    tool: item.tool,
-    ...item.service === undefined ? {} : { service: item.service },
-    ...countsOf(item)
-  })),
-  callers: rankingOf(report.callers, (item) => ({ caller: item.caller, ...countsOf(item) })),
+  services: rankingOf(report.services, (item) => ({ service: item.service, ...allOf(item) }), allOf),
+  instances: rankingOf(report.instances, instanceOf, (rest) => rest),
+  tools: rankingOf(
+    report.tools,
+    (item) => ({
+      tool: item.tool,
+      ...item.service === undefined ? {} : { service: item.service },
+      ...countsOf(item)
+    }),
+    countsOf
+  ),
+  callers: rankingOf(report.callers, (item) => ({ caller: item.caller, ...countsOf(item) }), countsOf),
   sources: report.sources.map(({ age, source, state, type }) => ({
     source,
     type,

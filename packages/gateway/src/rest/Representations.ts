@@ -235,6 +235,7 @@ export const StatusView = Schema.Struct({
   /** Services whose calls suffer, and from what. */
   strained: Schema.Array(Schema.Struct({
     service: Schema.String,
+    available: Schema.Int.annotate({ description: "Instances that calls may go to" }),
     ejected: Schema.Int.annotate({ description: "Instances that calls keep out of traffic" }),
     waiting: Schema.Int.annotate({ description: "Calls that wait for room" }),
     shedding: Schema.Boolean.annotate({ description: "Whether calls were shed in the last minute" }),

@@ -119,7 +119,7 @@ export class Views extends Context.Service<Views, {
           reason,
           changedAt: iso(changedAt === 0 ? entry.firstSeen : changedAt),
           ...checkedAt === undefined ? {} : { checkedAt: iso(checkedAt) },
-          ...latency === undefined ? {} : { latency },
+          ...latency === undefined ? {} : { latency: Math.round(latency * 100) / 100 },
           ...successRate === undefined ? {} : { successRate }
         }
       }

@@ -3,7 +3,8 @@
  *
  * **Mental model**: the instances of a service are grouped in lines by major version (by minor below 1.0), and only the
  * highest line is offered. Within it the list is the union; a definition comes from the highest version that has it; an
- * offer names the instances that list it. A group joins services of other names, each by its own highest line.
+ * offer names the instances that list it. A group joins services of other names, each by its own highest line. What a call
+ * may do at any of them must be true of all: an offer is as safe to repeat as the least safe of those who list it.
  *
  * @since 0.1.0
  */
@@ -48,6 +49,10 @@ export interface Merged {
   /** The best precedence among the instances that list it. */
   readonly precedence: number
   readonly definition: Fields
+  /** Whether all who list it say that running it twice does no harm. */
+  readonly repeatable: boolean
+  /** Whether all who list it say that it changes nothing. */
+  readonly readOnly: boolean
   readonly keys: ReadonlySet<InstanceKey>
 }
 
@@ -124,11 +129,29 @@ const join = (merged: ReadonlyArray<Merged>, groups: Groups): ReadonlyArray<Merg
         ...first,
         services: [...first.services, ...item.services],
         precedence: Math.min(first.precedence, item.precedence),
+        repeatable: first.repeatable && item.repeatable,
+        readOnly: first.readOnly && item.readOnly,
         keys: first.keys.union(item.keys)
       }
     )
   }
   return Array.from(joined.values())
+}
+
+/** What a definition promises of its calls: a tool by its hints; the others have no effects. */
+const promisesOf = (kind: OfferKind, { annotations }: Fields) => {
+  if (kind !== "tools") return { repeatable: true, readOnly: true }
+  const says = (hint: string): boolean => Object.hasOwn(Object(annotations), hint) && Object(annotations)[hint] === true
+  const readOnly = says("readOnlyHint")
+  return { readOnly, repeatable: readOnly || says("idempotentHint") }
+}
+
+interface Gathered {
+  readonly definition: Fields
+  repeatable: boolean
+  readOnly: boolean
+  precedence: number
+  readonly keys: Set<InstanceKey>
 }
 
 const mergeServices = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind): ReadonlyArray<Merged> => {
@@ -146,14 +169,17 @@ const mergeServices = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind
       (a.instance.id < b.instance.id ? -1 : 1)
     )
     const highest = members[0]?.instance.version ?? ""
-    const offers = new Map<string, { definition: Fields; precedence: number; keys: Set<InstanceKey> }>()
+    const offers = new Map<string, Gathered>()
     for (const { instance, key, lists, precedence } of members) {
       if (!sameLine(highest, instance.version)) break
       for (const [name, definition] of lists.get(kind) ?? []) {
         const offer = offers.get(name)
+        const promises = promisesOf(kind, definition)
         if (offer === undefined) {
-          offers.set(name, { definition, precedence, keys: new Set([key]) })
+          offers.set(name, { definition, ...promises, precedence, keys: new Set([key]) })
         } else {
+          offer.repeatable &&= promises.repeatable
+          offer.readOnly &&= promises.readOnly
           offer.keys.add(key)
           offer.precedence = Math.min(offer.precedence, precedence)
         }

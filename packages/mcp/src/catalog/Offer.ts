@@ -23,9 +23,15 @@ export interface Offer {
   readonly definition: Fields
   /** One object per offer, reused: the router caches by it. Accepts exactly the instances that list it. */
   readonly target: Target
-  /** Whether running it twice does no harm: `readOnlyHint` or `idempotentHint` for tools, always for the others. */
+  /**
+   * Whether running it twice does no harm: for tools where all who list it say `readOnlyHint` or `idempotentHint`, always for
+   * the others.
+   */
   readonly repeatable: boolean
-  /** Whether it changes nothing, so that it may run twice at once: `readOnlyHint` for tools, always for the others. */
+  /**
+   * Whether it changes nothing, so that it may run twice at once: for tools where all who list it say `readOnlyHint`, always
+   * for the others.
+   */
   readonly readOnly: boolean
   /** Instances that list it, now. Plain. */
   readonly instances: () => ReadonlyArray<InstanceKey>

@@ -29,12 +29,6 @@ interface Standing {
   readonly target: Target
 }
 
-const hints = (kind: OfferKind, definition: Fields, ...names: ReadonlyArray<string>): boolean => {
-  if (kind !== "tools") return true
-  const annotations = Object(definition["annotations"])
-  return names.some((name) => Object.hasOwn(annotations, name) && annotations[name] === true)
-}
-
 /** A tool that can be called as a task only (2025-11-25, `execution.taskSupport`): no client could call it through us. */
 const needsTask = (definition: Fields): boolean => {
   const execution = definition["execution"]
@@ -136,16 +130,20 @@ export const make = (initial: Naming.NamingOptions): Offers => {
   const offer = (kind: OfferKind, item: Merging.Merged, publicName: string): Offer => {
     const lasting = standing(kind, item)
     const before = byName.get(kind)?.get(item.name)?.find((offer) => offer.target === lasting.target)
+    const { readOnly, repeatable } = item
     const definition = { ...item.definition, [nameField[kind]]: publicName }
-    if (before?.publicName === publicName && ServiceInstance.equals(before.definition, definition)) return before
+    if (
+      before?.publicName === publicName && before.readOnly === readOnly && before.repeatable === repeatable &&
+      ServiceInstance.equals(before.definition, definition)
+    ) return before
     return {
       publicName,
       name: item.name,
       service: item.service,
       definition,
       target: lasting.target,
-      repeatable: hints(kind, definition, "readOnlyHint", "idempotentHint"),
-      readOnly: hints(kind, definition, "readOnlyHint"),
+      repeatable,
+      readOnly,
       instances: () => Array.from(lasting.keys),
       has: (key) => lasting.keys.has(key)
     }

@@ -5,8 +5,16 @@
  */
 import type { StrategyName } from "@portolan/core/Balancer"
 import { Discovery } from "@portolan/core/Discovery"
+import type { Explanation } from "@portolan/core/Explanation"
 import type { Query } from "@portolan/core/Query"
-import { type Attempt, type AttemptFailure, type Caller, Router, type Routing } from "@portolan/core/Router"
+import {
+  type Attempt,
+  type AttemptFailure,
+  type Caller,
+  Router,
+  type RouteRequest,
+  type Routing
+} from "@portolan/core/Router"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -100,18 +108,49 @@ export type Call = (
   options: CallOptions
 ) => Effect.Effect<Answer, CallError.ToolCallError>
 
+/**
+ * Says where such a call would go now, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Explain = (
+  wanted: Resolution.Wanted,
+  options: CallOptions
+) => Effect.Effect<Explanation, CallError.NoTool | CallError.AmbiguousTool>
+
 const methods = { tools: "tools/call", prompts: "prompts/get", resources: "resources/read" } as const
 
 const milliseconds = (input: Duration.Input | undefined): number | undefined =>
   input === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(input))
 
+/** A call as the router sees it. */
+const requestOf = (
+  { name, readOnly, repeatable, target }: Resolution.Plan,
+  options: CallOptions
+): RouteRequest => ({
+  target,
+  name,
+  repeatable,
+  readOnly,
+  caller: options.caller,
+  timeout: milliseconds(options.timeout),
+  maxTimeout: milliseconds(options.maxTimeout),
+  attempts: options.attempts,
+  strategy: options.strategy
+})
+
 /**
- * Makes it.
+ * Makes them.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog | Upstreams> = Effect.gen(function*() {
+export const make: Effect.Effect<
+  { readonly call: Call; readonly explain: Explain },
+  never,
+  Discovery | Router | ToolCatalog | Upstreams
+> = Effect.gen(function*() {
   const router = yield* Router
   const upstreams = yield* Upstreams
   const catalog = yield* ToolCatalog
@@ -146,8 +185,8 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
 
   const call: Call = (wanted, given, options) =>
     Effect.gen(function*() {
-      const timeout = milliseconds(options.timeout)
-      const { name, offerOf, readOnly, repeatable, target } = yield* planOf(wanted, timeout)
+      const plan = yield* planOf(wanted, milliseconds(options.timeout))
+      const { name, offerOf, repeatable } = plan
       const method = methods[wanted.kind]
       // As the wire would carry it.
       const params = yield* Effect.try({
@@ -210,17 +249,7 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
         )
       }
 
-      const { routing, value } = yield* router.route({
-        target,
-        name,
-        repeatable,
-        readOnly,
-        caller: options.caller,
-        timeout,
-        maxTimeout: milliseconds(options.maxTimeout),
-        attempts: options.attempts,
-        strategy: options.strategy
-      }, attempt).pipe(
+      const { routing, value } = yield* router.route(requestOf(plan, options), attempt).pipe(
         Effect.mapError((error) =>
           error._tag === "NoInstance" && error.kind === "unknown" && wanted.query !== undefined
             ? new CallError.NoTool({ requested: name, reason: "no instance that offers it meets the query" })
@@ -241,5 +270,12 @@ export const make: Effect.Effect<Call, never, Discovery | Router | ToolCatalog |
       return { result, routing, server: { service, instance, version, source } }
     })
 
-  return call
+  return {
+    call,
+    explain: (wanted, options) =>
+      Effect.map(
+        planOf(wanted, milliseconds(options.timeout)),
+        (plan) => router.explain(requestOf(plan, options))
+      )
+  }
 })

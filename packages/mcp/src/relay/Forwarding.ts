@@ -197,8 +197,6 @@ export const make = (
       }
       const token = meta?.[Meta.Key.progressToken]
       const progress = typeof token === "string" || typeof token === "number"
-      /** Number of the attempt whose notifications count; 0 for none. */
-      let heard = 0
       let highest = -Infinity
       const strict = options.sessions === "strict"
       const bound = client.bindings === undefined || options.sessions === "free"
@@ -217,7 +215,7 @@ export const make = (
           )
         }
         const deliver = (notification: JsonRpcNotification): void => {
-          if (heard !== current.number) return
+          if (!current.isHeard()) return
           const given = notification.params ?? {}
           const { _meta, ...rest } = given
           const kept = Meta.withoutHop(Meta.of(given))
@@ -237,7 +235,6 @@ export const make = (
           if (exchange.streams) current.commit()
           exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
         }
-        heard = current.number
         const session = bound?.begin(upstream, current.number)
         const sent = upstream.request({
           method,
@@ -301,8 +298,6 @@ export const make = (
           }
         }),
         Effect.onExit(() => {
-          // Nothing may follow the reply.
-          heard = 0
           figures.inFlight--
           return Effect.void
         })

@@ -432,6 +432,41 @@ describe("a call", () => {
       assert.deepStrictEqual(messages.map(({ params }) => params?.["progress"]), [1, undefined])
     }))
 
+  it.live("hears of a hedge and of the attempt that it is for, until one of them is passed on", () =>
+    Effect.gen(function*() {
+      for (const first of [0, 1]) {
+        const gate = yield* Deferred.make<void>()
+        const requests: Array<UpstreamRequest> = []
+        let interrupted = 0
+        let held = false
+        const answer = (id: string) => (request: UpstreamRequest) => {
+          if (!held) return Effect.succeed(text(id))
+          requests.push(request)
+          return Effect.as(Deferred.await(gate), text(id)).pipe(
+            Effect.onInterrupt(() => Effect.sync(() => void interrupted++))
+          )
+        }
+        const built = yield* harness({
+          servers: [{ id: "a", answer: answer("a") }, { id: "b", answer: answer("b") }],
+          offers: [{ name: "t", repeatable: true, readOnly: true }],
+          routing: { hedging: { percentile: 0.5, share: 1 } }
+        })
+        const ask = (meta: Fields = {}) => begin(built, "stateless", "tools/call", { name: "svc__t" }, { meta })
+        // So that it is known how long calls take.
+        for (let count = 0; count < 30; count++) yield* Effect.flatMap(ask(), whole)
+        held = true
+        const opening = yield* Effect.forkChild(ask({ progressToken: 1 }))
+        yield* eventually("both are sent", () => requests.length === 2 ? true : undefined)
+        requests[first]?.onNotification?.(progress(1))
+        requests[1 - first]?.onNotification?.(progress(2))
+        requests[first]?.onNotification?.(progress(3))
+        yield* eventually("the other one is given up", () => interrupted === 1 ? true : undefined)
+        yield* Deferred.succeed(gate, undefined)
+        const messages = yield* whole(yield* Fiber.join(opening))
+        assert.deepStrictEqual(messages.map(({ params }) => params?.["progress"]), [1, 3, undefined])
+      }
+    }))
+
   it.live("isn't cut while it reports progress", () =>
     Effect.gen(function*() {
       const built = yield* harness({

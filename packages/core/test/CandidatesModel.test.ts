@@ -132,13 +132,13 @@ const described = (view: View) => ({
   })),
   routable: view.routable,
   ejected: view.ejected.map(({ key }) => key).toSorted(),
-  visible: view.visible.map(({ endpoint, entry, node, priority, rank, tier }) => ({
+  visible: view.visible.map(({ endpoint, entry, node, rank, tier }) => ({
     key: node.key,
     endpoint,
     record: entry.instance,
     tier,
     rank,
-    priority
+    priority: entry.instance.priority
   }))
 })
 

@@ -257,7 +257,7 @@ export class Candidates {
       before !== undefined && before.entry === entry && before.node === node && before.tier === tier &&
       before.rank === rank && before.until === until && before.left === left
     ) return
-    const { priority, tenants } = instance
+    const { tenants } = instance
     const after: Match = {
       key,
       node,
@@ -268,7 +268,6 @@ export class Candidates {
       tenants: tenants.includes(everybody) ? undefined : tenants,
       tier,
       rank,
-      priority,
       until,
       left,
       twin: undefined
@@ -384,7 +383,8 @@ export class Candidates {
 
 const isInPlace = (before: Match, after: Match): boolean =>
   before.node === after.node && before.endpoint === after.endpoint && before.tier === after.tier &&
-  before.rank === after.rank && before.priority === after.priority && before.until === after.until &&
+  before.rank === after.rank && before.entry.instance.priority === after.entry.instance.priority &&
+  before.until === after.until &&
   before.left === after.left && isSame(before.tenants, after.tenants)
 
 const isSame = (left: ReadonlyArray<string> | undefined, right: ReadonlyArray<string> | undefined): boolean =>

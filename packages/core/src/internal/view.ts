@@ -16,7 +16,6 @@ export interface Match {
   /** 0 and 1 are routable, 2 is unhealthy; nothing for one that drains, is down or of weight 0. */
   tier: 0 | 1 | 2 | undefined
   rank: number
-  priority: number
   /** When its circuit takes trial calls; nothing where that is closed. */
   until: number | undefined
   /** Whether it asked to be left alone. */
@@ -244,7 +243,8 @@ export class View {
   }
 
   // The group of a match, made where there is none; its picker is the one of before, if there is one.
-  #group({ priority, rank, tier: own = 0 }: Match, before: ReadonlyArray<Group> = []): Group {
+  #group({ entry, rank, tier: own = 0 }: Match, before: ReadonlyArray<Group> = []): Group {
+    const { priority } = entry.instance
     const tier = own <= this.#merged ? 0 : own
     let at = 0
     for (; at < this.groups.length; at++) {

@@ -37,8 +37,8 @@ import * as SemVer from "effect/SemVer"
 import * as SemVerRange from "effect/SemVerRange"
 import type { CatalogEntry } from "./Catalog.ts"
 import type { HealthStatus } from "./Health.ts"
-import * as queryPredicates from "./internal/queryPredicates.ts"
-import * as queryText from "./internal/queryText.ts"
+import * as queryPredicates from "./internal/query/queryPredicates.ts"
+import * as queryText from "./internal/query/queryText.ts"
 import { explain, type ServiceInstance } from "./ServiceInstance.ts"
 
 /**

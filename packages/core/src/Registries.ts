@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import { Latest } from "./internal/latest.ts"
+import { Latest } from "./internal/discovery/latest.ts"
 import { type Registry, RegistryError } from "./Registry.ts"
 
 /**

@@ -25,7 +25,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
-export { refusal } from "./internal/trust.ts"
+export { refusal } from "./internal/discovery/trust.ts"
 
 /**
  * Error raised when a backend can't be read or written: which registry, which operation, what happened.

@@ -10,7 +10,7 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import type { StrategyName } from "./Balancer.ts"
-import { pattern } from "./internal/queryPredicates.ts"
+import { pattern } from "./internal/query/queryPredicates.ts"
 import * as Query from "./Query.ts"
 import type { Target } from "./Router.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { Latest } from "./internal/latest.ts"
+import { Latest } from "./internal/discovery/latest.ts"
 import * as Registry from "./Registry.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 

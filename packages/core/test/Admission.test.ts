@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import { Admission, type LimitSettings } from "../src/internal/admission.ts"
 import { monotonic } from "../src/internal/monotonic.ts"
+import { Admission, type LimitSettings } from "../src/internal/routing/admission.ts"
 
 interface Asked {
   readonly name: string

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { Budget } from "../src/internal/budget.ts"
+import { Budget } from "../src/internal/routing/budget.ts"
 
 describe("Budget", () => {
   it("holds the reserve of 10 s where nothing was put in", () => {

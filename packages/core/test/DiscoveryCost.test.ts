@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as TestClock from "effect/testing/TestClock"
-import { Source } from "../src/internal/source.ts"
+import { Source } from "../src/internal/discovery/source.ts"
 import * as Registry from "../src/Registry.ts"
 import { adding, instance, live, put, scripted } from "./fixtures/scripted.ts"
 

@@ -12,7 +12,7 @@ import * as fc from "fast-check"
 import * as Health from "../src/Health.ts"
 import { DueHeap } from "../src/internal/dueHeap.ts"
 import { durationMillis } from "../src/internal/durationText.ts"
-import { SlidingWindow } from "../src/internal/slidingWindow.ts"
+import { SlidingWindow } from "../src/internal/health/slidingWindow.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 
 const live = (options?: Health.HealthOptions) => Health.layer(options).pipe(Layer.provideMerge(layer))

@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Health from "../src/Health.ts"
-import { InstanceCircuit } from "../src/internal/circuit.ts"
+import { InstanceCircuit } from "../src/internal/health/circuit.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 import { ids, settings, tableOf } from "./fixtures/healthTable.ts"
 

@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Health from "../src/Health.ts"
-import { CheckLog } from "../src/internal/history.ts"
+import { CheckLog } from "../src/internal/health/history.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 
 const live = (options?: Health.HealthOptions) => Health.layer(options).pipe(Layer.provideMerge(layer))

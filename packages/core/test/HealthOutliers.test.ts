@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Health from "../src/Health.ts"
-import { outliers } from "../src/internal/outliers.ts"
+import { outliers } from "../src/internal/health/outliers.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 import { ids, tableOf } from "./fixtures/healthTable.ts"
 

@@ -7,7 +7,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Health from "../src/Health.ts"
-import { heartbeat, Stalls } from "../src/internal/stalls.ts"
+import { heartbeat, Stalls } from "../src/internal/health/stalls.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
 
 const pass: Health.CheckResult = { _tag: "Pass" }

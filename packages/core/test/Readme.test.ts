@@ -18,7 +18,7 @@ describe("README", () => {
   it("has no other way in", () => {
     const { resolve } = createRequire(import.meta.url)
     assert.match(resolve("@portolan/core/Router"), /Router\.ts$/)
-    for (const path of ["internal/latest", "balancing/RoundRobin"]) {
+    for (const path of ["internal/discovery/latest", "balancing/RoundRobin"]) {
       assert.throws(() => resolve(`@portolan/core/${path}`), /not defined by "exports"/)
     }
   })

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import { monotonic } from "../src/internal/monotonic.ts"
-import { type Timer, Timers } from "../src/internal/timers.ts"
+import { type Timer, Timers } from "../src/internal/routing/timers.ts"
 
 const make = Effect.gen(function*() {
   const now = monotonic(yield* Clock.Clock)

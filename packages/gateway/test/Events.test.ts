@@ -321,7 +321,19 @@ describe("a watcher that applies every event", () => {
               }))
               .pipe(Effect.scoped)
           )),
-        { numRuns: 25 }
+        {
+          numRuns: 25,
+          examples: [[[
+            { type: "registry", id: 2 },
+            { type: "reconnect" },
+            { type: "lose", id: 2 },
+            { type: "registry", id: 0 },
+            { type: "wait", ms: 0 },
+            { type: "registry", id: 2 },
+            { type: "call", fails: false },
+            { type: "lose", id: 0 }
+          ]]]
+        }
       )
     ), 120_000)
 })

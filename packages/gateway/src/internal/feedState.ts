@@ -115,7 +115,7 @@ export class FeedState {
       if (changedAt === 0) this.#unseen.add(entry.key)
       this.#known.set(entry.key, { entry, status, changedAt, upstream: this.#upstream(entry.key) })
       catalog.push({ type: known === undefined ? "added" : "updated", instance: this.#instance(entry) })
-      if (known === undefined || known.status !== status) {
+      if (known === undefined || known.status !== status || known.changedAt !== changedAt) {
         health.push({ ...identity(entry), previous: known?.status ?? "unknown", health: this.#health(entry) })
       }
     }

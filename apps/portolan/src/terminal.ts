@@ -22,6 +22,18 @@ export const widthOf = CliOutput.displayWidth
 
 const segmenter = new Intl.Segmenter()
 
+/** The text in lines of at most this width, as far as its words allow. */
+export const wrapped = (text: string, width: number): ReadonlyArray<string> => {
+  const [first = "", ...words] = text.split(" ")
+  const lines = [first]
+  for (const word of words) {
+    const line = `${lines.at(-1)} ${word}`
+    if (widthOf(line) <= width) lines[lines.length - 1] = line
+    else if (word !== "") lines.push(word)
+  }
+  return lines.map((line) => line.trimEnd())
+}
+
 /** The text, or its beginning and `…` where it is wider than this. */
 export const cut = (text: string, width: number): string => {
   if (widthOf(text) <= width) return text

@@ -26,7 +26,9 @@ if (unavailable !== undefined) {
     (backend) => ConsulRegistry.make({ url: backend.url, tag: "mcp", wait: "1 second" }),
     {
       controls: Effect.suspend(() => ConsulBackend.make(server)),
-      lacks: ["order", "batch"]
+      lacks: ["order", "batch"],
+      // It is read a while after it was written; a damping must be longer than that to mean anything.
+      times: { damping: "2 seconds" }
     }
   )
 }

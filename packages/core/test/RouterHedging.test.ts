@@ -173,6 +173,23 @@ describe("hedging", () => {
       assert.isTrue((yield* Fiber.join(fiber)).routing.hedged)
     }).pipe(Effect.provide(live())))
 
+  it.effect("not where its service has no room, and that costs nothing", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* start
+      yield* learn()
+      yield* router.reconfigure({ hedging: {}, limits: { perService: 1 } })
+      let attempts = 0
+      const fiber = yield* begin(router.route(request, ({ id }) => {
+        attempts++
+        return Effect.as(Effect.sleep("100 millis"), id)
+      }))
+      yield* TestClock.adjust("100 millis")
+      assert.isFalse((yield* Fiber.join(fiber)).routing.hedged)
+      assert.strictEqual(attempts, 1)
+      assert.deepStrictEqual(yield* inFlight, [0, 0, 0])
+    }).pipe(Effect.provide(live())))
+
   it.effect("not before enough is known", () =>
     Effect.gen(function*() {
       const router = yield* Router.Router

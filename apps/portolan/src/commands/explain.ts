@@ -5,7 +5,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { latency } from "../table.ts"
-import { paint, plain, type Style, widthOf } from "../terminal.ts"
+import { paint, plain, type Style, widthOf, wrapped } from "../terminal.ts"
 import { asking, gatewayFlags, print, printJson } from "./root.ts"
 
 interface Line {
@@ -56,18 +56,6 @@ const linesOf = ({ considered, failure, leftOut, more, picked }: ExplanationView
 }
 
 const pad = (text: string, width: number): string => text + " ".repeat(Math.max(0, width - widthOf(text)))
-
-/** The text in lines of at most this width, as far as its words allow. */
-const wrapped = (text: string, width: number): ReadonlyArray<string> => {
-  const [first = "", ...words] = text.split(" ")
-  const lines = [first]
-  for (const word of words) {
-    const line = `${lines.at(-1)} ${word}`
-    if (widthOf(line) <= width) lines[lines.length - 1] = line
-    else if (word !== "") lines.push(word)
-  }
-  return lines.map((line) => line.trimEnd())
-}
 
 /**
  * What would become of a call, in lines: label, instance, region, and what it is judged by. Reasons are what is asked for,

@@ -2,7 +2,7 @@ import type { SourceView, StatusView } from "@portolan/gateway/rest/Representati
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { age, counted, stateStyle, table } from "../table.ts"
-import { paint, plain } from "../terminal.ts"
+import { paint, plain, wrapped } from "../terminal.ts"
 import { asking, gatewayFlags, print, printJson } from "./root.ts"
 
 const noteOf = (source: SourceView): string => {
@@ -87,7 +87,10 @@ export const status = Command.make(
     if (found.strained.length > 0) {
       yield* print(
         `\n${
-          found.strained.map((strain) => paint(strain.available === 0 ? "red" : "yellow", strainOf(strain))).join("\n")
+          found.strained.flatMap((strain) =>
+            wrapped(strainOf(strain), process.stdout.isTTY ? process.stdout.columns : Infinity)
+              .map((line) => paint(strain.available === 0 ? "red" : "yellow", line))
+          ).join("\n")
         }`
       )
     }

@@ -143,6 +143,12 @@ export interface Attempt {
   readonly isHeard: () => boolean
   /** Progress flows: the deadline moves on by the request's time-out, up to its `maxTimeout`. Plain. */
   readonly extend: () => void
+  /**
+   * The attempt waits for its own client, as when the server asks it something: until what this gives is called, the
+   * deadline stands still, and the time doesn't count as the instance's latency. Nothing is retried or hedged meanwhile.
+   * Several pauses at once end with the last. Plain.
+   */
+  readonly pause: () => () => void
   /** Called before the first byte goes downstream: no retry, no hedge after it. Plain. */
   readonly commit: () => void
   /** Called when the request has been handed to the transport: from here it may have run. Plain. */

@@ -28,7 +28,10 @@ const feeding = (options: EventFeed.EventFeedOptions = {}) => {
     Layer.provideMerge(toolCatalog),
     Layer.provideMerge(Layer.succeed(McpEndpoint, McpEndpoint.of({ ...endpoint, figures }))),
     Layer.provideMerge(
-      Layer.succeed(Upstreams, Upstreams.of({ get: () => undefined, all: () => [], events: Stream.never }))
+      Layer.succeed(
+        Upstreams,
+        Upstreams.of({ get: () => undefined, all: () => [], forget: () => {}, events: Stream.never })
+      )
     ),
     Layer.provideMerge(Layer.effectDiscard(Effect.gen(function*() {
       const registries = yield* Registries

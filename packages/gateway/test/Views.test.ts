@@ -22,8 +22,11 @@ const problems = (state: Pick<UpstreamState, "_tag" | "lastError">) => {
       state: () => ({ ...state, since: 0, profile: undefined }),
       connect: Effect.never,
       request: () => Effect.never,
-      notify: () => Effect.void
+      notify: () => Effect.void,
+      session: () => undefined,
+      follow: () => Effect.never
     }],
+    forget: () => {},
     events: Stream.never
   })
   return Effect.gen(function*() {

@@ -117,7 +117,10 @@ export const fleet = (options: FleetOptions) => {
       McpEndpoint.of({ ...endpoint, ...options.endpoint })
     ),
     catalogOf(offers),
-    Layer.succeed(Upstreams, Upstreams.of({ get: () => undefined, all: () => [], events: Stream.never }))
+    Layer.succeed(
+      Upstreams,
+      Upstreams.of({ get: () => undefined, all: () => [], forget: () => {}, events: Stream.never })
+    )
   )
   return Gateway.layerListener({ port: 0, ...options }).pipe(
     Layer.provideMerge(mcp),

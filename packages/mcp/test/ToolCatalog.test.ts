@@ -41,7 +41,9 @@ const scripted = (
         asked.push(request.method)
         return answer(request)
       }),
-    notify: () => Effect.void
+    notify: () => Effect.void,
+    session: () => undefined,
+    follow: () => Effect.succeed({ result: {} })
   }
   return { upstream, asked }
 }
@@ -63,6 +65,7 @@ const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCatalogOpt
       Layer.succeed(Upstreams, {
         get: (key) => open.get(key),
         all: () => Array.from(open.values()),
+        forget: () => {},
         events: Stream.fromPubSub(events)
       }),
       Layer.mock(Discovery, {

@@ -25,7 +25,7 @@ import * as RoutingFigures from "../telemetry/RoutingFigures.ts"
 import type { Hop } from "../telemetry/Serving.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as TraceContext from "../telemetry/TraceContext.ts"
-import { UpstreamError } from "../upstream/Upstream.ts"
+import { type Caller, UpstreamError } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
 import * as Bindings from "./Bindings.ts"
 import * as Failures from "./Failures.ts"
@@ -33,6 +33,7 @@ import * as Logging from "./Logging.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
 import type * as Notices from "./Notices.ts"
+import type * as Seal from "./Seal.ts"
 import * as Translation from "./Translation.ts"
 
 /**
@@ -49,6 +50,8 @@ export interface Client {
   readonly principal: string | undefined
   /** Seed of a session: a strategy that keeps calls together keeps those of one session together. */
   readonly affinity?: string | undefined
+  /** What servers may ask of it, and with whom it shares connections to them. */
+  readonly caller: Caller
   /** Of a session: the instances that keep its state. */
   readonly bindings?: Bindings.Bindings | undefined
   /** In the words of OpenTelemetry; `pipe` for standard input and output. Default `tcp`. */
@@ -67,6 +70,12 @@ export interface Exchange {
   readonly streams: boolean
   /** Sends a notification that belongs to this request. Plain; must not throw. */
   readonly notify: (notification: JsonRpcNotification) => void
+  /**
+   * Asks a client of the handshake era something for this request: on its own stream, or on another one of its session.
+   * Always replies: with an error where the client can't be reached, or doesn't answer in time. Interruption withdraws it.
+   * None: a client of the stateless era, which is asked by the result.
+   */
+  readonly ask?: ((method: string, params: Fields | undefined) => Effect.Effect<Reply>) | undefined
   /** Lowest level of log messages wanted. None: in the handshake era what servers send by themselves, else nothing. */
   readonly logLevel: LogLevel | undefined
   /** What the request came by. Default: HTTP without trace context. */
@@ -82,6 +91,8 @@ export interface Exchange {
  * @since 0.1.0
  */
 export interface ForwardingOptions {
+  /** Seals what clients carry for the gateway. */
+  readonly seals: Seal.Seals
   readonly serverInfo: Fields
   /** Whether results say how they were routed. */
   readonly showRouting: boolean

@@ -16,7 +16,7 @@ import {
   type RequestId
 } from "../JsonRpc.ts"
 import type { Hop } from "../telemetry/Serving.ts"
-import type { Client, ForwardingOptions } from "./Forwarding.ts"
+import type { ForwardingOptions } from "./Forwarding.ts"
 import { isLogLevel } from "./LogLevel.ts"
 import * as Messages from "./Messages.ts"
 import * as Meta from "./Meta.ts"
@@ -24,7 +24,7 @@ import * as Notices from "./Notices.ts"
 import { invalidRequest, overloaded } from "./Refusals.ts"
 import type { Relay } from "./Relay.ts"
 import type { Responder } from "./Responder.ts"
-import type { Outlet, Session, Sessions } from "./Sessions.ts"
+import type { NewClient, Outlet, Session, Sessions } from "./Sessions.ts"
 import * as SessionSeal from "./SessionSeal.ts"
 import type { Traffic } from "./Traffic.ts"
 
@@ -64,7 +64,7 @@ export interface Handshake {
     message: JsonRpcRequest,
     principal: string | undefined,
     hop: Hop | undefined,
-    open: (client: Client) => Session | undefined
+    open: (client: NewClient) => Session | undefined
   ) => { readonly session: Session; readonly reply: Effect.Effect<Reply> } | Refusal
   readonly request: (session: Session, message: JsonRpcRequest, responder: Responder) => void
   readonly notification: (session: Session, message: JsonRpcNotification) => void

@@ -24,6 +24,7 @@ import * as Handshake from "./Handshake.ts"
 import * as HttpTraffic from "./HttpTraffic.ts"
 import * as Relay from "./Relay.ts"
 import type { BodyLimits } from "./RequestBody.ts"
+import * as Seal from "./Seal.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SessionSeal from "./SessionSeal.ts"
 import * as SseHttp from "./SseHttp.ts"
@@ -150,7 +151,10 @@ export const layer = (
       let broadcast: ForwardingOptions["broadcast"] = () => {}
       const pageSizeOf = ({ pageSize }: Pick<McpEndpointOptions, "pageSize">) => Math.max(1, pageSize ?? 1_000)
       const maxBytesOf = ({ maxBody }: Pick<McpEndpointOptions, "maxBody">) => maxBody ?? 4 * 1_048_576
+      let sessionKey = options.sessionKey
+      const seals = Seal.make(sessionKey)
       const relaySettings = {
+        seals,
         serverInfo: options.serverInfo ?? { name: "portolan", version: "0.1.0" },
         instructions: options.instructions,
         showRouting: options.showRouting ?? true,
@@ -162,10 +166,8 @@ export const layer = (
         broadcast: (...args: Parameters<ForwardingOptions["broadcast"]>) => broadcast(...args)
       }
       const relay = yield* Relay.make(relaySettings)
-      let sessionKey = options.sessionKey
-      const seal = SessionSeal.makeRotating(sessionKey)
       const sessions = Sessions.make({
-        seal,
+        seal: SessionSeal.make(seals),
         now: () => clock.currentTimeMillisUnsafe(),
         maxSessions: options.maxSessions ?? 10_000,
         idleTimeout: options.sessionIdleTimeout ?? 30 * 60_000,
@@ -237,7 +239,7 @@ export const layer = (
             limits.maxBytes = maxBytesOf(next)
             if (Equal.equals(sessionKey, next.sessionKey)) return
             sessionKey = next.sessionKey
-            seal.rotate(sessionKey)
+            seals.rotate(sessionKey)
           }),
         figures: () => {
           const { calls, failedCalls, inFlight } = relay.figures()

@@ -10,6 +10,7 @@ import { randomBytes } from "node:crypto"
 import { InFlight } from "../internal/InFlight.ts"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
 import * as Bindings from "./Bindings.ts"
+import * as Callers from "./Callers.ts"
 import type { Client } from "./Forwarding.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import { type Known, makeKnown } from "./Notices.ts"
@@ -26,6 +27,14 @@ export interface Outlet {
   readonly notify: (notification: JsonRpcNotification) => void
   readonly end: () => void
 }
+
+/**
+ * A client that begins a session.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type NewClient = Omit<Client, "affinity" | "bindings" | "caller">
 
 /**
  * A session that is alive here.
@@ -76,13 +85,13 @@ export interface SessionsOptions {
  */
 export interface Sessions {
   /** `undefined` where all that are allowed are busy. */
-  readonly open: (client: Client) => Session | undefined
+  readonly open: (client: NewClient) => Session | undefined
   readonly find: (id: string, principal: string | undefined) => Session | undefined
   /**
    * Begins a session that lives and ends with its client's connection: nobody finds it by an id. `undefined` where all that
    * are allowed are busy.
    */
-  readonly attach: (client: Client, requests: Requests) => Session | undefined
+  readonly attach: (client: NewClient, requests: Requests) => Session | undefined
   /** The client ended it: its id is worth nothing any more. */
   readonly end: (session: Session) => void
   /** Drops those that are idle or expired. */
@@ -123,9 +132,14 @@ export const make = (options: SessionsOptions): Sessions => {
     return false
   }
 
-  const make = (id: string, client: Client, expires: number, affinity: string, requests: Requests): Session => ({
+  const make = (id: string, client: NewClient, expires: number, affinity: string, requests: Requests): Session => ({
     id,
-    client: { ...client, affinity, bindings: Bindings.make() },
+    client: {
+      ...client,
+      affinity,
+      bindings: Bindings.make(),
+      caller: Callers.make(client.principal, client.capabilities)
+    },
     // One that is gone on with here began on another replica.
     began: Math.min(now(), expires - options.lifetime),
     expires,
@@ -136,7 +150,7 @@ export const make = (options: SessionsOptions): Sessions => {
     lastSeen: now()
   })
 
-  const keep = (id: string, client: Client, expires: number, affinity: string): Session => {
+  const keep = (id: string, client: NewClient, expires: number, affinity: string): Session => {
     const session = make(id, client, expires, affinity, new InFlight())
     live.set(id, session)
     return session

@@ -7,6 +7,7 @@
 import { handshakeVersions, statelessVersions } from "../Era.ts"
 import * as HeaderValue from "../HeaderValue.ts"
 import { Code, isFields, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
+import * as Callers from "./Callers.ts"
 import type { Client } from "./Forwarding.ts"
 import { isLogLevel, type LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
@@ -111,5 +112,6 @@ export const check = (
   const error = header === undefined ? undefined : headersOf(request, version, header)
   if (error !== undefined) return { error }
   if (!isStatelessVersion(version)) return { error: unsupported(version) }
-  return { client: { era: "stateless", protocolVersion: version, info, capabilities, principal }, logLevel }
+  const caller = Callers.make(principal, capabilities)
+  return { client: { era: "stateless", protocolVersion: version, info, capabilities, principal, caller }, logLevel }
 }

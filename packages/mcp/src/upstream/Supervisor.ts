@@ -258,7 +258,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
           fail
         )
         return cancel === undefined ? undefined : Effect.sync(cancel)
-      })
+      }),
+    session: () => profile?.session,
+    follow: () => Effect.fail(toError({ phase: "notSent", reason: "following resources is not built yet" }))
   }
 
   /** One attempt: a link that is negotiated, with the promise of its loss. */

@@ -10,6 +10,7 @@ import type { InstanceKey } from "@portolan/core/Catalog"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { Era } from "../Era.ts"
 import type { Fields, JsonRpcNotification, Reply } from "../JsonRpc.ts"
 
@@ -55,6 +56,53 @@ export interface ServerProfile {
 }
 
 /**
+ * Something that a server asks of the client behind a request: to sample, to elicit, for its roots.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface ServerRequest {
+  readonly method: string
+  readonly params: Fields | undefined
+  /** Answers it; only the first answer counts. Plain. */
+  readonly reply: (reply: Reply) => void
+  /** The server wants no answer any more: it cancelled the request, or is gone. */
+  readonly withdrawn: AbortSignal
+}
+
+/**
+ * The client that requests are made for: what it may be asked, and with whom it shares connections to a server of the
+ * handshake era.
+ *
+ * **Details**: whoever can't be asked anything shares with others of its principal that can't. A session that can be asked
+ * has connections of its own, as a server may ask at any moment. Clients of the stateless era share with others of the same
+ * principal that declare the same. A server of the stateless era is told with each request, and needs one connection.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Caller {
+  readonly principal: string | undefined
+  /** What it declared and the gateway relays (`roots`, `sampling`, `elicitation`, `tasks`), as it declared it; else empty. */
+  readonly capabilities: Fields
+  /** Stands for its session, where it has one: the same object for the life of the session. */
+  readonly session: CallerSession | undefined
+}
+
+/**
+ * The session of a client of the handshake era, as servers see it.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface CallerSession {
+  /** A server asks something that belongs to no request. Plain; must not throw. */
+  readonly onRequest: (upstream: Upstream, request: ServerRequest) => void
+  /** A notification on a connection of the session's own that belongs to no request. Plain; must not throw. */
+  readonly onNotification: (upstream: Upstream, notification: JsonRpcNotification) => void
+}
+
+/**
  * One request to an upstream.
  *
  * @category models
@@ -75,6 +123,12 @@ export interface UpstreamRequest {
   readonly logLevel?: string | undefined
   /** Notifications that belong to this request: progress and log messages. Plain; must not throw. */
   readonly onNotification?: ((notification: JsonRpcNotification) => void) | undefined
+  /** The client that it is made for. None: the gateway itself. */
+  readonly caller?: Caller | undefined
+  /** What a server of the stateless era is told that the client can do, in place of what its caller declared. */
+  readonly capabilities?: Fields | undefined
+  /** The server asks the client something for this request, on whatever way. None: refused. Plain; must not throw. */
+  readonly onRequest?: ((request: ServerRequest) => void) | undefined
   /** Only over this session of the server: where that is over, the request fails as `notSent` and `sessionLost`. */
   readonly session?: symbol | undefined
   /** The request has been handed to the transport: from here it may have run. Plain. */
@@ -116,6 +170,18 @@ export interface Upstream {
    * session).
    */
   readonly request: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
-  /** Sends a notification. */
-  readonly notify: (method: string, params?: Fields) => Effect.Effect<void, UpstreamError>
+  /** Sends a notification on a caller's connection, where it has one; else on the gateway's own. */
+  readonly notify: (method: string, params?: Fields, caller?: Caller) => Effect.Effect<void, UpstreamError>
+  /** Stands for the session in which the server keeps a caller's state, where it has begun one: see `ServerProfile`. Plain. */
+  readonly session: (caller: Caller | undefined) => symbol | undefined
+  /**
+   * Follows a resource for a caller while the scope lives, over lost connections too. Succeeds once the server took it, with
+   * its error where it did not. `onUpdated` gets the parameters of each `notifications/resources/updated`; plain, must not
+   * throw. Of several who follow one resource over one connection, the server sees one.
+   */
+  readonly follow: (
+    uri: string,
+    caller: Caller | undefined,
+    onUpdated: (params: Fields) => void
+  ) => Effect.Effect<Reply, UpstreamError, Scope.Scope>
 }

@@ -24,7 +24,7 @@ import * as EventHub from "./EventHub.ts"
 import * as InProcessConnection from "./InProcessConnection.ts"
 import * as Supervisor from "./Supervisor.ts"
 import * as Transports from "./Transports.ts"
-import { type ServerProfile, type Upstream, UpstreamError } from "./Upstream.ts"
+import { type CallerSession, type ServerProfile, type Upstream, UpstreamError } from "./Upstream.ts"
 import * as Watchdog from "./Watchdog.ts"
 
 /**
@@ -57,6 +57,8 @@ export class Upstreams extends Context.Service<Upstreams, {
   readonly get: (key: InstanceKey) => Upstream | undefined
   /** Plain. */
   readonly all: () => ReadonlyArray<Upstream>
+  /** A client's session is over: the connections of its own are closed. Plain. */
+  readonly forget: (session: CallerSession) => void
   /** Begins with `Opened` (and `Connected`) for those there are; then events as they come. Loses none. */
   readonly events: Stream.Stream<UpstreamEvent>
 }>()("@portolan/mcp/upstream/Upstreams") {}
@@ -121,7 +123,9 @@ const unsupported = (entry: CatalogEntry, reason: string, now: number, close: Ef
       state: () => ({ _tag: "failed", since: now, lastError: reason, profile: undefined }),
       connect: fail,
       request: () => fail,
-      notify: () => fail
+      notify: () => fail,
+      session: () => undefined,
+      follow: () => fail
     },
     update: (entry) => {
       newest = entry
@@ -269,6 +273,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       return Upstreams.of({
         get: (key) => kept.get(key)?.upstream,
         all: () => Array.from(kept.values(), (one) => one.upstream),
+        forget: () => {},
         events: hub.events
       })
     })

@@ -206,7 +206,9 @@ export const harness = Effect.fnUntraced(function*(given: {
           request.onSent?.()
           return request.method === "logging/setLevel" ? Effect.succeed({ result: {} }) : server.answer(request)
         }),
-      notify: () => Effect.void
+      notify: () => Effect.void,
+      session: () => server.session?.(),
+      follow: () => Effect.succeed({ result: {} })
     }]
   }))
 
@@ -269,6 +271,7 @@ export const harness = Effect.fnUntraced(function*(given: {
         Layer.succeed(Upstreams, {
           get: (key) => upstreams.get(key),
           all: () => Array.from(upstreams.values()),
+          forget: () => {},
           events: Stream.fromPubSub(events)
         }),
         MemoryRegistry.layer({ instances: records }).pipe(

@@ -11,6 +11,7 @@ import * as LogLevel from "../../src/relay/LogLevel.ts"
 import * as Messages from "../../src/relay/Messages.ts"
 import * as Meta from "../../src/relay/Meta.ts"
 import * as ParamHeaders from "../../src/relay/ParamHeaders.ts"
+import * as Seal from "../../src/relay/Seal.ts"
 import * as Sessions from "../../src/relay/Sessions.ts"
 import * as SessionSeal from "../../src/relay/SessionSeal.ts"
 import * as Translation from "../../src/relay/Translation.ts"
@@ -352,13 +353,13 @@ describe("SessionSeal", () => {
   const key = Redacted.make("a shared secret")
 
   it("opens what any process with the key sealed, and nothing else", () => {
-    const id = SessionSeal.make(key).seal(session)
+    const id = SessionSeal.make(Seal.make(key)).seal(session)
     assert.match(id, /^[\x21-\x7e]+$/)
-    assert.deepStrictEqual(SessionSeal.make(key).open(id), session)
-    assert.isUndefined(SessionSeal.make(Redacted.make("another")).open(id))
-    assert.isUndefined(SessionSeal.make(undefined).open(id))
+    assert.deepStrictEqual(SessionSeal.make(Seal.make(key)).open(id), session)
+    assert.isUndefined(SessionSeal.make(Seal.make(Redacted.make("another"))).open(id))
+    assert.isUndefined(SessionSeal.make(Seal.make(undefined)).open(id))
     assert.notInclude(Buffer.from(id, "base64url").toString("latin1"), "ann")
-    const seal = SessionSeal.make(key)
+    const seal = SessionSeal.make(Seal.make(key))
     for (let index = 0; index < id.length; index++) {
       const other = id[index] === "A" ? "B" : "A"
       // The last digit has bits that no byte holds.
@@ -370,16 +371,17 @@ describe("SessionSeal", () => {
   })
 
   it("with another key seals anew, and opens what was sealed before, of the last few keys", () => {
-    const seal = SessionSeal.makeRotating(key)
+    const seals = Seal.make(key)
+    const seal = SessionSeal.make(seals)
     const first = seal.seal(session)
-    seal.rotate(Redacted.make("another"))
+    seals.rotate(Redacted.make("another"))
     const second = seal.seal(session)
-    assert.deepStrictEqual(SessionSeal.make(Redacted.make("another")).open(second), session)
-    assert.isUndefined(SessionSeal.make(key).open(second))
+    assert.deepStrictEqual(SessionSeal.make(Seal.make(Redacted.make("another"))).open(second), session)
+    assert.isUndefined(SessionSeal.make(Seal.make(key)).open(second))
     assert.deepStrictEqual([seal.open(first), seal.open(second)], [session, session])
-    for (let number = 0; number < 6; number++) seal.rotate(Redacted.make(`${number}`))
+    for (let number = 0; number < 6; number++) seals.rotate(Redacted.make(`${number}`))
     assert.deepStrictEqual(seal.open(first), session)
-    seal.rotate(undefined)
+    seals.rotate(undefined)
     assert.isUndefined(seal.open(first))
   })
 
@@ -388,7 +390,7 @@ describe("SessionSeal", () => {
       { name: "n".repeat(9_999), version: 3, websiteUrl: "x" },
       { roots: { listChanged: true }, experimental: { x: "y".repeat(9_999) } }
     )
-    const id = SessionSeal.make(key).seal({ ...session, info, capabilities })
+    const id = SessionSeal.make(Seal.make(key)).seal({ ...session, info, capabilities })
     assert.isBelow(id.length, 4_096)
     assert.deepStrictEqual(capabilities, { roots: {} })
   })
@@ -406,7 +408,7 @@ describe("Sessions", () => {
     let time = 0
     const dropped: Array<string> = []
     const sessions = Sessions.make({
-      seal: SessionSeal.make(Redacted.make("k")),
+      seal: SessionSeal.make(Seal.make(Redacted.make("k"))),
       now: () => time,
       maxSessions: 2,
       idleTimeout: 100,

@@ -182,6 +182,7 @@ export class Call<A, E, R> implements Timer, Waiter {
         const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#settings.maxTimeout, this.#timeout)
         this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
       },
+      pause: () => () => {},
       commit: () => {
         if (!running.isHeard) return
         this.#committed = true

@@ -1,0 +1,77 @@
+/**
+ * The methods that go to one server, which the request names: calls, reads, prompts and completions.
+ *
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import type { OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
+import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
+import * as Destination from "./Destination.ts"
+import type { Exchange, Forwarding } from "./Forwarding.ts"
+import * as Meta from "./Meta.ts"
+import { everyEra, failure, type Method, type Part } from "./Method.ts"
+import * as ParamHeaders from "./ParamHeaders.ts"
+
+/** What of the catalog they name, and where. */
+const named: Readonly<Record<string, { readonly kind: OfferKind; readonly field: "name" | "uri" }>> = {
+  "tools/call": { kind: "tools", field: "name" },
+  "prompts/get": { kind: "prompts", field: "name" },
+  "resources/read": { kind: "resources", field: "uri" }
+}
+
+/**
+ * Makes them.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (
+  catalog: ToolCatalog["Service"],
+  destination: Destination.Destination,
+  { forward }: Forwarding
+): Part => {
+  const complete = (params: Fields, exchange: Exchange): Effect.Effect<Reply> => {
+    const ref = params["ref"]
+    if (!isFields(ref)) return Effect.succeed(failure(Code.invalidParams, "ref must be an object"))
+    const prompt = ref["type"] === "ref/prompt"
+    if (!prompt && ref["type"] !== "ref/resource") {
+      return Effect.succeed(failure(Code.invalidParams, "ref.type must be ref/prompt or ref/resource"))
+    }
+    const name = ref[prompt ? "name" : "uri"]
+    if (typeof name !== "string") {
+      return Effect.succeed(failure(Code.invalidParams, `ref.${prompt ? "name" : "uri"} must be a string`))
+    }
+    const kind = prompt ? "prompts" : "resourceTemplates"
+    return destination.find(kind, name, (offer) => {
+      const target = offer ?? (prompt ? undefined : catalog.find("resources", name))
+      if (target === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
+      const changed = prompt ? { ref: { ...ref, name: target.name } } : {}
+      return forward("completion/complete", target, Destination.outgoing(params, changed), Meta.of(params), exchange)
+    })
+  }
+
+  const methods: Record<string, Method> = {
+    "completion/complete": {
+      eras: everyEra,
+      answer: ({ params = {} }, exchange) => complete(params, exchange)
+    }
+  }
+  for (const [method, { field, kind }] of Object.entries(named)) {
+    methods[method] = {
+      eras: everyEra,
+      answer: ({ params = {} }, exchange) => {
+        const name = params[field]
+        if (typeof name !== "string") {
+          return Effect.succeed(failure(Code.invalidParams, `params.${field} must be a string`))
+        }
+        return destination.find(kind, name, (offer) => {
+          if (offer === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
+          const changed = field === "name" ? { name: offer.name } : {}
+          const headers = kind === "tools" ? ParamHeaders.make(offer.definition, params["arguments"]) : undefined
+          return forward(method, offer, Destination.outgoing(params, changed), Meta.of(params), exchange, headers)
+        })
+      }
+    }
+  }
+  return { methods }
+}

@@ -20,8 +20,12 @@ const untilReady = async (url: string, since: number): Promise<number> => {
   throw new Error(`${url} was not ready within 30 s`)
 }
 
-/** A gateway in front of one server per port; `readyAfter` in ms from its start. */
-export const startGateway = async (ports: ReadonlyArray<number>) => {
+/** A gateway in front of one server per port; `readyAfter` in ms from its start. `args` are for Node, `env` for the process. */
+export const startGateway = async (
+  ports: ReadonlyArray<number>,
+  { args = [], env = {} }: { readonly args?: ReadonlyArray<string>; readonly env?: Readonly<Record<string, string>> } =
+    {}
+) => {
   const folder = mkdtempSync(join(tmpdir(), "portolan-bench-"))
   const services = ports.map((port, index) => ({
     id: `echo-${index}`,
@@ -34,8 +38,9 @@ export const startGateway = async (ports: ReadonlyArray<number>) => {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const since = performance.now()
-  const child = await start(["--import", compiled, binary, "up", "--config", config, "--port", String(port)], {
-    line: false
+  const child = await start([...args, "--import", compiled, binary, "up", "--config", config, "--port", String(port)], {
+    line: false,
+    env
   })
   const readyAfter = await untilReady(url, since)
   return {
@@ -51,11 +56,11 @@ export const startGateway = async (ports: ReadonlyArray<number>) => {
 
 /** Posts JSON-RPC to an address over at most `callers` connections. */
 export const client = (url: string, callers: number, headers: Readonly<Record<string, string>>) => {
-  const { origin, pathname } = new URL(url)
+  const { origin, pathname, search } = new URL(url)
   const pool = new Pool(origin, { connections: callers })
   const post = async (body: object) => {
     const response = await pool.request({
-      path: pathname,
+      path: pathname + search,
       method: "POST",
       headers: { "content-type": "application/json", accept: "application/json, text/event-stream", ...headers },
       body: JSON.stringify(body)
@@ -86,6 +91,8 @@ export const load = async (callers: number, count: number, call: () => Promise<v
   }
 }
 
+const text = "x".repeat(100)
+
 /** The `tools/call` of a client of the stateless era. */
 export const statelessCall = (tool: string) => ({
   headers: { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": tool },
@@ -95,7 +102,7 @@ export const statelessCall = (tool: string) => ({
     method: "tools/call",
     params: {
       name: tool,
-      arguments: { text: "x".repeat(100) },
+      arguments: { text },
       _meta: {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": { name: "bench", version: "1" },
@@ -104,3 +111,22 @@ export const statelessCall = (tool: string) => ({
     }
   }
 })
+
+/** The `tools/call` of a client of the handshake era. */
+export const handshakeCall = (tool: string) => ({
+  body: { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: tool, arguments: { text } } }
+})
+
+/** Begins a session of the handshake era and answers its headers. */
+export const handshake = async (url: string, capabilities: object): Promise<Readonly<Record<string, string>>> => {
+  const { close, post } = client(url, 1, {})
+  const { headers, status, text } = await post({
+    jsonrpc: "2.0",
+    id: 0,
+    method: "initialize",
+    params: { protocolVersion: "2025-11-25", capabilities, clientInfo: { name: "bench", version: "1" } }
+  })
+  await close()
+  if (status !== 200) throw new Error(`initialize: HTTP ${status}: ${text.slice(0, 300)}`)
+  return { "mcp-session-id": String(headers["mcp-session-id"]), "mcp-protocol-version": "2025-11-25" }
+}

@@ -42,8 +42,18 @@ export const table = (title: string, rows: ReadonlyArray<ReadonlyArray<string>>)
 }
 
 /** A Node process that ends when this one does or when it is stopped; `line` is the first line it printed. */
-export const start = async (args: ReadonlyArray<string>, options: { readonly line: boolean } = { line: true }) => {
-  const child = spawn(process.execPath, args, { stdio: ["pipe", options.line ? "pipe" : "ignore", "inherit"] })
+export const start = async (
+  args: ReadonlyArray<string>,
+  options: {
+    readonly line: boolean
+    readonly env?: Readonly<Record<string, string>>
+    readonly quiet?: boolean
+  } = { line: true }
+) => {
+  const child = spawn(process.execPath, args, {
+    stdio: ["pipe", options.line ? "pipe" : "ignore", options.quiet === true ? "ignore" : "inherit"],
+    env: { ...process.env, ...options.env }
+  })
   process.once("exit", () => child.kill("SIGKILL"))
   const line = child.stdout === null ? "" : await new Promise<string>((resolve, reject) => {
     let text = ""
@@ -76,3 +86,10 @@ export const freePort = () =>
 /** Resident memory of a process in MiB (Linux). */
 export const residentMemory = (pid: number): number =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1024
+
+/** Processor time that a process has taken, ms (Linux, which counts in hundredths of a second). */
+export const processorTime = (pid: number): number => {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+  const [user, system] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12, 14)
+  return 10 * (Number(user) + Number(system))
+}

@@ -144,8 +144,8 @@ const serve = (options: UpOptions) =>
       ? Layer.empty
       : Layer.succeed(ConfigurationState.ConfigurationState, status.state)
     const listen = !options.stdio || options.host !== undefined || options.port !== undefined
-    const { catalog, gateway, webhooks } = configuration
-    const Main = Gateway.layer({ ...gateway, catalog, webhooks, version, listen }).pipe(
+    const { catalog, gateway, upstreams, webhooks } = configuration
+    const Main = Gateway.layer({ ...gateway, catalog, upstreams, webhooks, version, listen }).pipe(
       Layer.provideMerge(State),
       Layer.provideMerge(ConfiguredRegistries.layer(configuration)),
       Layer.provideMerge(

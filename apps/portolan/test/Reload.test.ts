@@ -162,7 +162,16 @@ const fleet = Effect.gen(function*() {
   let port = yield* Effect.promise(freePort)
   let content: Content = {
     // Defaults, written out: to write them out is no edit.
-    gateway: { port, pageSize: 1000, separator: "__", allowedHosts: [], bodyLimit: "4mb" },
+    gateway: {
+      port,
+      pageSize: 1000,
+      separator: "__",
+      allowedHosts: [],
+      bodyLimit: "4mb",
+      listTtl: "0s",
+      showRouting: true,
+      sessionIdleTimeout: "30m"
+    },
     registries: [{ type: "file", name: "called", path: "called.json" }],
     mcpServers: { stdio: { command: process.execPath, args: [program("server.mjs")] } },
     health: { interval: "5s", fall: 3 },
@@ -234,6 +243,34 @@ const fleet = Effect.gen(function*() {
       return pages
     },
     json: (path) => json(port, path),
+    asked: async (method, params = {}) => {
+      const name = params["name"]
+      const response = await fetch(`http://127.0.0.1:${port}/mcp`, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          "accept": "application/json, text/event-stream",
+          "mcp-protocol-version": "2026-07-28",
+          "mcp-method": method,
+          ...(typeof name === "string" ? { "mcp-name": name } : {})
+        },
+        body: JSON.stringify({
+          jsonrpc: "2.0",
+          id: 1,
+          method,
+          params: {
+            ...params,
+            _meta: {
+              "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+              "io.modelcontextprotocol/clientInfo": { name: "test", version: "1" },
+              "io.modelcontextprotocol/clientCapabilities": {}
+            }
+          }
+        })
+      })
+      const { result = {} }: { result?: Record<string, unknown> } = JSON.parse(await response.text())
+      return result
+    },
     asHost: (name) =>
       new Promise((resolve, reject) =>
         request({ host: "127.0.0.1", port, path: "/healthz", headers: { host: name } }, (response) => {

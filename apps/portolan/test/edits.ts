@@ -64,6 +64,8 @@ export const render = (random: Random, content: Content): string => {
 export interface View {
   readonly tools: () => Promise<ReadonlyArray<ReadonlyArray<string>>>
   readonly json: (path: string) => Promise<Record<string, unknown>>
+  /** Result of a request of the stateless era. */
+  readonly asked: (method: string, params?: Readonly<Record<string, unknown>>) => Promise<Record<string, unknown>>
   /** HTTP status of a request under this host name. */
   readonly asHost: (name: string) => Promise<number>
 }
@@ -210,6 +212,18 @@ const makers: readonly [Maker, ...ReadonlyArray<Maker>] = [
     return typeof size === "number" && pages.slice(0, -1).every((page) => page.length === size) &&
       (size > 100) === (pages.length === 1)
   }),
+  setting(
+    "gateway",
+    "listTtl",
+    ["0s", "5s", "1m"],
+    (ttl) => async (view) =>
+      (await view.asked("server/discover"))["ttlMs"] === (ttl === "0s" ? 0 : ttl === "5s" ? 5_000 : 60_000)
+  ),
+  setting("gateway", "showRouting", [true, false], (shown) => async (view) => {
+    const { _meta: meta } = await view.asked("tools/call", { name: (await view.tools()).flat()[0] })
+    return typeof meta === "object" && meta !== null && ("dev.portolan/routing" in meta) === shown
+  }),
+  setting("gateway", "sessionIdleTimeout", ["30m", "20m"]),
   setting(
     "gateway",
     "separator",

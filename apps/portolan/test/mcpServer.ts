@@ -11,6 +11,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 
 export interface ServedTool {
   readonly name: string
+  readonly description?: string
   readonly readOnly?: boolean
   readonly run?: (args: Record<string, unknown>) => string | Promise<string>
 }
@@ -59,8 +60,9 @@ const serverOf = ({ pageSize, tools }: ServeOptions): Server => {
     const start = Number(params?.cursor ?? 0)
     const end = start + (pageSize ?? tools.length)
     return {
-      tools: tools.slice(start, end).map(({ name, readOnly }) => ({
+      tools: tools.slice(start, end).map(({ description, name, readOnly }) => ({
         name,
+        ...(description === undefined ? {} : { description }),
         inputSchema: { type: "object" as const },
         ...(readOnly === true ? { annotations: { readOnlyHint: true } } : {})
       })),

@@ -40,6 +40,8 @@ const call = fc.record({
   repeatable: fc.boolean(),
   readOnly: fc.boolean(),
   commits: fc.boolean(),
+  // ms for which an attempt waits for its client.
+  pause: fc.constantFrom(0, 0, 40),
   affinity: fc.option(fc.record({ instance: fc.constantFrom(...ids.map(key)), strict: fc.boolean() }), {
     nil: undefined
   }),
@@ -75,6 +77,7 @@ interface Script {
   readonly next: typeof kinds[number]
   readonly takes: number
   readonly commits: boolean
+  readonly pause: number
 }
 
 const attempt = (from: Script, log: Log) =>
@@ -90,12 +93,19 @@ const attempt = (from: Script, log: Log) =>
 
 const act = (
   from: Script,
-  { commit, extend, isHeard, number, sent }: Router.Attempt,
+  { commit, extend, isHeard, number, pause, sent }: Router.Attempt,
   log: Log
 ): Effect.Effect<string, Router.AttemptFailure<string>> => {
   const kind = number === 1 ? from.kind : from.next
   if (kind === "throw") throw new Error("thrown")
-  const wait = from.takes === 0 ? Effect.void : Effect.sleep(from.takes)
+  const takes = from.takes === 0 ? Effect.void : Effect.sleep(from.takes)
+  const wait = from.pause === 0 ? takes : Effect.gen(function*() {
+    const resume = pause()
+    yield* Effect.sleep(from.pause)
+    // Who forgets to end it does no harm: it ends with the attempt.
+    if (number === 1) resume()
+    yield* takes
+  })
   const fails = (retryAfter?: number, phase: Router.Phase = "notSent") =>
     Effect.fail({
       error: "boom",
@@ -161,8 +171,11 @@ describe("in flight", () => {
               const fibers = []
               const logs = calls.map(() => new Log())
               // Who gives up waits for what doesn't let itself be interrupted; all others have their answer in time.
-              const route = (...[request, attempt]: Parameters<typeof router.route<string, string, never>>) => {
-                const latest = balancer.now() + (request.maxTimeout ?? 0) + 1
+              const route = (
+                paused: number,
+                ...[request, attempt]: Parameters<typeof router.route<string, string, never>>
+              ) => {
+                const latest = balancer.now() + (request.maxTimeout ?? 0) + paused + 1
                 return Effect.onExit(router.route(request, attempt), (exit) =>
                   Effect.sync(() => {
                     if (!Exit.hasInterrupts(exit)) assert.isAtMost(balancer.now(), latest)
@@ -170,7 +183,7 @@ describe("in flight", () => {
               }
               for (const [index, call] of calls.entries()) {
                 const fiber = yield* Effect.forkChild(
-                  route({
+                  route(call.pause === 0 ? 0 : (call.pause + call.takes) * call.attempts, {
                     target,
                     strategy: call.strategy,
                     repeatable: call.repeatable,

@@ -37,6 +37,7 @@ import type { IncomingMessage } from "node:http"
 import { About } from "./About.ts"
 import * as access from "./internal/access.ts"
 import * as docs from "./internal/docs.ts"
+import { liveOptionsOf } from "./internal/endpoint.ts"
 import * as Listener from "./internal/listener.ts"
 import type { TlsFiles } from "./internal/tls.ts"
 import { ListenError } from "./ListenError.ts"
@@ -313,6 +314,45 @@ export interface GatewayOptions extends ListenerOptions {
   readonly sessions?: SessionMode | undefined
   /** Items in a page of an MCP list. Default 1,000. */
   readonly pageSize?: number | undefined
+  /** How long clients may keep lists where a server in them doesn't say. Default 0. */
+  readonly listTtl?: Duration.Input | undefined
+  /** What is kept of resources for as long as their servers allow, bytes. Default 16 MiB; 0 keeps nothing. */
+  readonly resourceCache?: number | undefined
+  /** Whether results say in `_meta` how they were routed. Default true. */
+  readonly showRouting?: boolean | undefined
+  /** How long a client has to answer what a server asks of it. Default 10 min. */
+  readonly inputTimeout?: Duration.Input | undefined
+  /** Time after which a session has to be begun anew. Default 24 h. */
+  readonly sessionLifetime?: Duration.Input | undefined
+  /** Time without a request and without a stream after which a session is no longer kept. Default 30 min. */
+  readonly sessionIdleTimeout?: Duration.Input | undefined
+  /** How much clients may have at the same time. */
+  readonly limits?: ClientLimits | undefined
+  /** Connections to servers. */
+  readonly upstreams?: Upstreams.LiveOptions | undefined
+}
+
+/**
+ * How much clients may have at the same time.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface ClientLimits {
+  /** Sessions that are kept; where there are more, the one idle longest makes room. Default 10,000. */
+  readonly sessions?: number | undefined
+  /** Those of one client. Default 1,000. */
+  readonly sessionsPerClient?: number | undefined
+  /** Requests; further ones are refused. Default 10,000. */
+  readonly requests?: number | undefined
+  /** Those of one session. Default 256. */
+  readonly requestsPerSession?: number | undefined
+  /** Open event streams; further ones are refused. Default 10,000. */
+  readonly streams?: number | undefined
+  /** Calls that wait for a client to come back with what their server asked of it. Default 1,000. */
+  readonly parked?: number | undefined
+  /** Those of one client. Default 64. */
+  readonly parkedPerClient?: number | undefined
 }
 
 /**
@@ -359,10 +399,7 @@ const layerEndpoint = (
 > =>
   McpEndpoint.layer({
     serverInfo: { name: "portolan", version: options.version ?? "0.1.0" },
-    sessionKey: options.sessionKey === undefined ? undefined : Redacted.make(options.sessionKey),
-    sessions: options.sessions,
-    pageSize: options.pageSize,
-    maxBody: options.bodyLimit
+    ...liveOptionsOf(options)
   }).pipe(
     Layer.provideMerge(
       ToolCatalog.layer({
@@ -371,5 +408,5 @@ const layerEndpoint = (
       })
     ),
     Layer.provideMerge(McpHealthCheck.layer),
-    Layer.provideMerge(Upstreams.layer())
+    Layer.provideMerge(Upstreams.layer(options.upstreams))
   )

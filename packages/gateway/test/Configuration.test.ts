@@ -42,8 +42,8 @@ const mistakes = (text: string, env: Record<string, string> = {}): ReadonlyArray
 
 describe("Configuration", () => {
   it("gives every key a default", () => {
-    const { balancing, gateway, health, registries, routing, servers } = good("")
-    assert.deepStrictEqual({ ...gateway, shutdownTimeout: Duration.toMillis(gateway.shutdownTimeout) }, {
+    const { balancing, gateway, health, registries, routing, servers, upstreams } = good("")
+    assert.deepStrictEqual(gateway, {
       host: "127.0.0.1",
       port: 7420,
       publicUrl: undefined,
@@ -52,13 +52,33 @@ describe("Configuration", () => {
       sessionKey: undefined,
       sessions: "sticky",
       pageSize: 1000,
+      listTtl: Duration.zero,
+      resourceCache: 16 * 1024 * 1024,
+      showRouting: true,
+      sessionLifetime: Duration.hours(24),
+      sessionIdleTimeout: Duration.minutes(30),
+      inputTimeout: Duration.minutes(10),
+      limits: {
+        sessions: 10_000,
+        sessionsPerClient: 1_000,
+        requests: 10_000,
+        requestsPerSession: 256,
+        streams: 10_000,
+        parked: 1_000,
+        parkedPerClient: 64
+      },
       bodyLimit: 4 * 1024 * 1024,
       allowedHosts: [],
       allowedOrigins: [],
       sse: false,
       token: undefined,
       tls: undefined,
-      shutdownTimeout: 10_000
+      shutdownTimeout: Duration.seconds(10)
+    })
+    assert.deepStrictEqual(upstreams, {
+      maxSessions: 64,
+      idleTimeout: Duration.minutes(5),
+      maxMessageSize: 16 * 1024 * 1024
     })
     assert.deepStrictEqual([registries, servers], [[], []])
     assert.deepStrictEqual(health, {
@@ -125,6 +145,16 @@ describe("Configuration", () => {
     ]],
     ["a duration that is a number", "health: {interval: 5}", [
       "1:20 health.interval: expected a duration such as 250ms, 30s or 5m"
+    ]],
+    ["limits that would let nothing through", "gateway:\n  limits: { sessions: 0, parked: many }", [
+      "2:23 gateway.limits.sessions: expected a value between 1 and 1000000",
+      "2:34 gateway.limits.parked: expected number"
+    ]],
+    ["an unknown limit", "gateway: {limits: {session: 5}}", [
+      "1:20 gateway.limits.session: unknown key; did you mean \"sessions\"?"
+    ]],
+    ["a size without its unit", "upstreams:\n  maxMessageSize: 16", [
+      "2:19 upstreams.maxMessageSize: expected a size such as 512kb or 4mb"
     ]],
     ["an empty token", "gateway:\n  token: \"\"", ["2:10 gateway.token: expected a value with a length of at least 1"]],
     ["a switch that is none", "gateway: {sse: on please}", ["1:16 gateway.sse: expected boolean"]],

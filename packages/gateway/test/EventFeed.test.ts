@@ -30,7 +30,13 @@ const feeding = (options: EventFeed.EventFeedOptions = {}) => {
     Layer.provideMerge(
       Layer.succeed(
         Upstreams,
-        Upstreams.of({ get: () => undefined, all: () => [], forget: () => {}, events: Stream.never })
+        Upstreams.of({
+          get: () => undefined,
+          all: () => [],
+          forget: () => {},
+          reconfigure: () => Effect.void,
+          events: Stream.never
+        })
       )
     ),
     Layer.provideMerge(Layer.effectDiscard(Effect.gen(function*() {

@@ -27,6 +27,7 @@ const problems = (state: Pick<UpstreamState, "_tag" | "lastError">) => {
       follow: () => Effect.never
     }],
     forget: () => {},
+    reconfigure: () => Effect.void,
     events: Stream.never
   })
   return Effect.gen(function*() {

@@ -78,6 +78,7 @@ const catalogOf = (offers: ReadonlyArray<Offer>) =>
       revision: () => 0,
       changes: Stream.never,
       settled: Effect.void,
+      freshness: () => Effect.succeed({ ttl: Infinity, silent: true, scope: "private" }),
       capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
       hidden: () => [{ kind: "tools", publicName: "x", service: "b", reason: "a has the name" }],
       problems: () => [],
@@ -119,7 +120,13 @@ export const fleet = (options: FleetOptions) => {
     catalogOf(offers),
     Layer.succeed(
       Upstreams,
-      Upstreams.of({ get: () => undefined, all: () => [], forget: () => {}, events: Stream.never })
+      Upstreams.of({
+        get: () => undefined,
+        all: () => [],
+        forget: () => {},
+        reconfigure: () => Effect.void,
+        events: Stream.never
+      })
     )
   )
   return Gateway.layerListener({ port: 0, ...options }).pipe(

@@ -48,6 +48,8 @@ export const nameOf = (method: string, params: Fields | undefined): string | und
     ? params?.["name"]
     : method === "resources/read"
     ? params?.["uri"]
+    : method === "tasks/get" || method === "tasks/update" || method === "tasks/cancel"
+    ? params?.["taskId"]
     : undefined
   return typeof name === "string" ? name : undefined
 }

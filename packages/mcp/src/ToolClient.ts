@@ -240,6 +240,8 @@ const make = Effect.gen(function*() {
       Effect.gen(function*() {
         const meets = yield* Effect.fromResult(Query.compile(query ?? {}))
         yield* catalog.settled
+        // What is out of date is read for whoever comes next.
+        yield* catalog.freshness("tools")
         const now = discovery.catalog()
         return catalog.list("tools").flatMap((offer): ReadonlyArray<ListedTool> => {
           const entries = offer.instances().flatMap((key) => {

@@ -2,12 +2,15 @@
  * MCP servers with an echo tool and nothing else, each on a port of its own: what a benchmark puts behind the gateway.
  * Bare `node:http`, so that the server costs as little as a server can.
  *
- *   node echo.ts <servers> <tools each>       prints the ports as a JSON array, then serves until its input ends
+ *   node echo.ts <servers> <tools each> [sessions]   prints the ports as a JSON array, then serves until its input ends;
+ *                                                    with `sessions` it begins one for each client, and GET counts them
  */
+import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 
-const [servers = "1", tools = "1"] = process.argv.slice(2)
+const [servers = "1", tools = "1", mode] = process.argv.slice(2)
+const sessions = new Set<string>()
 
 const definitions = Array.from({ length: Number(tools) }, (_, index) => ({
   name: index === 0 ? "echo" : `echo_${index}`,
@@ -48,6 +51,15 @@ const answer = ({ method, params }: Message): object | undefined => {
 const serve = () =>
   new Promise<number>((resolve) => {
     const server = createServer((request, response) => {
+      const session = request.headers["mcp-session-id"]
+      if (request.method === "GET" && request.url === "/sessions") {
+        response.writeHead(200).end(String(sessions.size))
+        return
+      }
+      if (request.method === "DELETE" && typeof session === "string") {
+        response.writeHead(sessions.delete(session) ? 204 : 404).end()
+        return
+      }
       if (request.method !== "POST") {
         response.writeHead(405).end()
         return
@@ -66,6 +78,11 @@ const serve = () =>
           ? { jsonrpc: "2.0", id: message.id, error: { code: -32601, message: "Method not found" } }
           : { jsonrpc: "2.0", id: message.id, result }
         const text = JSON.stringify(reply)
+        if (mode === "sessions" && message.method === "initialize") {
+          const begun = randomUUID()
+          sessions.add(begun)
+          response.setHeader("mcp-session-id", begun)
+        }
         response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(text) })
         response.end(text)
       })

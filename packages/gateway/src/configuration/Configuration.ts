@@ -15,17 +15,20 @@ import type { HealthOptions } from "@portolan/core/Health"
 import type { RouterOptions } from "@portolan/core/Router"
 import type { RoutingRule } from "@portolan/core/RoutingRule"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import type { LiveOptions as UpstreamsOptions } from "@portolan/mcp/upstream/Upstreams"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import type { ClientLimits } from "../Gateway.ts"
 import type { Path as DocumentPath } from "../internal/document.ts"
 import { read } from "../internal/document.ts"
 import { millisOf } from "../internal/durations.ts"
+import { bytesOf } from "../internal/fields.ts"
 import { collect, explain, reread, valueAt } from "../internal/findings.ts"
-import { bytesOf, Document, RegistryEntry } from "../internal/schema.ts"
+import { Document, RegistryEntry } from "../internal/schema.ts"
 import type { TlsFiles } from "../internal/tls.ts"
 import { lookupIn } from "../internal/variables.ts"
 import type { Webhook } from "../rest/Webhooks.ts"
@@ -36,6 +39,7 @@ import * as HealthEntry from "./HealthEntry.ts"
 import { ConfigurationError, type Mistake } from "./Mistake.ts"
 import * as RoutingEntry from "./RoutingEntry.ts"
 import * as ServerEntry from "./ServerEntry.ts"
+import * as UpstreamsEntry from "./UpstreamsEntry.ts"
 
 export { type Adapter, adapter, type ConfiguredRegistry, type Decoded, type Open, type OpenContext } from "./Adapter.ts"
 export { ConfigurationError, type Mistake, showMistake } from "./Mistake.ts"
@@ -56,6 +60,14 @@ export interface GatewaySettings {
   readonly sessionKey: string | undefined
   readonly sessions: "sticky" | "strict" | "free"
   readonly pageSize: number
+  readonly listTtl: Duration.Duration
+  /** Bytes. */
+  readonly resourceCache: number
+  readonly showRouting: boolean
+  readonly sessionLifetime: Duration.Duration
+  readonly sessionIdleTimeout: Duration.Duration
+  readonly inputTimeout: Duration.Duration
+  readonly limits: ClientLimits
   /** Bytes. */
   readonly bodyLimit: number
   readonly allowedHosts: ReadonlyArray<string>
@@ -77,6 +89,7 @@ export interface Configuration {
   readonly registries: ReadonlyArray<ConfiguredRegistry>
   /** The servers of `mcpServers` and `servers`. */
   readonly servers: ReadonlyArray<ServiceInstance>
+  readonly upstreams: UpstreamsOptions
   readonly health: HealthOptions
   readonly balancing: BalancerOptions
   /** Of `calls`, `routing` and `balancing.panicThreshold`. */
@@ -284,6 +297,11 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       token: gateway.token,
       sessionKey: gateway.sessionKey,
       bodyLimit: bytesOf(gateway.bodyLimit),
+      listTtl: durationOf(gateway.listTtl),
+      resourceCache: bytesOf(gateway.resourceCache),
+      sessionLifetime: durationOf(gateway.sessionLifetime),
+      sessionIdleTimeout: durationOf(gateway.sessionIdleTimeout),
+      inputTimeout: durationOf(gateway.inputTimeout),
       tls: tls === undefined ? undefined : {
         ...tls,
         cert: absolute(tls.cert),
@@ -294,6 +312,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     },
     registries,
     servers,
+    upstreams: UpstreamsEntry.toOptions(settings.upstreams, durationOf),
     health: HealthEntry.toOptions(settings.health, durationOf),
     balancing: { strategy, slowStart: durationOf(slowStart) },
     routing: { ...CallsEntry.toOptions(settings.calls, durationOf), panicThreshold, rules },

@@ -8,10 +8,11 @@ import { Health } from "@portolan/core/Health"
 import { Router } from "@portolan/core/Router"
 import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
+import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import { Gateway } from "../Gateway.ts"
+import { liveOptionsOf } from "../internal/endpoint.ts"
 import type { Configuration } from "./Configuration.ts"
 import { ConfiguredRegistries } from "./ConfiguredRegistries.ts"
 import type { Part } from "./LiveConfiguration.ts"
@@ -36,7 +37,7 @@ const wrongHost = new Set(["EADDRNOTAVAIL", "ENOTFOUND"])
 export const make = (options: { readonly version: string }): Effect.Effect<
   ReadonlyArray<Part>,
   never,
-  ConfiguredRegistries | Health | Balancer | Router | ToolCatalog | McpEndpoint
+  ConfiguredRegistries | Health | Balancer | Router | ToolCatalog | McpEndpoint | Upstreams
 > =>
   Effect.gen(function*() {
     const registries = yield* ConfiguredRegistries
@@ -45,12 +46,18 @@ export const make = (options: { readonly version: string }): Effect.Effect<
     const router = yield* Router
     const catalog = yield* ToolCatalog
     const endpoint = yield* McpEndpoint
+    const upstreams = yield* Upstreams
     const gateway = yield* Effect.serviceOption(Gateway)
 
     const listener = Option.map(gateway, ({ reconfigure }): Part => ({
       select: ({ gateway, webhooks }) => {
-        const { naming: _, pageSize: __, separator: ___, sessionKey: ____, sessions: _____, ...listener } = gateway
-        return { ...listener, webhooks }
+        const { allowedHosts, allowedOrigins, bodyLimit, host, port, publicUrl, shutdownTimeout, sse, tls, token } =
+          gateway
+        return [
+          [host, port, publicUrl, tls],
+          [allowedHosts, allowedOrigins, token, sse, bodyLimit, shutdownTimeout],
+          webhooks
+        ]
       },
       apply: (configuration) =>
         reconfigure({ ...configuration.gateway, webhooks: configuration.webhooks, version: options.version }).pipe(
@@ -69,15 +76,8 @@ export const make = (options: { readonly version: string }): Effect.Effect<
         ({ catalog, gateway: { naming, separator } }) => ({ ...catalog, naming: { naming, separator } }),
         catalog.reconfigure
       ),
-      part(
-        ({ gateway: { bodyLimit, pageSize, sessionKey, sessions } }) => ({
-          pageSize,
-          sessions,
-          maxBody: bodyLimit,
-          sessionKey: sessionKey === undefined ? undefined : Redacted.make(sessionKey)
-        }),
-        endpoint.reconfigure
-      ),
+      part(({ gateway }) => liveOptionsOf(gateway), endpoint.reconfigure),
+      part(({ upstreams }) => upstreams, upstreams.reconfigure),
       {
         select: ({ registries, servers }) => [
           registries.map(({ name, options, trust, type }) => ({ name, options, trust, type })),

@@ -26,6 +26,16 @@ export const pattern = (expected: string, regExp: RegExp, notes?: Notes) =>
 export const duration = (notes: Notes) =>
   pattern("a duration such as 250ms, 30s or 5m", /^\d+(\.\d+)?(ms|s|m|h|d)$/, notes)
 
+export const size = (notes: Notes) => pattern("a size such as 512kb or 4mb", /^\d+([kK]|[mM])?[bB]$/, notes)
+
+const units = { b: 1, kb: 1024, mb: 1024 * 1024 } as const
+
+/** Bytes of a size that the schema accepted. */
+export const bytesOf = (size: string): number => {
+  const [, amount = "0", unit = "b"] = /^(\d+)(b|kb|mb)$/i.exec(size) ?? []
+  return Number(amount) * (unit.toLowerCase() === "mb" ? units.mb : unit.toLowerCase() === "kb" ? units.kb : units.b)
+}
+
 export const count = (minimum: number, maximum: number) =>
   Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum, maximum })))
 
@@ -44,6 +54,10 @@ export const defaulted = <S extends Schema.Top & { readonly Rebuild: Schema.Top 
   description: string
 ) =>
   Schema.withDecodingDefaultKey<S["Rebuild"]>(Effect.succeed(value))(schema.annotate({ description, default: value }))
+
+/** A size with a default. */
+export const bytes = (byDefault: string, description: string) =>
+  size({ description, default: byDefault }).pipe(Schema.withDecodingDefaultKey(Effect.succeed(byDefault)))
 
 /** A duration with a default. */
 export const time = (byDefault: string, description: string) =>

@@ -8,27 +8,38 @@ import { CallsEntry } from "../configuration/CallsEntry.ts"
 import { HealthEntry } from "../configuration/HealthEntry.ts"
 import { RoutingEntry } from "../configuration/RoutingEntry.ts"
 import { ServerEntry } from "../configuration/ServerEntry.ts"
+import { UpstreamsEntry } from "../configuration/UpstreamsEntry.ts"
 import { WebhookTopic } from "../rest/Events.ts"
 import { formats, levels } from "../telemetry/Telemetry.ts"
-import { count, duration, optional, pattern, text } from "./fields.ts"
+import { bytes, count, defaulted, duration, optional, pattern, text, time } from "./fields.ts"
 
 const Origin = text("an origin such as https://app.example.com", (value) => URL.parse(value)?.origin === value)
 
 const HostName = pattern("a host name, with or without a port", /^[^\s/@]+$/)
-
-const units = { b: 1, kb: 1024, mb: 1024 * 1024 } as const
-
-/** Bytes of a size that the schema accepted. */
-export const bytesOf = (size: string): number => {
-  const [, amount = "0", unit = "b"] = /^(\d+)(b|kb|mb)$/i.exec(size) ?? []
-  return Number(amount) * (unit.toLowerCase() === "mb" ? units.mb : unit.toLowerCase() === "kb" ? units.kb : units.b)
-}
 
 const Tls = Schema.Struct({
   cert: Schema.NonEmptyString.annotate({ description: "PEM file with the certificate and its chain" }),
   key: Schema.NonEmptyString.annotate({ description: "PEM file with the private key" }),
   ca: optional(Schema.NonEmptyString, "PEM file with the authorities of client certificates, which are required then"),
   passphrase: optional(Schema.NonEmptyString, "Passphrase of the private key")
+})
+
+const Limits = Schema.Struct({
+  sessions: defaulted(
+    count(1, 1_000_000),
+    10_000,
+    "Sessions of clients that are kept; where there are more, the one idle longest makes room"
+  ),
+  sessionsPerClient: defaulted(count(1, 1_000_000), 1_000, "Those of one client"),
+  requests: defaulted(count(1, 1_000_000), 10_000, "Requests at the same time; further ones are refused"),
+  requestsPerSession: defaulted(count(1, 1_000_000), 256, "Those of one session"),
+  streams: defaulted(count(1, 1_000_000), 10_000, "Open event streams; further ones are refused"),
+  parked: defaulted(
+    count(1, 1_000_000),
+    1_000,
+    "Calls that wait for a client to come back with what their server asked of it"
+  ),
+  parkedPerClient: defaulted(count(1, 1_000_000), 64, "Those of one client")
 })
 
 const Gateway = Schema.Struct({
@@ -63,10 +74,13 @@ const Gateway = Schema.Struct({
   sessionKey: optional(Schema.NonEmptyString, "Secret that seals session ids; random for each process by default"),
   pageSize: count(1, 10_000).annotate({ description: "Entries of a page of an MCP list", default: 1000 })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed(1000))),
-  bodyLimit: pattern("a size such as 512kb or 4mb", /^\d+([kK]|[mM])?[bB]$/, {
-    description: "Largest body of a request",
-    default: "4mb"
-  }).pipe(Schema.withDecodingDefaultKey(Effect.succeed("4mb"))),
+  listTtl: time(
+    "0s",
+    "How long clients of the stateless era may keep lists where a server in them doesn't say; by default they are told of changes"
+  ),
+  resourceCache: bytes("16mb", "What is kept of resources for as long as their servers allow; 0b keeps nothing"),
+  showRouting: defaulted(Schema.Boolean, true, "Whether results say in their _meta how they were routed"),
+  bodyLimit: bytes("4mb", "Largest body of a request"),
   allowedHosts: Schema.Array(HostName)
     .annotate({ description: "Host names that requests may use, beside loopback names and publicUrl", default: [] })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
@@ -80,8 +94,15 @@ const Gateway = Schema.Struct({
       default: "sticky"
     })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed("sticky" as const))),
-  shutdownTimeout: duration({ description: "Longest wait for calls in flight at the end", default: "10s" })
-    .pipe(Schema.withDecodingDefaultKey(Effect.succeed("10s")))
+  sessionLifetime: time("24h", "Time after which a session has to be begun anew"),
+  sessionIdleTimeout: time(
+    "30m",
+    "Time without a request and without a stream after which a session is no longer kept"
+  ),
+  inputTimeout: time("10m", "How long a client has to answer what a server asks of it"),
+  limits: Limits.annotate({ description: "How much clients may have at the same time" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  shutdownTimeout: time("10s", "Longest wait for calls in flight at the end")
 })
 
 const Telemetry = Schema.Struct({
@@ -149,6 +170,8 @@ export const Document = Schema.Struct({
   health: HealthEntry.annotate({ description: "Health checks, and what calls say of the health of instances" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   balancing: BalancingEntry.annotate({ description: "Choice among instances" })
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  upstreams: UpstreamsEntry.annotate({ description: "Connections to servers" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   calls: CallsEntry.annotate({ description: "Time, retries and limits of calls" })
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import { type Fields, isFields } from "../JsonRpc.ts"
 import { oneLine } from "../upstream/Connection.ts"
 import { type Upstream, UpstreamError } from "../upstream/Upstream.ts"
+import * as Freshness from "./Freshness.ts"
 import type { ListKind, OfferKind } from "./Offer.ts"
 
 /** The request that lists a kind, where its items stand in the result, and which field names an item. */
@@ -51,6 +52,19 @@ export interface ListingLimits {
 export const defaultLimits: ListingLimits = { pages: 500, items: 10_000, timeout: "10 seconds" }
 
 /**
+ * One list, to its end.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Listed {
+  /** By name. */
+  readonly items: ReadonlyMap<string, Fields>
+  /** What the server says of all pages together. None: it has no such list. */
+  readonly hints: Freshness.Hints | undefined
+}
+
+/**
  * Reads one list. Items without a name are left out; of several with one name the first counts. A method that the server
  * doesn't know is an empty list.
  *
@@ -64,10 +78,11 @@ export const read = Effect.fnUntraced(function*(
   upstream: Upstream,
   kind: OfferKind,
   limits: ListingLimits = defaultLimits
-): Effect.fn.Return<ReadonlyMap<string, Fields>, UpstreamError> {
+): Effect.fn.Return<Listed, UpstreamError> {
   const { items, method, name } = requests[kind]
   const found = new Map<string, Fields>()
   const cursors = new Set<string>()
+  let hints: Freshness.Hints | undefined
   const broken = (reason: string) =>
     new UpstreamError({ instance: upstream.instance().id, phase: "answered", reason: oneLine(`${method}: ${reason}`) })
 
@@ -81,7 +96,7 @@ export const read = Effect.fnUntraced(function*(
       })
     )
     if ("error" in reply) {
-      if (reply.error.code === -32601) return found
+      if (reply.error.code === -32601) return { items: found, hints }
       return yield* broken(`error ${reply.error.code}: ${reply.error.message}`)
     }
     const list = reply.result[items]
@@ -92,8 +107,10 @@ export const read = Effect.fnUntraced(function*(
       if (typeof key === "string" && key !== "" && !found.has(key)) found.set(key, item)
     }
     if (found.size > limits.items) return yield* broken(`more than ${limits.items} items`)
+    const given = Freshness.hints(reply.result)
+    hints = hints === undefined ? given : Freshness.together(hints, given)
     const next = reply.result["nextCursor"]
-    if (typeof next !== "string" || next === "") return found
+    if (typeof next !== "string" || next === "") return { items: found, hints }
     if (cursors.has(next)) return yield* broken("the server repeats its cursor")
     cursors.add(next)
     cursor = next

@@ -46,8 +46,7 @@ export type OfferKind = "tools" | "resources" | "resourceTemplates" | "prompts"
 export type ListKind = "tools" | "resources" | "prompts"
 
 /**
- * Something that a server lists and clients don't see, and why: another service has the name, or calling it needs what
- * isn't relayed.
+ * Something that a server lists and clients don't see, and why: another service has the name.
  *
  * @category models
  * @since 0.1.0

@@ -7,11 +7,11 @@
 import type { CatalogEntry, InstanceKey } from "@portolan/core/Catalog"
 import type { Target } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
-import type { Fields } from "../JsonRpc.ts"
 import * as Listing from "./Listing.ts"
 import * as Merging from "./Merging.ts"
 import * as Naming from "./Naming.ts"
 import { type HiddenOffer, type ListKind, listKinds, type Offer, type OfferKind, offerKinds } from "./Offer.ts"
+import * as TaskSupport from "./TaskSupport.ts"
 import * as UriTemplate from "./UriTemplate.ts"
 
 /** The field of a definition that holds its name. */
@@ -29,13 +29,6 @@ interface Standing {
   readonly target: Target
 }
 
-/** A tool that can be called as a task only (2025-11-25, `execution.taskSupport`): no client could call it through us. */
-const needsTask = (definition: Fields): boolean => {
-  const execution = definition["execution"]
-  return typeof execution === "object" && execution !== null && "taskSupport" in execution &&
-    execution.taskSupport === "required"
-}
-
 const sameKeys = (a: ReadonlySet<InstanceKey>, b: ReadonlySet<InstanceKey>): boolean =>
   a.size === b.size && a.isSubsetOf(b)
 
@@ -50,7 +43,10 @@ export interface Offers {
   readonly find: (kind: OfferKind, publicName: string) => Offer | undefined
   readonly revision: (kind: ListKind) => number
   readonly hidden: () => ReadonlyArray<HiddenOffer>
-  /** By the name that servers give it, also where another has its public name. */
+  /**
+   * By the name that servers give it, also where another has its public name. For those who wait for the result of a call: a
+   * tool that runs as a task only is none of them.
+   */
   readonly named: (kind: OfferKind, name: string) => ReadonlyArray<Offer>
   /** Grows with each `rebuild`. */
   readonly version: () => number
@@ -179,12 +175,9 @@ export const make = (initial: Naming.NamingOptions): Offers => {
       const list: Array<Offer> = []
       const names = new Map<string, Array<Offer>>()
       for (const { item, publicName, winner } of named) {
-        const task = needsTask(item.definition)
-        if (winner !== undefined || task) {
-          const reason = winner === undefined ? "it runs as a task only" : `${winner.service} has the name`
-          left.push({ kind, publicName, service: item.service, reason })
+        if (winner !== undefined) {
+          left.push({ kind, publicName, service: item.service, reason: `${winner.service} has the name` })
         }
-        if (task) continue
         used.add(idOf(kind, item))
         const made = offer(kind, item, publicName)
         const known = names.get(item.name)
@@ -223,7 +216,11 @@ export const make = (initial: Naming.NamingOptions): Offers => {
         (kind === "resources" ? templates.find(({ matches }) => matches(publicName))?.offer : undefined),
     revision: (kind) => revisions.get(kind) ?? 0,
     hidden: () => hidden,
-    named: (kind, name) => byName.get(kind)?.get(name) ?? none,
+    named: (kind, name) => {
+      const all = byName.get(kind)?.get(name) ?? none
+      const isTask = ({ definition }: Offer) => TaskSupport.of(definition) === "required"
+      return kind === "tools" && all.some(isTask) ? all.filter((offer) => !isTask(offer)) : all
+    },
     version: () => version,
     rebuild,
     rename: (next) => {

@@ -26,9 +26,10 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import type { Fields } from "../JsonRpc.ts"
 import type { Upstream } from "../upstream/Upstream.ts"
 import { isMcp, Upstreams } from "../upstream/Upstreams.ts"
+import type * as Freshness from "./Freshness.ts"
+import * as ListedServer from "./ListedServer.ts"
 import * as Listing from "./Listing.ts"
 import type * as Merging from "./Merging.ts"
 import * as Naming from "./Naming.ts"
@@ -84,6 +85,11 @@ export class ToolCatalog extends Context.Service<ToolCatalog, {
    * after the server was announced where that was later.
    */
   readonly settled: Effect.Effect<void>
+  /**
+   * How long a list may be kept, and by whom. Servers whose part of it is older than they allow are asked again, which is not
+   * waited for.
+   */
+  readonly freshness: (kind: OfferKind) => Effect.Effect<Freshness.Freshness>
   readonly capabilities: () => OfferedCapabilities
   /** What is listed upstream and not offered. Plain. */
   readonly hidden: () => ReadonlyArray<HiddenOffer>
@@ -117,21 +123,6 @@ const GatherTime = 20
 /** How long they are gathered while a server that came with them has yet to be asked, ms. */
 const LongestGatherTime = 70
 
-/** What is known of one server. */
-interface Server {
-  upstream: Upstream
-  readonly lists: Map<OfferKind, ReadonlyMap<string, Fields>>
-  readonly problems: Map<ListKind, string>
-  /** Kinds to read (again); a notice that comes while a list is read is not lost. */
-  readonly wanted: Set<ListKind>
-  /** A fiber reads it. */
-  reading: boolean
-  /** Asked once, whatever came of it. */
-  asked: boolean
-  /** Epoch ms. */
-  readonly announced: number
-}
-
 /**
  * Layer that keeps the offers of all upstreams.
  *
@@ -148,10 +139,11 @@ export const layer = (
       const discovery = yield* Discovery
       const registries = yield* Registries
       const clock = yield* Clock.Clock
+      const now = () => clock.currentTimeMillisUnsafe()
       const limits = { ...Listing.defaultLimits, ...options?.limits }
 
-      const servers = new Map<InstanceKey, Server>()
-      const unasked = new Set<Server>()
+      const servers = new Map<InstanceKey, ListedServer.ListedServer>()
+      const unasked = new Set<ListedServer.ListedServer>()
       /** Names of the registries that servers came from. */
       const sources = new Set<string>()
       let naming: Naming.NamingOptions = { ...Naming.defaults, ...options?.naming }
@@ -189,7 +181,7 @@ export const layer = (
       })
 
       /** Who has the same address under another key: it moves from one registry to another, with its lists. */
-      const sameServer = (upstream: Upstream): Server | undefined => {
+      const sameServer = (upstream: Upstream): ListedServer.ListedServer | undefined => {
         const { id } = upstream.instance()
         const address = ServiceInstance.endpointKey(upstream.instance())
         for (const source of sources) {
@@ -201,59 +193,51 @@ export const layer = (
         return undefined
       }
 
-      /** Reads what is wanted of a server until nothing more is. */
-      const readAll = Effect.fnUntraced(function*(server: Server) {
+      /** Reads what is wanted of a server until nothing more is; `done` before that is told. */
+      const readAll = Effect.fnUntraced(function*(server: ListedServer.ListedServer, done: () => void) {
         while (server.wanted.size > 0) {
           const wanted = Array.from(server.wanted)
           server.wanted.clear()
-          const profile = server.upstream.state().profile
           yield* permits.withPermits(1)(
-            Effect.forEach(wanted, (kind) => readList(server, kind, profile?.capabilities), {
+            Effect.forEach(wanted, (kind) => ListedServer.read(server, kind, limits, now), {
               concurrency: "unbounded",
               discard: true
             })
           )
           server.asked = true
           unasked.delete(server)
+          // The offers may be made of it at once, and then nobody is to wait for it any more.
+          if (server.wanted.size === 0) done()
           yield* touch
         }
         // In one step with the look at what is wanted, so that no wish falls between the two.
         server.reading = false
       })
 
-      const readList = (server: Server, kind: ListKind, capabilities: Fields | undefined) =>
-        Effect.forEach(Listing.kinds[kind], (part) =>
-          capabilities !== undefined && capabilities[kind] === undefined
-            ? Effect.succeed([part, new Map<string, Fields>()] as const)
-            : Effect.map(Listing.read(server.upstream, part, limits), (items) => [part, items] as const))
-          .pipe(
-            Effect.match({
-              onSuccess: (read) => {
-                server.problems.delete(kind)
-                for (const [part, items] of read) server.lists.set(part, items)
-              },
-              onFailure: (error) => {
-                server.problems.set(kind, error.reason)
-              }
-            })
-          )
-
-      const want = (key: InstanceKey, wanted: Iterable<ListKind>) =>
+      /** Has a list read; whoever waits for what is behind waits for it, unless it is read only because it is old. */
+      const want = (key: InstanceKey, wanted: Iterable<ListKind>, isAwaited = true) =>
         Effect.suspend(() => {
           const server = servers.get(key)
           if (server === undefined) return Effect.void
           for (const kind of wanted) server.wanted.add(kind)
           if (server.reading) return Effect.void
           server.reading = true
-          readings++
-          behind ??= clock.currentTimeMillisUnsafe()
+          let counts = isAwaited
+          if (isAwaited) {
+            readings++
+            behind ??= now()
+          }
+          const done = () => {
+            if (counts) readings--
+            counts = false
+          }
           return FiberMap.run(
             readers,
             key,
-            Effect.onExit(readAll(server), () =>
+            Effect.onExit(readAll(server, done), () =>
               Effect.sync(() => {
                 server.reading = false
-                readings--
+                done()
               }))
           )
         })
@@ -269,15 +253,7 @@ export const layer = (
               }
               const known = sameServer(event.upstream)
               sources.add(Catalog.sourceOf(event.upstream.key))
-              const added: Server = {
-                upstream: event.upstream,
-                lists: new Map(known?.lists),
-                problems: new Map(),
-                wanted: new Set(),
-                reading: false,
-                asked: known !== undefined,
-                announced: clock.currentTimeMillisUnsafe()
-              }
+              const added = ListedServer.make(event.upstream, known, now())
               servers.set(event.upstream.key, added)
               if (!added.asked) unasked.add(added)
               return known === undefined ? Effect.void : touch
@@ -396,6 +372,17 @@ export const layer = (
         })).pipe(Effect.timeoutOption(settleTimeout), Effect.asVoid)
       })
 
+      const freshness = (kind: OfferKind) =>
+        Effect.suspend(() => {
+          const found = ListedServer.freshness(servers, kind, now())
+          if (found.outdated.length === 0) return Effect.succeed(found.freshness)
+          const list = kind === "resourceTemplates" ? "resources" : kind
+          return Effect.as(
+            Effect.forEach(found.outdated, (key) => want(key, [list], false), { discard: true }),
+            found.freshness
+          )
+        })
+
       const named = (name: string) => offers.named("tools", name)
       const offering = (capability: string): ReadonlyArray<Offer> => {
         const matches = pattern(capability)
@@ -417,6 +404,7 @@ export const layer = (
         revision: offers.revision,
         changes,
         settled,
+        freshness,
         capabilities: () => {
           const offered = { tools: false, resources: false, prompts: false, completions: false, logging: false }
           for (const upstream of upstreams.all()) {

@@ -16,6 +16,7 @@ import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as TaskSupport from "../catalog/TaskSupport.ts"
 import type { Offer, OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { AmbiguousTool, NoTool } from "./CallError.ts"
 
@@ -133,6 +134,7 @@ export const make = (catalog: ToolCatalog["Service"], discovery: Discovery["Serv
     const named = capabilities.flatMap(catalog.offering)
     const only = new Map<InstanceKey, Offer | undefined>()
     for (const offer of catalog.list("tools")) {
+      if (TaskSupport.of(offer.definition) === "required") continue
       for (const key of offer.instances()) only.set(key, only.has(key) ? undefined : offer)
     }
     const sole = Array.from(only).flatMap(([key, offer]) => {

@@ -9,7 +9,7 @@
 import type { InstanceKey } from "@portolan/core/Catalog"
 import type { RouteRequest } from "@portolan/core/Router"
 import type { Offer } from "../catalog/Offer.ts"
-import type { Upstream } from "../upstream/Upstream.ts"
+import type { Caller, Upstream } from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 
 /**
@@ -103,7 +103,7 @@ export interface BoundCall {
 }
 
 /**
- * Makes the binding of one call.
+ * Makes the binding of one call. `caller` is the client, where it has connections of its own to servers.
  *
  * @category constructors
  * @since 0.1.0
@@ -112,15 +112,16 @@ export const call = (
   bindings: Bindings,
   offer: Offer,
   strict: boolean,
-  upstreams: Pick<Upstreams["Service"], "get">
+  upstreams: Pick<Upstreams["Service"], "get">,
+  caller?: Caller
 ): BoundCall => {
   const isThere = (key: InstanceKey): boolean => upstreams.get(key) !== undefined
   const find = (): Binding | undefined => bindings.find(offer, isThere)
 
   /** Whether the state is where it was. */
   const holds = ({ instance, session }: Binding): boolean => {
-    const state = upstreams.get(instance)?.state()
-    return state?._tag === "connected" && session !== undefined && state.profile?.session === session
+    const upstream = upstreams.get(instance)
+    return upstream?.state()._tag === "connected" && session !== undefined && upstream.session(caller) === session
   }
 
   return {
@@ -152,7 +153,7 @@ export const call = (
     },
     answered: (upstream) => {
       const binding = find()
-      const session = upstream.state().profile?.session
+      const session = upstream.session(caller)
       if (binding === undefined || session === undefined) return
       if (binding.instance !== upstream.key) {
         // Of several that were tried at once, as a hedge is, the one that answered.

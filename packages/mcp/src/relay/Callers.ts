@@ -12,6 +12,17 @@ const relayed = ["roots", "sampling", "elicitation", "tasks", "extensions"] as c
 /** Nobody: can be asked nothing, and shares with all others of its kind. */
 const nobody: Caller = { principal: undefined, capabilities: {}, session: undefined }
 
+/** What a server may ask a client for. */
+const askable = ["roots", "sampling", "elicitation"] as const
+
+/**
+ * Whether servers may ask a client anything.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isAskable = (declared: Fields): boolean => askable.some((name) => isFields(declared[name]))
+
 /**
  * Makes the caller of a client. Capabilities that aren't objects, and those that the gateway doesn't relay, are left out.
  *

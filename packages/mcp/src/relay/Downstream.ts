@@ -32,7 +32,7 @@ import type { Requests, Traffic } from "./Traffic.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Channel extends Outlet {
+export interface Channel extends Pick<Outlet, "notify" | "end"> {
   /** Sends a JSON text. */
   readonly send: (json: string) => void
 }
@@ -47,6 +47,8 @@ export interface DownstreamClient {
   /** Whether it may speak the stateless era beside the handshake era. */
   readonly stateless: boolean
   readonly principal?: string | undefined
+  /** Where it comes from: clients without a principal are told apart by it. None: it may begin sessions without limit. */
+  readonly address?: string | undefined
   /** In the words of OpenTelemetry; `pipe` for standard input and output. Default `tcp`. */
   readonly transport?: "tcp" | "pipe" | undefined
 }
@@ -110,6 +112,8 @@ export const make =
       whenIdle.clear()
     }
 
+    const say = (message: JsonRpcRequest): void => channel.send(JSON.stringify(message))
+
     /** The way back for one request. */
     const responder = (counts = true): Responder.Responder => {
       if (counts) left++
@@ -117,6 +121,7 @@ export const make =
         streams: true,
         hop,
         notify: channel.notify,
+        request: say,
         reply: (id, reply) => {
           channel.send(Responder.encode(id, reply))
           if (counts) settle()
@@ -142,6 +147,7 @@ export const make =
         streams: true,
         hop,
         notify: channel.notify,
+        request: say,
         reply: (id, reply) => {
           replies.push(Responder.encode(id, reply))
           end()
@@ -152,7 +158,11 @@ export const make =
 
     /** The client said more than `initialize`: it is ready to hear of changes. */
     const listen = (of: Session): void => {
-      forget ??= handshake.listen(of, channel)
+      forget ??= handshake.listen(of, {
+        notify: channel.notify,
+        request: say,
+        end: channel.end
+      })
     }
 
     const initialize = (message: JsonRpcRequest): void => {
@@ -160,7 +170,7 @@ export const make =
         message,
         client.principal,
         hop,
-        (given) => sessions.attach({ ...given, transport: hop.transport }, requests)
+        (given) => sessions.attach({ ...given, transport: hop.transport }, requests, client.address)
       )
       if ("error" in begun) return refuse(begun.error, message.id)
       session = begun.session
@@ -204,7 +214,10 @@ export const make =
       if (message.method === "notifications/cancelled") {
         const id = message.params?.["requestId"]
         requests.find((each) => each.id === id)?.cancel()
-      } else if (session !== undefined) listen(session)
+      } else if (session !== undefined) {
+        listen(session)
+        handshake.notification(session, message)
+      }
     }
 
     const batch = (values: ReadonlyArray<unknown>): void => {
@@ -229,7 +242,7 @@ export const make =
         case "Notification":
           return notification(given.message)
         case "Response":
-          // Nothing is asked of clients.
+          if (session !== undefined) handshake.response(session, given.id, given.reply)
           return
       }
     }

@@ -5,6 +5,37 @@
  * @since 0.1.0
  */
 import type { ServerResponse } from "node:http"
+import type { RequestId } from "../JsonRpc.ts"
+
+/**
+ * A stream of events, of which clients see one line of text each.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Events {
+  /** Writes a line. `answers` is the request that it is the reply to. */
+  readonly send: (line: string, answers?: RequestId | undefined) => void
+  /** A comment, which keeps intermediaries from closing the stream. */
+  readonly keepAlive: () => void
+  readonly end: () => void
+  /** Whether a client is there to read. */
+  readonly isOpen: () => boolean
+}
+
+/**
+ * What stands beside the line in an event.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface EventFields {
+  /** Default `message`. */
+  readonly event?: string | undefined
+  readonly id?: string | undefined
+  /** Time after which a client that lost the stream is to come again, ms. */
+  readonly retry?: number | undefined
+}
 
 /**
  * An open stream of events.
@@ -12,12 +43,9 @@ import type { ServerResponse } from "node:http"
  * @category models
  * @since 0.1.0
  */
-export interface EventStream {
-  /** Writes one line as an event, `message` by default. A stream that already holds too much unread is cut instead. */
-  readonly send: (line: string, event?: string) => void
-  /** A comment, which keeps intermediaries from closing the stream. */
-  readonly keepAlive: () => void
-  readonly end: () => void
+export interface EventStream extends Events {
+  /** Writes one line as an event. A stream that already holds too much unread is cut instead. */
+  readonly write: (line: string, fields: EventFields) => void
 }
 
 /**
@@ -39,8 +67,9 @@ export const open = (
     })
     response.flushHeaders()
   }
+  const isOpen = (): boolean => !response.writableEnded && !response.destroyed
   const write = (chunk: string): void => {
-    if (response.writableEnded || response.destroyed) return
+    if (!isOpen()) return
     if (response.writableLength > options.maxBuffered) {
       response.destroy()
       return
@@ -48,10 +77,16 @@ export const open = (
     response.write(chunk)
   }
   return {
-    send: (line, event = "message") => write(`event: ${event}\ndata: ${line}\n\n`),
+    send: (line) => write(`event: message\ndata: ${line}\n\n`),
+    write: (line, { event, id, retry }) => {
+      const fields = `${id === undefined ? "" : `id: ${id}\n`}${retry === undefined ? "" : `retry: ${retry}\n`}`
+      // One without text has no kind: it only tells its fields.
+      write(line === "" ? `${fields}data:\n\n` : `event: ${event ?? "message"}\n${fields}data: ${line}\n\n`)
+    },
     keepAlive: () => write(": keep-alive\n\n"),
     end: () => {
       if (!response.writableEnded) response.end()
-    }
+    },
+    isOpen
   }
 }

@@ -11,6 +11,7 @@ import type { Exchange, Forwarding } from "./Forwarding.ts"
 import * as Meta from "./Meta.ts"
 import { everyEra, failure, type Method, type Part } from "./Method.ts"
 import * as ParamHeaders from "./ParamHeaders.ts"
+import type { TaskCalls } from "./TaskCalls.ts"
 
 /** What of the catalog they name, and where. */
 const named: Readonly<Record<string, { readonly kind: OfferKind; readonly field: "name" | "uri" }>> = {
@@ -28,7 +29,8 @@ const named: Readonly<Record<string, { readonly kind: OfferKind; readonly field:
 export const make = (
   catalog: ToolCatalog["Service"],
   destination: Destination.Destination,
-  { forward }: Forwarding
+  { close, forward }: Forwarding,
+  tasks: Pick<TaskCalls, "call">
 ): Part => {
   const complete = (params: Fields, exchange: Exchange): Effect.Effect<Reply> => {
     const ref = params["ref"]
@@ -46,7 +48,13 @@ export const make = (
       const target = offer ?? (prompt ? undefined : catalog.find("resources", name))
       if (target === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
       const changed = prompt ? { ref: { ...ref, name: target.name } } : {}
-      return forward("completion/complete", target, Destination.outgoing(params, changed), Meta.of(params), exchange)
+      return forward({
+        method: "completion/complete",
+        offer: target,
+        params: Destination.outgoing(params, changed),
+        meta: Meta.of(params),
+        exchange
+      })
     })
   }
 
@@ -66,12 +74,24 @@ export const make = (
         }
         return destination.find(kind, name, (offer) => {
           if (offer === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
-          const changed = field === "name" ? { name: offer.name } : {}
+          const task = kind === "tools" ? tasks.call(offer, params, exchange.client) : undefined
+          if (task !== undefined && "error" in task) return Effect.succeed(task)
+          const changed = field === "name" ? { ...task?.params, name: offer.name } : {}
           const headers = kind === "tools" ? ParamHeaders.make(offer.definition, params["arguments"]) : undefined
-          return forward(method, offer, Destination.outgoing(params, changed), Meta.of(params), exchange, headers)
+          return forward({
+            method,
+            offer,
+            params: Destination.outgoing(params, changed),
+            meta: Meta.of(params),
+            exchange,
+            headers,
+            capabilities: task?.capabilities,
+            caller: task?.caller,
+            answer: task?.answer
+          })
         })
       }
     }
   }
-  return { methods }
+  return { methods, close }
 }

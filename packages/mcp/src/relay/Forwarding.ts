@@ -1,88 +1,44 @@
 /**
  * The way of a request to a server and back: routed, its names and `_meta` rewritten by the caller of this, its
- * notifications carried while it runs.
+ * notifications carried while it runs, and what its server asks meanwhile brought to the client.
+ *
+ * **Mental model**: one `send` is one routed request. A call takes several where its server is of the stateless era and asks
+ * a client of the handshake era: then the gateway drives the rounds. A call of a client of the stateless era may be parked
+ * instead, or go on with what `requestState` says.
  *
  * @since 0.1.0
  */
-import type { InstanceKey } from "@portolan/core/Catalog"
-import {
-  type Attempt,
-  type AttemptFailure,
-  type Routed,
-  Router,
-  type Routing,
-  SessionLost
-} from "@portolan/core/Router"
-import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import * as Catalog from "@portolan/core/Catalog"
+import { type RouteError, Router, type Routing } from "@portolan/core/Router"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Offer } from "../catalog/ToolCatalog.ts"
-import type { Era } from "../Era.ts"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
 import * as RoutingFigures from "../telemetry/RoutingFigures.ts"
-import type { Hop } from "../telemetry/Serving.ts"
 import * as Spans from "../telemetry/Spans.ts"
-import * as TraceContext from "../telemetry/TraceContext.ts"
-import { type Caller, UpstreamError } from "../upstream/Upstream.ts"
+import type { Caller } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
-import * as Bindings from "./Bindings.ts"
+import type * as Bindings from "./Bindings.ts"
+import * as Callers from "./Callers.ts"
+import type { Exchange } from "./Exchange.ts"
 import * as Failures from "./Failures.ts"
+import * as Hearing from "./Hearing.ts"
+import * as Inputs from "./Inputs.ts"
 import * as Logging from "./Logging.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
-import type * as Notices from "./Notices.ts"
+import { failure } from "./Method.ts"
+import * as Parking from "./Parking.ts"
+import * as RequestState from "./RequestState.ts"
+import * as RoutedRequest from "./RoutedRequest.ts"
+import type { Call, Round } from "./RoutedRequest.ts"
 import type * as Seal from "./Seal.ts"
 import * as Translation from "./Translation.ts"
 
-/**
- * Who asks, and in which era.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Client {
-  readonly era: Era
-  readonly protocolVersion: string
-  readonly info: Fields | undefined
-  readonly capabilities: Fields
-  readonly principal: string | undefined
-  /** Seed of a session: a strategy that keeps calls together keeps those of one session together. */
-  readonly affinity?: string | undefined
-  /** What servers may ask of it, and with whom it shares connections to them. */
-  readonly caller: Caller
-  /** Of a session: the instances that keep its state. */
-  readonly bindings?: Bindings.Bindings | undefined
-  /** In the words of OpenTelemetry; `pipe` for standard input and output. Default `tcp`. */
-  readonly transport?: "tcp" | "pipe" | undefined
-}
-
-/**
- * The client's side of one request.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Exchange {
-  readonly client: Client
-  /** Whether messages can reach the client on this request's stream before the reply. */
-  readonly streams: boolean
-  /** Sends a notification that belongs to this request. Plain; must not throw. */
-  readonly notify: (notification: JsonRpcNotification) => void
-  /**
-   * Asks a client of the handshake era something for this request: on its own stream, or on another one of its session.
-   * Always replies: with an error where the client can't be reached, or doesn't answer in time. Interruption withdraws it.
-   * None: a client of the stateless era, which is asked by the result.
-   */
-  readonly ask?: ((method: string, params: Fields | undefined) => Effect.Effect<Reply>) | undefined
-  /** Lowest level of log messages wanted. None: in the handshake era what servers send by themselves, else nothing. */
-  readonly logLevel: LogLevel | undefined
-  /** What the request came by. Default: HTTP without trace context. */
-  readonly hop?: Hop | undefined
-  /** What the client knows of the lists, where that is kept. */
-  readonly known?: Notices.Known | undefined
-}
+export type { Client, Exchange } from "./Exchange.ts"
+export type { Call } from "./RoutedRequest.ts"
 
 /**
  * Settings.
@@ -90,7 +46,7 @@ export interface Exchange {
  * @category models
  * @since 0.1.0
  */
-export interface ForwardingOptions {
+export interface ForwardingOptions extends Parking.ParkingOptions {
   /** Seals what clients carry for the gateway. */
   readonly seals: Seal.Seals
   readonly serverInfo: Fields
@@ -104,7 +60,7 @@ export interface ForwardingOptions {
   /** A log message of a server that belongs to no call, for every session whose level it passes. Plain. */
   readonly broadcast: (
     notification: JsonRpcNotification,
-    passes: (wanted: LogLevel | undefined) => boolean
+    passes: (wanted: LogLevel | undefined, caller: Caller) => boolean
   ) => void
 }
 
@@ -115,30 +71,20 @@ export interface ForwardingOptions {
  * @since 0.1.0
  */
 export interface Forwarding {
-  /** Sends a request to a server that has the offer. `params` are as that server takes them, `meta` as the client sent it. */
-  readonly forward: (
-    method: string,
-    offer: Offer,
-    params: Fields,
-    meta: Fields | undefined,
-    exchange: Exchange,
-    headers?: Readonly<Record<string, string>>
-  ) => Effect.Effect<Reply>
+  /** Sends a request to a server that has the offer, in as many rounds as it takes. */
+  readonly forward: (call: Call) => Effect.Effect<Reply>
+  /** Makes the reply to a call of a server's complete result. Plain. */
+  readonly ordinary: (call: Call, result: Fields, routing: Routing) => Reply
   readonly logging: Logging.Logging
   readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
+  /** Ends the calls that wait for their clients. Plain. */
+  readonly close: () => void
 }
 
-const gone = (instance: string): AttemptFailure<Failures.Failure> =>
-  Failures.unanswered(new UpstreamError({ instance, phase: "notSent", reason: "no longer announced" }))
-
-/**
- * Whether it is opened within a moment. The catalog is read at once, and whoever follows it comes after: an instance that
- * moves from one registry to another is known before its upstream is.
- */
-const opened = (upstreams: Upstreams["Service"], key: InstanceKey): Effect.Effect<boolean> =>
-  Effect.sync(() => upstreams.get(key) !== undefined).pipe(
-    Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("5 millis"), times: 20 })
-  )
+/** Rounds of one call that the gateway drives. */
+const MaxRounds = 16
+/** ms before a server is asked again that wanted nothing but time. */
+const Breather = 100
 
 /**
  * Makes it.
@@ -162,162 +108,240 @@ export const make = (
           if (event._tag === "Connected") return logging.connected(event.upstream)
           if (event._tag === "Closed") return logging.closed(event.key)
           if (event._tag !== "Notified" || event.notification.method !== "notifications/message") return
-          const { notification, upstream: { key } } = event
+          const { notification, upstream } = event
           const level = notification.params?.["level"]
-          options.broadcast(notification, (wanted) => logging.passes(key, level, wanted))
+          options.broadcast(
+            notification,
+            (wanted, caller) => logging.passes(upstream.key, level, wanted) && !logging.hearsItself(upstream, caller)
+          )
         })
       ),
       Effect.forkScoped
     )
 
-    const annotate = ({ routing }: Routed<unknown>) =>
-      Effect.annotateCurrentSpan({
-        "portolan.service": routing.service,
-        "portolan.instance": routing.instance,
-        "portolan.strategy": routing.strategy,
-        "portolan.failovers": routing.failovers
-      })
+    const clock = yield* Clock.Clock
+    const scope = yield* Scope.Scope
+    const fork = Effect.runForkWith(yield* Effect.context())
+    const send = RoutedRequest.make({ router, upstreams, logging, tracing, settings: options })
+    const parking = yield* Parking.make(options)
+    const states = RequestState.make(options.seals, () => options.inputTimeout, () => clock.currentTimeMillisUnsafe())
 
-    /** Turns a server's result into the client's. */
-    const answer = (method: string, result: Fields, routing: Routing, era: Era): Reply => {
-      const type = result["resultType"]
-      if (type !== undefined && type !== "complete") {
-        figures.failed++
-        const message = `${routing.service} answered with a result of type ${
-          String(type)
-        }, which this gateway does not relay`
-        return { error: { code: Code.internalError, message } }
-      }
+    const metaOf = ({ exchange }: Call, result: Fields, routing: Routing): Record<string, unknown> | undefined => {
       let meta = Meta.withoutHop(Meta.of(result))
       if (options.showRouting) (meta ??= {})[Meta.Key.routing] = routing
-      if (era === "stateless") (meta ??= {})[Meta.Key.serverInfo] = options.serverInfo
-      return { result: Translation.result(era, method, result, meta) }
+      if (exchange.client.era === "stateless") (meta ??= {})[Meta.Key.serverInfo] = options.serverInfo
+      return meta
     }
 
-    const forward: Forwarding["forward"] = (method, offer, given, meta, exchange, ownHeaders) => {
-      const { client, logLevel } = exchange
-      let params = given
-      let headers = ownHeaders
-      // Both ways lead to the server in both ways, also where nobody here listens. With a span of ours that stands there.
-      const inMessage = TraceContext.read(meta)
-      const inHeaders = exchange.hop?.trace
-      const trace = TraceContext.orElse(inMessage, inHeaders)
-      if (trace !== undefined) {
-        params = { ...given, _meta: TraceContext.write(trace, Meta.of(given)) }
-        headers = TraceContext.write(TraceContext.orElse(inHeaders, inMessage) ?? trace, ownHeaders)
+    /** Asks a client of the handshake era what the server asks. */
+    const asking =
+      (ask: NonNullable<Exchange["ask"]>, hearing: Hearing.Hearing): Round["onRequest"] => (attempt, request) => {
+        const { method, params, reply, withdrawn } = request
+        if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
+        attempt.commit()
+        hearing.asked = true
+        const resume = attempt.pause()
+        const answering = Effect.map(ask(method, params), (given) =>
+          reply("error" in given ? given : { result: Meta.onward(given.result) }))
+        const fiber = Fiber.runIn(fork(answering), scope)
+        const withdraw = () =>
+          fiber.interruptUnsafe()
+        withdrawn.addEventListener("abort", withdraw, { once: true })
+        fiber.addObserver((exit) => {
+          withdrawn.removeEventListener("abort", withdraw)
+          resume()
+          if (exit._tag === "Failure") reply(Inputs.refusal("the client could not be asked"))
+        })
       }
-      const token = meta?.[Meta.Key.progressToken]
-      const progress = typeof token === "string" || typeof token === "number"
-      let highest = -Infinity
-      const strict = options.sessions === "strict"
-      const bound = client.bindings === undefined || options.sessions === "free"
-        ? undefined
-        : Bindings.call(client.bindings, offer, strict, upstreams)
 
-      const attempt = (
-        instance: ServiceInstance,
-        current: Attempt
-      ): Effect.Effect<Fields, AttemptFailure<Failures.Failure>> => {
-        const upstream = upstreams.get(current.key)
-        if (upstream === undefined) {
-          return Effect.flatMap(
-            opened(upstreams, current.key),
-            (is) => is ? attempt(instance, current) : Effect.fail(gone(instance.id))
-          )
-        }
-        const deliver = (notification: JsonRpcNotification): void => {
-          if (!current.isHeard()) return
-          const given = notification.params ?? {}
-          const { _meta, ...rest } = given
-          const kept = Meta.withoutHop(Meta.of(given))
-          const carried: Record<string, unknown> = kept === undefined ? rest : { ...rest, _meta: kept }
-          if (notification.method === "notifications/progress") {
-            if (!progress) return
-            current.extend()
-            const value = given["progress"]
-            // It must grow, also across attempts.
-            if (typeof value !== "number" || value <= highest) return
-            highest = value
-            carried["progressToken"] = token
-          } else if (notification.method === "notifications/message") {
-            if (logLevel === undefined && client.era === "stateless") return
-            if (!logging.passes(current.key, given["level"], logLevel)) return
-          } else return
-          if (exchange.streams) current.commit()
-          exchange.notify({ jsonrpc: "2.0", method: notification.method, params: carried })
-        }
-        const session = bound?.begin(upstream, current.number)
-        const sent = upstream.request({
-          method,
-          params,
-          headers,
-          progress,
-          logLevel,
-          session,
-          onNotification: deliver,
-          onSent: current.sent
-        }).pipe(
-          Effect.matchEffect({
-            onFailure: (error) => {
-              if (session === undefined || error.sessionLost !== true) return Effect.fail(Failures.unanswered(error))
-              bound?.lose(error.reason)
-              return Effect.fail(Failures.lost(error))
+    const failed = (message: string): Effect.Effect<Reply> =>
+      Effect.sync(() => {
+        figures.failed++
+        return failure(Code.internalError, message)
+      })
+
+    const subjectOf = ({ exchange, method, offer }: Call): RequestState.Subject => ({
+      principal: exchange.client.principal,
+      method,
+      name: offer.publicName,
+      service: offer.service
+    })
+
+    /** The result that asks a client of the stateless era. */
+    const required = (
+      call: Call,
+      requests: Inputs.InputRequired["requests"],
+      state: RequestState.State,
+      more: Fields = {}
+    ): Reply => ({
+      result: {
+        ...more,
+        resultType: "input_required",
+        ...(requests.length === 0 ? undefined : { inputRequests: Inputs.write(requests) }),
+        requestState: states.seal(subjectOf(call), state),
+        _meta: { [Meta.Key.serverInfo]: options.serverInfo, ...Meta.of(more) }
+      }
+    })
+
+    /** The server wants to know something first. */
+    const asked = (round: Round, result: Fields, routing: Routing): Effect.Effect<Reply> => {
+      const { call, number } = round
+      const { client, ask } = call.exchange
+      const { instance, service, source } = routing
+      const input = Inputs.read(result)
+      if (typeof input === "string") return failed(`${service} wants to know more, but ${input}`)
+      for (const [, request] of input.requests) {
+        const reason = Inputs.unanswerable(client, request)
+        if (reason !== undefined) return failed(`${service} wants to know more: ${reason}`)
+      }
+      if (client.era === "stateless") {
+        const { inputRequests: _, ...more } = result
+        const state: RequestState.State = { _tag: "Server", source, instance, own: input.state }
+        return Effect.succeed(required(call, input.requests, state, { ...more, _meta: metaOf(call, result, routing) }))
+      }
+      if (ask === undefined) return failed(`${service} wants to know more, and this client can't be asked`)
+      if (number >= MaxRounds) return failed(`${service} still wants to know more after ${MaxRounds} rounds`)
+      const answers = input.requests.length === 0
+        ? Effect.as(Effect.sleep(Breather * number), undefined)
+        : Inputs.ask(ask, input.requests)
+      return Effect.matchEffect(answers, {
+        onFailure: (error) => {
+          figures.failed++
+          return Effect.succeed<Reply>({ error: { ...error, message: `${call.offer.publicName}: ${error.message}` } })
+        },
+        onSuccess: (inputResponses) =>
+          proceed({
+            ...round,
+            number: number + 1,
+            params: {
+              ...call.params,
+              ...(inputResponses === undefined ? undefined : { inputResponses }),
+              ...(input.state === undefined ? undefined : { requestState: input.state })
             },
-            onSuccess: (reply) => {
-              bound?.answered(upstream)
-              return "error" in reply ? Effect.fail(Failures.answered(reply.error)) : Effect.succeed(reply.result)
-            }
+            after: Catalog.key(source, instance)
           })
-        )
-        const prepared = logLevel === undefined ? undefined : logging.prepare(upstream, logLevel)
-        return prepared === undefined ? sent : Effect.andThen(prepared, sent)
-      }
+      })
+    }
 
-      return Effect.suspend(() => {
+    const ordinary = (call: Call, result: Fields, routing: Routing): Reply => ({
+      result: Translation.result(call.exchange.client.era, call.method, result, metaOf(call, result, routing))
+    })
+
+    const answered = (round: Round, result: Fields, routing: Routing): Effect.Effect<Reply> => {
+      const { call, hearing, number } = round
+      const type = result["resultType"]
+      if (type === "input_required" && Inputs.methods.has(call.method)) return asked(round, result, routing)
+      if (call.answer !== undefined && (type === undefined || type === "complete" || type === "task")) {
+        return Effect.succeed(call.answer(result, routing, (result) => ordinary(call, result, routing)))
+      }
+      if (type === undefined || type === "complete") {
+        if (number === 1 && !hearing.asked) call.onResult?.(result, routing)
+        return Effect.succeed(ordinary(call, result, routing))
+      }
+      return failed(
+        `${routing.service} answered with a result of type ${String(type)}, which this gateway does not relay`
+      )
+    }
+
+    const unanswered = ({ call }: Round, error: RouteError<Failures.Failure>): Reply => {
+      const { exchange: { client }, offer } = call
+      if (error._tag === "CallFailed" && client.era === "stateless" && error.failure.error._tag === "Answered") {
+        // Of the handshake era: the call is to come again once the user has been elsewhere.
+        const requests = Inputs.elsewhere(error.failure.error.error)
+        if (requests?.every(([, request]) => Inputs.unanswerable(client, request) === undefined) === true) {
+          return required(call, requests, { _tag: "Again" })
+        }
+      }
+      figures.notRouted(error)
+      return {
+        error: Failures.toClient(error, { name: offer.publicName, repeatable: offer.repeatable, era: client.era })
+      }
+    }
+
+    const proceed = (round: Round): Effect.Effect<Reply> =>
+      Effect.matchEffect(send(round), {
+        onSuccess: ({ routing, value }) => {
+          figures.routed(routing)
+          return answered(round, value, routing)
+        },
+        onFailure: (error) => Effect.succeed(unanswered(round, error))
+      })
+
+    const begin = (round: Round): Effect.Effect<Reply> =>
+      Effect.suspend(() => {
         figures.calls++
         figures.inFlight++
-        const lost = bound?.lost()
-        if (lost !== undefined) return Effect.fail(new SessionLost({ requested: offer.publicName, ...lost }))
-        const routed = router.route(
-          {
-            target: offer.target,
-            name: offer.publicName,
-            caller: { principal: client.principal },
-            get affinity() {
-              return bound?.affinity()
-            },
-            hashKey: client.principal ?? client.affinity,
-            repeatable: offer.repeatable,
-            readOnly: offer.readOnly,
-            timeout: options.timeout,
-            maxTimeout: options.maxTimeout
-          },
-          attempt
-        )
-        return tracing ? Effect.tap(routed, annotate) : routed
+        return proceed(round)
       }).pipe(
-        Effect.match({
-          onSuccess: ({ routing, value }) => {
-            figures.routed(routing)
-            return answer(method, value, routing, client.era)
-          },
-          onFailure: (error): Reply => {
-            figures.notRouted(error)
-            if (error._tag === "SessionLost") bound?.lose(error.reason)
-            const { publicName: name, repeatable } = offer
-            return { error: Failures.toClient(error, { name, repeatable, era: client.era }) }
-          }
-        }),
         Effect.onExit(() => {
           figures.inFlight--
           return Effect.void
         })
       )
+
+    const first = (
+      call: Call,
+      params: Fields = call.params,
+      after: Catalog.InstanceKey | undefined = undefined
+    ): Round => ({
+      call,
+      number: 1,
+      params,
+      hearing: Hearing.make(call.exchange, call.meta),
+      after,
+      onRequest: undefined
+    })
+
+    /** Begins a call of a client of the stateless era, which may be parked where its client can be asked. */
+    const parkable = (call: Call, params: Fields, after: Catalog.InstanceKey | undefined): Effect.Effect<Reply> => {
+      const round = first(call, params, after)
+      return Callers.isAskable(call.exchange.client.capabilities)
+        ? parking.begin(
+          round.hearing,
+          call.exchange,
+          (requests, state) => required(call, requests, state),
+          (onRequest) => begin({ ...round, onRequest })
+        )
+        : begin(round)
+    }
+
+    /** Goes on with what a client of the stateless era was asked for. */
+    const resumed = (call: Call, text: unknown): Effect.Effect<Reply> => {
+      const { exchange, meta, params } = call
+      const state = states.open(text, subjectOf(call))
+      if (typeof state === "string") return Effect.succeed(failure(Code.invalidParams, state))
+      const { inputResponses, requestState: _, ...rest } = params
+      switch (state._tag) {
+        case "Parked":
+          return parking.goOn(state, exchange, meta, inputResponses)
+        case "Again":
+          return parkable(call, rest, undefined)
+        case "Server": {
+          const own = state.own === undefined ? undefined : { requestState: state.own }
+          const given = inputResponses === undefined ? undefined : { inputResponses }
+          return parkable(call, { ...rest, ...given, ...own }, Catalog.key(state.source, state.instance))
+        }
+      }
+    }
+
+    const forward: Forwarding["forward"] = (call) => {
+      const { exchange: { ask, client }, method, params } = call
+      if (!Inputs.methods.has(method)) return begin(first(call))
+      if (client.era === "stateless") {
+        const state = params["requestState"]
+        return state === undefined ? parkable(call, params, undefined) : resumed(call, state)
+      }
+      const round = first(call)
+      return ask !== undefined && Callers.isAskable(client.capabilities)
+        ? begin({ ...round, onRequest: asking(ask, round.hearing) })
+        : begin(round)
     }
 
     return {
       forward,
+      ordinary,
       logging,
-      figures: () => ({ inFlight: figures.inFlight, calls: figures.calls, failedCalls: figures.failed })
+      figures: () => ({ inFlight: figures.inFlight, calls: figures.calls, failedCalls: figures.failed }),
+      close: parking.close
     }
   })

@@ -7,21 +7,15 @@
 import * as Effect from "effect/Effect"
 import type { ListKind } from "../catalog/ToolCatalog.ts"
 import { handshakeVersions } from "../Era.ts"
-import {
-  Code,
-  type JsonRpcErrorObject,
-  type JsonRpcNotification,
-  type JsonRpcRequest,
-  type Reply,
-  type RequestId
-} from "../JsonRpc.ts"
+import { Code, type JsonRpcNotification, type JsonRpcRequest, type Reply, type RequestId } from "../JsonRpc.ts"
 import type { Hop } from "../telemetry/Serving.ts"
+import * as CallerSessions from "./CallerSessions.ts"
 import type { ForwardingOptions } from "./Forwarding.ts"
 import { isLogLevel } from "./LogLevel.ts"
 import * as Messages from "./Messages.ts"
 import * as Meta from "./Meta.ts"
 import * as Notices from "./Notices.ts"
-import { invalidRequest, overloaded } from "./Refusals.ts"
+import { invalidRequest, type Refusal } from "./Refusals.ts"
 import type { Relay } from "./Relay.ts"
 import type { Responder } from "./Responder.ts"
 import type { NewClient, Outlet, Session, Sessions } from "./Sessions.ts"
@@ -38,18 +32,7 @@ export interface HandshakeOptions {
   readonly relay: Relay
   readonly traffic: Traffic
   readonly sessions: Sessions
-}
-
-/**
- * Why something is refused, with the status that HTTP gives it.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Refusal {
-  readonly error: JsonRpcErrorObject
-  readonly status: number
-  readonly id?: RequestId | null
+  readonly callers: CallerSessions.CallerSessions
 }
 
 /**
@@ -64,10 +47,12 @@ export interface Handshake {
     message: JsonRpcRequest,
     principal: string | undefined,
     hop: Hop | undefined,
-    open: (client: NewClient) => Session | undefined
+    open: (client: NewClient) => Session | Refusal
   ) => { readonly session: Session; readonly reply: Effect.Effect<Reply> } | Refusal
   readonly request: (session: Session, message: JsonRpcRequest, responder: Responder) => void
   readonly notification: (session: Session, message: JsonRpcNotification) => void
+  /** Takes an answer to what the client was asked. Gives why it isn't taken. */
+  readonly response: (session: Session, id: RequestId, reply: Reply) => Refusal | undefined
   /** Checks a batch and takes its notifications; gives its requests. */
   readonly batch: (
     session: Session,
@@ -91,13 +76,11 @@ const everyList: ReadonlySet<ListKind> = new Set(Notices.listKinds)
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake => {
+export const make = ({ callers, relay, sessions, traffic }: HandshakeOptions): Handshake => {
   /** Sessions with an outlet, and what ends their listening. */
   const listeners = new Map<Session, () => void>()
 
-  /** Each message goes to one outlet of a session alone. */
-  const notify = (session: Session, notification: JsonRpcNotification): void =>
-    session.outlets.at(-1)?.notify(notification)
+  const { notify } = CallerSessions
 
   const setLevel = (session: Session, message: JsonRpcRequest): Reply => {
     const level = message.params?.["level"]
@@ -108,10 +91,16 @@ export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake 
   }
 
   const notification: Handshake["notification"] = (session, message) => {
+    if (message.method === "notifications/roots/list_changed") return callers.rootsChanged(session)
     if (message.method !== "notifications/cancelled") return
     const id = message.params?.["requestId"]
     session.requests.find((each) => each.id === id)?.cancel()
   }
+
+  const response: Handshake["response"] = (session, id, reply) =>
+    session.questions.answer(id, reply) === "unasked"
+      ? { error: invalidRequest(`Nothing with id ${JSON.stringify(id)} was asked of this session`), status: 400 }
+      : undefined
 
   return {
     begin: (message, principal, hop, open) => {
@@ -128,7 +117,7 @@ export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake 
         principal,
         ...SessionSeal.fitting(params?.["clientInfo"], params?.["capabilities"])
       })
-      if (session === undefined) return { error: overloaded("Too many sessions"), status: 503 }
+      if ("error" in session) return session
       const reply = Effect.map(relay.initialized(protocolVersion), (result): Reply => ({ result }))
       return { session, reply: relay.serving.request(message, protocolVersion, hop, () => reply) }
     },
@@ -148,12 +137,14 @@ export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake 
         notify: (notification) => {
           if (responder.streams) responder.notify(notification)
           else if (notification.method === "notifications/message") notify(session, notification)
-        }
+        },
+        ask: (method, params) => session.questions.ask(method, params, responder)
       })
       traffic.answerAmong(session.requests, message, effect, responder)
     },
 
     notification,
+    response,
 
     batch: (session, values) => {
       const refusal = (reason: string): Refusal => ({ error: invalidRequest(reason), status: 400 })
@@ -166,6 +157,7 @@ export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake 
       if (wrong !== undefined) return { ...refusal(wrong.reason), id: wrong.id }
       for (const each of messages) {
         if (each._tag === "Notification") notification(session, each.message)
+        if (each._tag === "Response") response(session, each.id, each.reply)
       }
       return { requests: messages.flatMap((each) => each._tag === "Request" ? [each.message] : []) }
     },
@@ -177,10 +169,12 @@ export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake 
         const forget = relay.notices.add({
           kinds: everyList,
           known: session.known,
-          notify: (kind) => notify(session, { jsonrpc: "2.0", method: `notifications/${kind}/list_changed` })
+          notify: (kind) => notify(session, { jsonrpc: "2.0", method: `notifications/${kind}/list_changed` }),
+          updated: (params) => notify(session, { jsonrpc: "2.0", method: "notifications/resources/updated", params })
         })
         listeners.set(session, forget)
       }
+      session.questions.opened()
       return () => {
         const at = session.outlets.indexOf(outlet)
         if (at >= 0) session.outlets.splice(at, 1)
@@ -191,11 +185,9 @@ export const make = ({ relay, sessions, traffic }: HandshakeOptions): Handshake 
     },
 
     broadcast: (notification, passes) => {
-      const { _meta, ...params } = notification.params ?? {}
-      const kept = Meta.withoutHop(Meta.of(notification.params))
-      const carried = { ...notification, params: kept === undefined ? params : { ...params, _meta: kept } }
+      const carried = { ...notification, params: Meta.onward(notification.params ?? {}) }
       for (const session of sessions.all()) {
-        if (passes(session.logLevel)) notify(session, carried)
+        if (passes(session.logLevel, session.client.caller)) notify(session, carried)
       }
     }
   }

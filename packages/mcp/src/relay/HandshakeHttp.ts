@@ -8,13 +8,16 @@
  * @since 0.1.0
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { JsonRpcRequest, RequestId } from "../JsonRpc.ts"
+import type { JsonRpcNotification, JsonRpcRequest, RequestId } from "../JsonRpc.ts"
 import { hopOf } from "../telemetry/Serving.ts"
+import type { Purpose } from "./EventIds.ts"
+import type { Events, EventStream } from "./EventStream.ts"
 import type { Handshake } from "./Handshake.ts"
 import { accept, type Accepted, acceptedBy, headerOf, refuse } from "./HttpReplies.ts"
 import type { HttpTraffic } from "./HttpTraffic.ts"
 import type * as Messages from "./Messages.ts"
 import { invalidRequest } from "./Refusals.ts"
+import type * as Replay from "./Replay.ts"
 import type { Session, Sessions } from "./Sessions.ts"
 import type { Traffic } from "./Traffic.ts"
 
@@ -32,6 +35,12 @@ export interface HandshakeHttpOptions {
   readonly principal: (request: IncomingMessage) => string | undefined
 }
 
+/** Whether streams of the session outlive their connections: events of its version have ids. */
+const keeps = ({ client, replay }: Session): boolean => client.protocolVersion !== "2024-11-05" && replay.isOn()
+
+/** Whether clients of the session's version know events without text. */
+const primes = ({ client }: Session): boolean => client.protocolVersion === "2025-11-25"
+
 /**
  * Makes the handlers.
  *
@@ -46,9 +55,69 @@ export const make = ({ handshake, http, principal, sessions, traffic }: Handshak
       refuse(response, 400, invalidRequest("Mcp-Session-Id is missing: initialize first"), id)
       return undefined
     }
-    const session = sessions.find(given, principal(request))
-    if (session === undefined) refuse(response, 404, { code: -32001, message: "Session not found" }, id)
-    return session
+    const session = sessions.find(given, principal(request), request.socket.remoteAddress)
+    if (!("error" in session)) return session
+    refuse(response, session.status, session.error, id)
+    return undefined
+  }
+
+  /** What ends the listening of a stream that messages of its session go to. */
+  const listening = new WeakMap<Events, () => void>()
+
+  /** Makes of a connection a stream that outlives it. */
+  const outliving = (
+    response: ServerResponse,
+    session: Session,
+    purpose: Purpose,
+    connection: EventStream
+  ): Replay.KeptStream => {
+    const kept = session.replay.begin(purpose, connection, primes(session))
+    response.on("close", () => kept.disconnect(connection))
+    return kept
+  }
+
+  const listen = (session: Session, stream: Events): () => void => {
+    // Its client may be back before its former connection is known to be gone.
+    listening.get(stream)?.()
+    const say = (message: JsonRpcNotification | JsonRpcRequest) => stream.send(JSON.stringify(message))
+    const forget = handshake.listen(session, { notify: say, request: say, isOpen: stream.isOpen, end: stream.end })
+    listening.set(stream, forget)
+    return forget
+  }
+
+  /** Opens a stream for messages that belong to no request. */
+  const open = (response: ServerResponse, session: Session): void => {
+    if (!http.admitStream(response, null)) return
+    const connection = http.stream(response, () => forget())
+    const forget = listen(
+      session,
+      keeps(session) ? outliving(response, session, { _tag: "Session" }, connection) : connection
+    )
+  }
+
+  /** Goes on with a stream after an event of it. */
+  const resume = (response: ServerResponse, session: Session, last: string): void => {
+    const found = session.replay.find(last)
+    if (found._tag === "Unknown") return refuse(response, 400, invalidRequest("Last-Event-ID: no event of this server"))
+    // No client comes again after that.
+    if (found._tag === "Over") return refuse(response, 405, invalidRequest("Nothing follows that event"))
+    if (found._tag === "Gone" && found.purpose._tag === "Batch") {
+      return refuse(response, 405, invalidRequest("Nothing is kept of the stream of that event any more"))
+    }
+    if (found.purpose._tag === "Session") {
+      if (found._tag === "Gone") return open(response, session)
+      if (!http.admitStream(response, null)) return
+    }
+    // The reply to a request that was admitted needs no admission, also when no more are.
+    let forget = () => {}
+    const connection = http.stream(response, () => forget())
+    if (found._tag === "Stream") {
+      const kept = found.resume(connection)
+      response.on("close", () => kept.disconnect(connection))
+      if (found.purpose._tag === "Session") forget = listen(session, kept)
+    } else if (found.purpose._tag === "Request") {
+      session.replay.lose(found.purpose.id, connection)
+    }
   }
 
   return {
@@ -60,7 +129,12 @@ export const make = ({ handshake, http, principal, sessions, traffic }: Handshak
     ): void => {
       const { id } = message
       if (!http.admit(response, id)) return
-      const begun = handshake.begin(message, principal(request), hopOf(request), sessions.open)
+      const begun = handshake.begin(
+        message,
+        principal(request),
+        hopOf(request),
+        (client) => sessions.open(client, request.socket.remoteAddress)
+      )
       if ("error" in begun) return refuse(response, begun.status, begun.error, id)
       const responder = http.responder(response, accepted, { headers: { "mcp-session-id": begun.session.id } })
       traffic.answer(message, begun.reply, responder)
@@ -78,12 +152,18 @@ export const make = ({ handshake, http, principal, sessions, traffic }: Handshak
       if (session === undefined) return
       if (given._tag === "Request") {
         if (http.admit(response, id)) {
-          handshake.request(session, given.message, http.responder(response, accepted))
+          const { message } = given
+          const keep = (connection: EventStream) =>
+            outliving(response, session, { _tag: "Request", id: message.id }, connection)
+          const responder = http.responder(response, accepted, { keep: keeps(session) ? keep : undefined })
+          handshake.request(session, message, responder)
         }
         return
       }
       if (given._tag === "Notification") handshake.notification(session, given.message)
-      accept(response)
+      const refusal = given._tag === "Response" ? handshake.response(session, given.id, given.reply) : undefined
+      if (refusal === undefined) accept(response)
+      else refuse(response, refusal.status, refusal.error)
     },
 
     batch: (
@@ -98,22 +178,24 @@ export const make = ({ handshake, http, principal, sessions, traffic }: Handshak
       if ("error" in batch) return refuse(response, batch.status, batch.error, batch.id)
       if (batch.requests.length === 0) return accept(response)
       if (!http.admit(response, null)) return
-      const responder = http.responder(response, accepted, { batch: batch.requests.length })
+      const keep = (connection: EventStream) => outliving(response, session, { _tag: "Batch" }, connection)
+      const responder = http.responder(response, accepted, {
+        batch: batch.requests.length,
+        keep: keeps(session) ? keep : undefined
+      })
       for (const message of batch.requests) handshake.request(session, message, responder)
     },
 
-    /** Opens a stream for messages that belong to no request. */
+    /** Opens a stream for messages that belong to no request, or goes on with one that was lost. */
     get: (request: IncomingMessage, response: ServerResponse): void => {
       if (!acceptedBy(request).events) {
         return refuse(response, 406, invalidRequest("Accept must list text/event-stream"))
       }
       const session = sessionOf(request, response, null)
-      if (session === undefined || !http.admitStream(response, null)) return
-      const stream = http.stream(response, () => forget())
-      const forget = handshake.listen(session, {
-        notify: (notification) => stream.send(JSON.stringify(notification)),
-        end: stream.end
-      })
+      if (session === undefined) return
+      const last = keeps(session) ? headerOf(request)("last-event-id") : undefined
+      if (last === undefined) open(response, session)
+      else resume(response, session, last)
     },
 
     /** Ends a session. */

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { ServerResponse } from "node:http"
+import type { JsonRpcNotification, JsonRpcRequest, RequestId } from "../JsonRpc.ts"
 import * as Serving from "../telemetry/Serving.ts"
 import * as EventStream from "./EventStream.ts"
 import { sendJson } from "./HttpReplies.ts"
@@ -35,6 +36,8 @@ export interface HttpResponderOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Bytes. */
   readonly maxBuffered: number
+  /** Makes of the connection a stream that outlives it. Default: none does. */
+  readonly keep?: ((connection: EventStream.EventStream) => EventStream.Events) | undefined
 }
 
 /**
@@ -44,44 +47,55 @@ export interface HttpResponderOptions {
  * @since 0.1.0
  */
 export const make = (response: ServerResponse, options: HttpResponderOptions): HttpResponder => {
-  let stream: EventStream.EventStream | undefined
+  let stream: EventStream.Events | undefined
   let left = options.expected
   let waited = false
-  const replies: Array<string> = []
+  const replies: Array<readonly [RequestId, string]> = []
   const streaming = () => {
     if (stream !== undefined) return stream
-    stream = EventStream.open(response, options)
-    for (const json of replies.splice(0)) stream.send(json)
+    const gone = response.destroyed
+    const connection = EventStream.open(response, options)
+    // A client that was told of no event can't come back for one.
+    stream = gone || options.keep === undefined ? connection : options.keep(connection)
+    for (const [id, json] of replies.splice(0)) stream.send(json, id)
     return stream
   }
 
   const finish = (status: number) => {
     if (left > 0) return
     if (stream === undefined && replies.length === 0) {
-      // All were cancelled. A client that takes events gets an empty stream: it waits for no reply any more.
-      if (options.events) streaming()
-      else {
-        response.writeHead(204)
-        response.end()
-        return
-      }
+      // All were cancelled. A client that takes events gets an empty stream, for which it won't come back.
+      if (options.events) return EventStream.open(response, options).end()
+      response.writeHead(204)
+      response.end()
+      return
     }
     if (stream !== undefined) return stream.end()
-    sendJson(response, status, options.batch ? `[${replies.join(",")}]` : replies[0] ?? "", options.headers)
+    sendJson(
+      response,
+      status,
+      options.batch ? `[${replies.map(([, json]) => json).join(",")}]` : replies[0]?.[1] ?? "",
+      options.headers
+    )
+  }
+
+  const say = (message: JsonRpcNotification | JsonRpcRequest): void => {
+    if (options.events && left > 0) streaming().send(JSON.stringify(message))
   }
 
   return {
     streams: options.events,
     hop: Serving.hopOf(response.req),
-    notify: (notification) => {
-      if (options.events && left > 0) streaming().send(JSON.stringify(notification))
-    },
+    notify: say,
+    request: say,
+    isOpen: () => options.events && left > 0 && (stream?.isOpen() ?? !response.destroyed),
+    keeps: () => left > 0 && options.keep !== undefined && stream !== undefined,
     reply: (id, reply, status = 200) => {
       left--
       const json = Responder.encode(id, reply)
       if (stream === undefined && !options.json) streaming()
-      if (stream === undefined) replies.push(json)
-      else stream.send(json)
+      if (stream === undefined) replies.push([id, json])
+      else stream.send(json, id)
       finish(status)
     },
     skip: () => {

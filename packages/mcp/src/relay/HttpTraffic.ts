@@ -28,6 +28,7 @@ export interface HttpTraffic {
       /** Requests in a batch. */
       readonly batch?: number | undefined
       readonly headers?: Readonly<Record<string, string>> | undefined
+      readonly keep?: HttpResponder.HttpResponderOptions["keep"]
     }
   ) => HttpResponder.HttpResponder
   /** Opens a stream that belongs to no request; `closed` is called when its client is gone. */
@@ -53,12 +54,13 @@ export const make = (traffic: Traffic, maxBuffered: number): HttpTraffic => ({
     refuse(response, 503, refusal, id)
     return false
   },
-  responder: (response, accepted, { batch, headers } = {}) => {
+  responder: (response, accepted, { batch, headers, keep } = {}) => {
     const responder = HttpResponder.make(response, {
       ...accepted,
       expected: batch ?? 1,
       batch: batch !== undefined,
       headers,
+      keep,
       maxBuffered
     })
     response.on("close", traffic.keep(responder))

@@ -3,26 +3,20 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import type { ListKind, Offer, OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
-import type { Fields } from "../JsonRpc.ts"
+import { Code, type Fields } from "../JsonRpc.ts"
+import { everyEra, failure, type Method, type Part } from "./Method.ts"
 import * as Translation from "./Translation.ts"
 
-/**
- * The list methods, the offers they list, the field they list them in, and the list that a `list_changed` names.
- *
- * @category constants
- * @since 0.1.0
- */
-export const methods: ReadonlyMap<
-  string,
-  { readonly kind: OfferKind; readonly list: ListKind }
-> = new Map([
-  ["tools/list", { kind: "tools", list: "tools" }],
-  ["resources/list", { kind: "resources", list: "resources" }],
-  ["resources/templates/list", { kind: "resourceTemplates", list: "resources" }],
-  ["prompts/list", { kind: "prompts", list: "prompts" }]
-])
+/** The list methods, the offers they list, the field they list them in, and the list that a `list_changed` names. */
+const listed: Readonly<Record<string, { readonly kind: OfferKind; readonly list: ListKind }>> = {
+  "tools/list": { kind: "tools", list: "tools" },
+  "resources/list": { kind: "resources", list: "resources" },
+  "resources/templates/list": { kind: "resourceTemplates", list: "resources" },
+  "prompts/list": { kind: "prompts", list: "prompts" }
+}
 
 const encodeCursor = (kind: OfferKind, index: number, last: string): string =>
   Buffer.from(JSON.stringify([kind, index, last]), "utf8").toString("base64url")
@@ -47,30 +41,57 @@ const decodeCursor = (
 }
 
 /**
+ * Settings. Read for each page.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface ListsSettings {
+  /** Items in a page. */
+  readonly pageSize: number
+  /** How long clients may keep a page where a server in the list doesn't say, ms. */
+  readonly listTtl: number
+}
+
+/**
  * Makes the function that gives a page; `undefined` for a cursor that isn't ours.
  *
  * **Details**: a cursor names the last item of its page, so that a list which changes between two pages repeats and
- * skips as little as can be. The settings are read for each page. Definitions are translated once per list and era.
+ * skips as little as can be. The settings are read for each page. Definitions are translated once per list and dialect.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (catalog: ToolCatalog["Service"], settings: { readonly pageSize: number }) => {
-  const translated = {
-    handshake: new WeakMap<ReadonlyArray<Offer>, ReadonlyArray<Fields>>(),
-    stateless: new WeakMap<ReadonlyArray<Offer>, ReadonlyArray<Fields>>()
-  }
-  const definitions = (era: Era, kind: OfferKind, offers: ReadonlyArray<Offer>): ReadonlyArray<Fields> => {
-    const known = translated[era].get(offers)
-    if (known !== undefined) return known
-    const made = offers.map((offer) => Translation.definition(era, kind, offer.definition))
-    translated[era].set(offers, made)
+export const pages = (
+  catalog: Pick<ToolCatalog["Service"], "list">,
+  settings: Pick<ListsSettings, "pageSize">
+) => {
+  type Translated = { readonly offers: ReadonlyArray<Offer>; readonly definitions: ReadonlyArray<Fields> }
+  const translated = new WeakMap<ReadonlyArray<Offer>, Map<Translation.Dialect, Translated>>()
+  const definitionsOf = (dialect: Translation.Dialect, kind: OfferKind, all: ReadonlyArray<Offer>): Translated => {
+    let ofList = translated.get(all)
+    if (ofList === undefined) translated.set(all, ofList = new Map())
+    let made = ofList.get(dialect)
+    if (made === undefined) {
+      const offers: Array<Offer> = []
+      const definitions: Array<Fields> = []
+      for (const offer of all) {
+        const definition = Translation.definition(dialect, kind, offer.definition)
+        if (definition === undefined) continue
+        offers.push(offer)
+        definitions.push(definition)
+      }
+      ofList.set(dialect, made = { offers, definitions })
+    }
     return made
   }
-  return (era: Era, kind: OfferKind, cursor: unknown): Record<string, unknown> | undefined => {
+  return (
+    client: { readonly era: Era; readonly protocolVersion: string },
+    kind: OfferKind,
+    cursor: unknown
+  ): Record<string, unknown> | undefined => {
     const { pageSize } = settings
-    const offers = catalog.list(kind)
-    const all = definitions(era, kind, offers)
+    const { definitions: all, offers } = definitionsOf(Translation.dialectOf(client), kind, catalog.list(kind))
     let start = 0
     if (cursor !== undefined) {
       const decoded = decodeCursor(kind, cursor)
@@ -88,4 +109,40 @@ export const make = (catalog: ToolCatalog["Service"], settings: { readonly pageS
     if (end < all.length && last !== undefined) page["nextCursor"] = encodeCursor(kind, end, last.publicName)
     return page
   }
+}
+
+/**
+ * Makes the part. Lists wait for `settled`; `identity` is the `_meta` with which the gateway says who it is.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (
+  catalog: ToolCatalog["Service"],
+  settled: Effect.Effect<void>,
+  settings: ListsSettings,
+  identity: Fields
+): Part => {
+  const page = pages(catalog, settings)
+  const methods: Record<string, Method> = {}
+  for (const [method, { kind, list }] of Object.entries(listed)) {
+    methods[method] = {
+      eras: everyEra,
+      answer: ({ params }, { client, known }) =>
+        settled.pipe(
+          Effect.andThen(catalog.freshness(kind)),
+          Effect.map(({ scope, silent, ttl }) => {
+            const result = page(client, kind, params?.["cursor"])
+            if (result === undefined) {
+              return failure(Code.invalidParams, "Invalid cursor: it is not one of this server's")
+            }
+            known?.listed.set(list, catalog.revision(list))
+            if (client.era === "handshake") return { result }
+            const ttlMs = silent ? Math.min(ttl, settings.listTtl) : ttl
+            return { result: { ...result, resultType: "complete", ttlMs, cacheScope: scope, _meta: identity } }
+          })
+        )
+    }
+  }
+  return { methods }
 }

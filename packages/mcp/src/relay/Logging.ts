@@ -9,7 +9,7 @@ import type { InstanceKey } from "@portolan/core/Catalog"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
 import type * as Scope from "effect/Scope"
-import type { Upstream } from "../upstream/Upstream.ts"
+import type { Caller, Upstream } from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import { type LogLevel, lower, passes } from "./LogLevel.ts"
 
@@ -32,6 +32,8 @@ export interface Logging {
    * somebody chose the server's level, that can't be known, and is taken to be `info`.
    */
   readonly passes: (server: InstanceKey, level: unknown, wanted: LogLevel | undefined) => boolean
+  /** Whether a client hears a server over a connection of its own: what the gateway's own one hears is the same. Plain. */
+  readonly hearsItself: (upstream: Upstream, caller: Caller) => boolean
   /** The server was connected (again): it knows no level. */
   readonly connected: (upstream: Upstream) => void
   readonly closed: (key: InstanceKey) => void
@@ -99,6 +101,11 @@ export const make = (upstreams: Upstreams["Service"]): Effect.Effect<Logging, ne
       },
       passes: (server, level, wanted) =>
         wanted === undefined ? !told.has(server) || passes(level, "info") : passes(level, wanted),
+      hearsItself: (upstream, caller) => {
+        if (caller.session === undefined) return false
+        const own = upstream.session(caller)
+        return own !== undefined && own !== upstream.session(undefined)
+      },
       connected: (upstream) => {
         told.delete(upstream.key)
         tell(upstream)

@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import type { Discovery } from "@portolan/core/Discovery"
+import type { Health } from "@portolan/core/Health"
 import type { Router } from "@portolan/core/Router"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -16,13 +18,15 @@ import * as Schedule from "effect/Schedule"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { InFlight } from "../internal/InFlight.ts"
-import type { Upstreams } from "../upstream/Upstreams.ts"
+import { Upstreams } from "../upstream/Upstreams.ts"
 import type { SessionMode } from "./Bindings.ts"
+import * as CallerSessions from "./CallerSessions.ts"
 import * as Downstream from "./Downstream.ts"
 import type { ForwardingOptions } from "./Forwarding.ts"
 import * as Handshake from "./Handshake.ts"
 import * as HttpTraffic from "./HttpTraffic.ts"
 import * as Relay from "./Relay.ts"
+import * as Replay from "./Replay.ts"
 import type { BodyLimits } from "./RequestBody.ts"
 import * as Seal from "./Seal.ts"
 import * as Sessions from "./Sessions.ts"
@@ -65,9 +69,7 @@ export class McpEndpoint extends Context.Service<McpEndpoint, {
    * Takes other settings, which hold from the next request on; what an option doesn't say is its default. Sessions stay:
    * those that an earlier key sealed are still opened.
    */
-  readonly reconfigure: (
-    options: Pick<McpEndpointOptions, "sessionKey" | "sessions" | "pageSize" | "maxBody">
-  ) => Effect.Effect<void>
+  readonly reconfigure: (options: LiveOptions) => Effect.Effect<void>
   readonly figures: () => EndpointFigures
   /** Refuses new calls, waits for the ones in flight, ends the streams gracefully. */
   readonly drain: Effect.Effect<void>
@@ -98,8 +100,13 @@ export interface McpEndpointOptions {
   readonly showRouting?: boolean | undefined
   /** Items in a page of a list. Default 1,000. */
   readonly pageSize?: number | undefined
-  /** How long clients may keep lists without asking again. Default 0: they are told when a list changes. */
+  /**
+   * How long clients may keep lists without asking again where a server in them doesn't say. Default 0: they are told when
+   * a list changes.
+   */
   readonly listTtl?: number | undefined
+  /** Bytes of resources that are kept for as long as their servers say. Default 16 MiB; 0 keeps none. */
+  readonly maxCached?: number | undefined
   /** Whole time of a call. Default that of the router, 60,000. */
   readonly timeout?: number | undefined
   /** The most that progress may extend that to. Default that of the router, 600,000. */
@@ -110,8 +117,18 @@ export interface McpEndpointOptions {
   readonly maxDepth?: number | undefined
   /** Unread bytes of a stream before it is cut. Default 1 MiB. */
   readonly maxBuffered?: number | undefined
+  /** How long a client has to answer what a server asks of it. Default 600,000. */
+  readonly inputTimeout?: number | undefined
+  /** Calls that wait for a client of the stateless era to come back with its answers. Default 1,000. */
+  readonly maxParked?: number | undefined
+  /** Those of one client. Default 64. */
+  readonly maxParkedPerClient?: number | undefined
   /** Sessions kept alive; those that are idle make room. Default 10,000. */
   readonly maxSessions?: number | undefined
+  /** Those of one client: of one principal, else of one address. Default 1,000. */
+  readonly maxSessionsPerClient?: number | undefined
+  /** Bytes of events that are kept for each session, for clients that lost their stream. Default 262,144. */
+  readonly maxReplay?: number | undefined
   /** Time without a request and without a stream after which a session is no longer kept. Default 30 minutes. */
   readonly sessionIdleTimeout?: number | undefined
   /** Time after which the id of a session is refused. Default 24 hours. */
@@ -120,11 +137,59 @@ export interface McpEndpointOptions {
   readonly maxInFlightPerSession?: number | undefined
   /** Requests in flight, all together. Default 10,000. */
   readonly maxRequests?: number | undefined
+  /** Resources that one session, or one stream of the stateless era, may watch. Default 1,000. */
+  readonly maxSubscriptions?: number | undefined
   /** Open streams: GET streams and subscriptions. Default 10,000. */
   readonly maxStreams?: number | undefined
   /** Time between two comments that keep a stream open. Default 15,000. */
   readonly keepAlive?: number | undefined
 }
+
+/**
+ * The settings that may change while clients are served.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type LiveOptions = Pick<
+  McpEndpointOptions,
+  | "sessionKey"
+  | "sessions"
+  | "showRouting"
+  | "pageSize"
+  | "listTtl"
+  | "maxCached"
+  | "maxBody"
+  | "inputTimeout"
+  | "maxParked"
+  | "maxParkedPerClient"
+  | "maxSessions"
+  | "maxSessionsPerClient"
+  | "sessionIdleTimeout"
+  | "sessionLifetime"
+  | "maxInFlightPerSession"
+  | "maxRequests"
+  | "maxStreams"
+>
+
+const live = (options: LiveOptions) => ({
+  sessions: options.sessions ?? "sticky",
+  showRouting: options.showRouting ?? true,
+  pageSize: Math.max(1, options.pageSize ?? 1_000),
+  listTtl: options.listTtl ?? 0,
+  maxCached: options.maxCached ?? 16 * 1_048_576,
+  maxBody: options.maxBody ?? 4 * 1_048_576,
+  inputTimeout: options.inputTimeout ?? 600_000,
+  maxParked: options.maxParked ?? 1_000,
+  maxParkedPerClient: options.maxParkedPerClient ?? 64,
+  maxSessions: options.maxSessions ?? 10_000,
+  maxSessionsPerClient: options.maxSessionsPerClient ?? 1_000,
+  sessionIdleTimeout: options.sessionIdleTimeout ?? 30 * 60_000,
+  sessionLifetime: options.sessionLifetime ?? 24 * 3_600_000,
+  maxInFlightPerSession: options.maxInFlightPerSession ?? 256,
+  maxRequests: options.maxRequests ?? 10_000,
+  maxStreams: options.maxStreams ?? 10_000
+})
 
 /**
  * Layer that answers `/mcp` from what the upstreams offer. With its scope calls in flight are cancelled and streams end.
@@ -134,7 +199,7 @@ export interface McpEndpointOptions {
  */
 export const layer = (
   options: McpEndpointOptions = {}
-): Layer.Layer<McpEndpoint, never, Router | ToolCatalog | Upstreams> =>
+): Layer.Layer<McpEndpoint, never, Discovery | Health | Router | ToolCatalog | Upstreams> =>
   Layer.effect(
     McpEndpoint,
     Effect.gen(function*() {
@@ -149,30 +214,83 @@ export const layer = (
       }
 
       let broadcast: ForwardingOptions["broadcast"] = () => {}
-      const pageSizeOf = ({ pageSize }: Pick<McpEndpointOptions, "pageSize">) => Math.max(1, pageSize ?? 1_000)
-      const maxBytesOf = ({ maxBody }: Pick<McpEndpointOptions, "maxBody">) => maxBody ?? 4 * 1_048_576
+      // Who reads of it does so whenever it needs to know.
+      const settings = live(options)
       let sessionKey = options.sessionKey
       const seals = Seal.make(sessionKey)
       const relaySettings = {
         seals,
         serverInfo: options.serverInfo ?? { name: "portolan", version: "0.1.0" },
         instructions: options.instructions,
-        showRouting: options.showRouting ?? true,
-        pageSize: pageSizeOf(options),
-        listTtl: options.listTtl ?? 0,
+        get showRouting() {
+          return settings.showRouting
+        },
+        get pageSize() {
+          return settings.pageSize
+        },
+        get listTtl() {
+          return settings.listTtl
+        },
+        get maxCached() {
+          return settings.maxCached
+        },
+        maxSubscriptions: options.maxSubscriptions ?? 1_000,
+        get inputTimeout() {
+          return settings.inputTimeout
+        },
+        get maxParked() {
+          return settings.maxParked
+        },
+        get maxParkedPerClient() {
+          return settings.maxParkedPerClient
+        },
         timeout: options.timeout,
         maxTimeout: options.maxTimeout,
-        sessions: options.sessions ?? "sticky",
+        get sessions() {
+          return settings.sessions
+        },
         broadcast: (...args: Parameters<ForwardingOptions["broadcast"]>) => broadcast(...args)
       }
       const relay = yield* Relay.make(relaySettings)
+      const callers = CallerSessions.make({
+        runFork,
+        upstreams: yield* Upstreams,
+        logging: relay.logging,
+        tasks: relay.tasks
+      })
+      const replays = Replay.make({
+        now: () => clock.currentTimeMillisUnsafe(),
+        maxReplay: options.maxReplay ?? 262_144,
+        maxReplayTotal: 32 * 1_048_576,
+        keep: 5 * 60_000
+      })
       const sessions = Sessions.make({
         seal: SessionSeal.make(seals),
         now: () => clock.currentTimeMillisUnsafe(),
-        maxSessions: options.maxSessions ?? 10_000,
-        idleTimeout: options.sessionIdleTimeout ?? 30 * 60_000,
-        lifetime: options.sessionLifetime ?? 24 * 3_600_000,
+        get maxSessions() {
+          return settings.maxSessions
+        },
+        get idleTimeout() {
+          return settings.sessionIdleTimeout
+        },
+        get lifetime() {
+          return settings.sessionLifetime
+        },
+        get maxSessionsPerClient() {
+          return settings.maxSessionsPerClient
+        },
+        replays,
+        questions: {
+          get inputTimeout() {
+            return settings.inputTimeout
+          },
+          reachTimeout: 10_000,
+          maxQuestions: 256
+        },
+        callerSession: callers.make,
         onDrop: (session) => {
+          callers.forget(session)
+          relay.forget(session.known)
           relay.logging.want(session, undefined)
           relay.serving.sessionEnded(
             session.client.protocolVersion,
@@ -187,19 +305,31 @@ export const layer = (
       const traffic = Traffic.make({
         runFork,
         onDefect,
-        maxRequests: options.maxRequests ?? 10_000,
-        maxRequestsPerClient: options.maxInFlightPerSession ?? 256,
-        maxStreams: options.maxStreams ?? 10_000
+        get maxRequests() {
+          return settings.maxRequests
+        },
+        get maxRequestsPerClient() {
+          return settings.maxInFlightPerSession
+        },
+        get maxStreams() {
+          return settings.maxStreams
+        }
       })
       const http = HttpTraffic.make(traffic, options.maxBuffered ?? 1_048_576)
-      const handshake = Handshake.make({ relay, traffic, sessions })
+      const handshake = Handshake.make({ relay, traffic, sessions, callers })
       broadcast = handshake.broadcast
       const principal = options.principal ?? (() => undefined)
-      const limits = { maxBytes: maxBytesOf(options), maxDepth: options.maxDepth ?? 128 }
+      const limits = {
+        get maxBytes() {
+          return settings.maxBody
+        },
+        maxDepth: options.maxDepth ?? 128
+      }
       const connect = Downstream.make({ relay, traffic, sessions, handshake, onDefect })
       yield* Effect.sync(() => {
         traffic.keepAlive()
         sessions.sweep()
+        replays.sweep()
       }).pipe(
         Effect.repeat(Schedule.spaced(options.keepAlive ?? 15_000)),
         Effect.forkScoped
@@ -234,9 +364,7 @@ export const layer = (
         limits,
         reconfigure: (next) =>
           Effect.sync(() => {
-            relaySettings.pageSize = pageSizeOf(next)
-            relaySettings.sessions = next.sessions ?? "sticky"
-            limits.maxBytes = maxBytesOf(next)
+            Object.assign(settings, live(next))
             if (Equal.equals(sessionKey, next.sessionKey)) return
             sessionKey = next.sessionKey
             seals.rotate(sessionKey)

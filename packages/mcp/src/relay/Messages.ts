@@ -3,7 +3,15 @@
  *
  * @since 0.1.0
  */
-import { isFields, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
+import {
+  Code,
+  type Fields,
+  isFields,
+  type JsonRpcNotification,
+  type JsonRpcRequest,
+  type Reply,
+  type RequestId
+} from "../JsonRpc.ts"
 
 /**
  * What a value is.
@@ -14,8 +22,20 @@ import { isFields, type JsonRpcNotification, type JsonRpcRequest } from "../Json
 export type Message =
   | { readonly _tag: "Request"; readonly message: JsonRpcRequest }
   | { readonly _tag: "Notification"; readonly message: JsonRpcNotification }
-  | { readonly _tag: "Response" }
+  | { readonly _tag: "Response"; readonly id: RequestId; readonly reply: Reply }
   | { readonly _tag: "Invalid"; readonly reason: string; readonly id: string | number | null }
+
+/** What a response says. One that says neither is an error of whoever sent it. */
+const replyOf = ({ error, result }: Fields): Reply => {
+  if (isFields(result)) return { result }
+  if (isFields(error)) {
+    const { code, data, message } = error
+    if (typeof code === "number" && typeof message === "string") {
+      return { error: { code, message, ...(data === undefined ? undefined : { data }) } }
+    }
+  }
+  return { error: { code: Code.internalError, message: "The answer is neither a result nor an error" } }
+}
 
 /**
  * Tells it. An id is a string or an integer, and parameters are an object: MCP is narrower than JSON-RPC here.
@@ -31,7 +51,7 @@ export const classify = (value: unknown): Message => {
   if (jsonrpc !== "2.0") return { _tag: "Invalid", reason: "jsonrpc must be \"2.0\"", id: echoed }
   if (typeof method !== "string") {
     return known && (Object.hasOwn(value, "result") || Object.hasOwn(value, "error"))
-      ? { _tag: "Response" }
+      ? { _tag: "Response", id, reply: replyOf(value) }
       : { _tag: "Invalid", reason: "method must be a string", id: echoed }
   }
   if (params !== undefined && !isFields(params)) {

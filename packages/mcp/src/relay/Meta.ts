@@ -31,7 +31,9 @@ const hopKeys: ReadonlySet<string> = new Set([
   Key.clientCapabilities,
   Key.serverInfo,
   Key.logLevel,
-  Key.subscriptionId
+  Key.subscriptionId,
+  // What another gateway says of its routes, or somebody claims of ours.
+  Key.routing
 ])
 
 /**
@@ -61,4 +63,19 @@ export const withoutHop = (meta: Fields | undefined): Record<string, unknown> | 
     rest[name] = meta[name]
   }
   return rest
+}
+
+/**
+ * Gives parameters or a result for the next hop: the same where there is no `_meta`, else a copy whose `_meta` is without the
+ * keys of this hop.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const onward = (fields: Fields): Fields => {
+  const meta = of(fields)
+  if (meta === undefined) return fields
+  const { _meta, ...rest } = fields
+  const kept = withoutHop(meta)
+  return kept === undefined ? rest : { ...rest, _meta: kept }
 }

@@ -7,6 +7,7 @@ import type * as Effect from "effect/Effect"
 import type { Era } from "../Era.ts"
 import { Code, type Fields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
 import type { Exchange } from "./Forwarding.ts"
+import type { Known } from "./Notices.ts"
 
 /**
  * One method.
@@ -39,6 +40,8 @@ export interface Part {
   readonly methods: Methods
   /** What it adds to the capabilities that clients are told, never more than is really relayed. Plain. */
   readonly capabilities?: ((era: Era, protocolVersion: string) => Fields) | undefined
+  /** The session of a client of the handshake era is over: see `Exchange.known`. Plain. */
+  readonly forget?: ((session: Known) => void) | undefined
   /** Ends gracefully what has no end of its own. Plain. */
   readonly close?: (() => void) | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * Tells clients that a list changed: once per client and change.
+ * Tells clients that a list changed, once per client and change, and that a resource did.
  *
  * @since 0.1.0
  */
@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ListKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
+import type { Fields } from "../JsonRpc.ts"
 
 /**
  * The lists there are.
@@ -17,7 +18,8 @@ import type { ListKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 export const listKinds: ReadonlyArray<ListKind> = ["tools", "resources", "prompts"]
 
 /**
- * What a client knows of the lists: the revisions it read or was told of. Kept while its streams come and go.
+ * What a client knows of the lists, which are the revisions it read or was told of, and what it is yet to be told of the
+ * resources that it watches. Kept while its streams come and go.
  *
  * @category models
  * @since 0.1.0
@@ -25,6 +27,10 @@ export const listKinds: ReadonlyArray<ListKind> = ["tools", "resources", "prompt
 export interface Known {
   readonly listed: Map<ListKind, number>
   readonly told: Map<ListKind, number>
+  /** Parameters of the notice that it missed of a resource, by the URI that it watches. */
+  readonly missed: Map<string, Fields>
+  /** How it is told that a resource changed, while it listens. */
+  updated: Listener["updated"]
 }
 
 /**
@@ -38,6 +44,8 @@ export interface Listener {
   readonly known: Known
   /** Plain; must not throw. */
   readonly notify: (kind: ListKind) => void
+  /** Gets the parameters of `notifications/resources/updated`. Plain; must not throw. */
+  readonly updated?: ((params: Fields) => void) | undefined
 }
 
 /**
@@ -46,7 +54,20 @@ export interface Listener {
  * @category constructors
  * @since 0.1.0
  */
-export const makeKnown = (): Known => ({ listed: new Map(), told: new Map() })
+export const makeKnown = (): Known => ({ listed: new Map(), told: new Map(), missed: new Map(), updated: undefined })
+
+/**
+ * Tells a client that something of what it watches changed, now or as soon as it listens. Plain.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const updated = (known: Known, watched: string, params: Fields): void => {
+  if (known.updated !== undefined) return known.updated(params)
+  const before = known.missed.get(watched)
+  // Of several parts of it that changed, it is the one to read again.
+  known.missed.set(watched, before === undefined || before["uri"] === params["uri"] ? params : { uri: watched })
+}
 
 /**
  * Those who listen.
@@ -55,6 +76,8 @@ export const makeKnown = (): Known => ({ listed: new Map(), told: new Map() })
  * @since 0.1.0
  */
 export interface Notices {
+  /** From now on the client misses what it isn't told of. Plain. */
+  readonly attend: (known: Known, kinds: Iterable<ListKind>) => void
   /** Adds a listener; a change that it missed since it last read or was told is told at once. Gives what removes it. */
   readonly add: (listener: Listener) => () => void
 }
@@ -91,6 +114,9 @@ export const make = (catalog: ToolCatalog["Service"]): Effect.Effect<Notices, ne
     )
 
     return {
+      attend: (known, kinds) => {
+        for (const kind of kinds) known.told.set(kind, catalog.revision(kind))
+      },
       add: (listener) => {
         listeners.add(listener)
         for (const kind of listener.kinds) {
@@ -98,7 +124,15 @@ export const make = (catalog: ToolCatalog["Service"]): Effect.Effect<Notices, ne
           if (seen === -1) listener.known.told.set(kind, catalog.revision(kind))
           else if (seen < catalog.revision(kind)) tell(listener, kind)
         }
-        return () => void listeners.delete(listener)
+        const { known, updated } = listener
+        known.updated = updated
+        const missed = Array.from(known.missed.values())
+        known.missed.clear()
+        for (const params of missed) updated?.(params)
+        return () => {
+          listeners.delete(listener)
+          if (known.updated === updated) known.updated = undefined
+        }
       }
     }
   })

@@ -3,7 +3,19 @@
  *
  * @since 0.1.0
  */
-import { Code, type JsonRpcErrorObject } from "../JsonRpc.ts"
+import { Code, type JsonRpcErrorObject, type RequestId } from "../JsonRpc.ts"
+
+/**
+ * Why something is refused, with the status that HTTP gives it.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Refusal {
+  readonly error: JsonRpcErrorObject
+  readonly status: number
+  readonly id?: RequestId | null
+}
 
 /**
  * Makes the error for a request that breaks the rules.
@@ -55,6 +67,14 @@ export const overloaded = (message: string): JsonRpcErrorObject => ({
   message,
   data: { reason: "overloaded", retryAfterMs: 1_000 }
 })
+
+/**
+ * The error for a session that isn't known, is over, or is somebody else's.
+ *
+ * @category constants
+ * @since 0.2.0
+ */
+export const noSession: JsonRpcErrorObject = { code: -32001, message: "Session not found" }
 
 /**
  * The error for what comes after the end was announced.

@@ -6,12 +6,14 @@
  *
  * @since 0.1.0
  */
+import { Discovery } from "@portolan/core/Discovery"
+import { Health } from "@portolan/core/Health"
 import type { Router } from "@portolan/core/Router"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
-import { type Era, statelessVersions } from "../Era.ts"
-import { Code, type Fields, isFields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
+import { ToolCatalog } from "../catalog/ToolCatalog.ts"
+import { type Era, handshakeVersions, statelessVersions } from "../Era.ts"
+import { type Fields, isFields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
 import * as Serving from "../telemetry/Serving.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import * as Destination from "./Destination.ts"
@@ -21,11 +23,13 @@ import * as Forwarding from "./Forwarding.ts"
 import * as Lists from "./Lists.ts"
 import type * as Logging from "./Logging.ts"
 import * as Meta from "./Meta.ts"
-import { everyEra, failure, type Method, notFound, type Part } from "./Method.ts"
+import { type Method, notFound, type Part } from "./Method.ts"
 import * as Notices from "./Notices.ts"
 import * as ParamHeaders from "./ParamHeaders.ts"
+import * as Reads from "./Reads.ts"
 import * as Subscriptions from "./Subscriptions.ts"
 import * as Tasks from "./Tasks.ts"
+import * as Watches from "./Watches.ts"
 
 /**
  * Settings.
@@ -33,12 +37,16 @@ import * as Tasks from "./Tasks.ts"
  * @category models
  * @since 0.1.0
  */
-export interface RelayOptions extends Forwarding.ForwardingOptions {
+export interface RelayOptions
+  extends Forwarding.ForwardingOptions, Lists.ListsSettings, Subscriptions.SubscriptionsOptions
+{
   readonly instructions: string | undefined
-  /** Read for each page, so that whoever holds the options may change it. */
-  readonly pageSize: number
-  /** `ttlMs` of lists and `server/discover`. */
-  readonly listTtl: number
+  /** Bytes of resources that are kept. */
+  readonly maxCached: number
+  /** What a client has to answer what a server asks of it, ms. */
+  readonly inputTimeout: number
+  /** Calls and tasks that wait for answers of clients of the stateless era. */
+  readonly maxParked: number
 }
 
 /**
@@ -62,9 +70,13 @@ export interface Relay {
   ) => string | undefined
   readonly notices: Notices.Notices
   readonly logging: Logging.Logging
+  /** What servers say and ask of tasks by themselves. */
+  readonly tasks: Pick<Tasks.Tasks, "tell" | "asClient">
   /** What is measured and traced. */
   readonly serving: Serving.Serving
   readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
+  /** A session of the handshake era is over. Plain. */
+  readonly forget: (session: Notices.Known) => void
   /** Ends the subscriptions gracefully. Plain. */
   readonly close: () => void
 }
@@ -77,7 +89,7 @@ export interface Relay {
  */
 export const make = (
   options: RelayOptions
-): Effect.Effect<Relay, never, Scope.Scope | Router | ToolCatalog | Upstreams> =>
+): Effect.Effect<Relay, never, Scope.Scope | Discovery | Health | Router | ToolCatalog | Upstreams> =>
   Effect.gen(function*() {
     const catalog = yield* ToolCatalog
     const notices = yield* Notices.make(catalog)
@@ -87,22 +99,7 @@ export const make = (
     const forwarding = yield* Forwarding.make(options)
     const destination = Destination.make(catalog)
     const { settled } = destination
-    const page = Lists.make(catalog, options)
-
     const identity = { [Meta.Key.serverInfo]: options.serverInfo }
-    const cacheable = { resultType: "complete", ttlMs: options.listTtl, cacheScope: "private", _meta: identity }
-
-    const list = (
-      kind: OfferKind,
-      listKind: "tools" | "resources" | "prompts",
-      cursor: unknown,
-      exchange: Forwarding.Exchange
-    ): Reply => {
-      const result = page(exchange.client.era, kind, cursor)
-      if (result === undefined) return failure(Code.invalidParams, "Invalid cursor: it is not one of this server's")
-      exchange.known?.listed.set(listKind, catalog.revision(listKind))
-      return { result: exchange.client.era === "stateless" ? { ...result, ...cacheable } : result }
-    }
 
     const offered = (): Fields => {
       const { completions, logging } = catalog.capabilities()
@@ -126,28 +123,33 @@ export const make = (
         answer: () =>
           Effect.map(settled, (): Reply => ({
             result: {
-              ...cacheable,
-              supportedVersions: statelessVersions,
+              resultType: "complete",
+              ttlMs: options.listTtl,
+              cacheScope: "private",
+              _meta: identity,
+              supportedVersions: [...statelessVersions, ...handshakeVersions],
               capabilities: capabilities("stateless", statelessVersions[0]),
               ...(options.instructions === undefined ? undefined : { instructions: options.instructions })
             }
           }))
       }
     }
-    for (const [method, listed] of Lists.methods) {
-      own[method] = {
-        eras: everyEra,
-        answer: ({ params }, exchange) =>
-          Effect.map(settled, () => list(listed.kind, listed.list, params?.["cursor"], exchange))
-      }
-    }
-
+    const tasks = yield* Tasks.make(options)
+    const watches = yield* Watches.make(catalog, destination, options)
     const parts: ReadonlyArray<Part> = [
       { methods: own, capabilities: offered },
-      Forwarded.make(catalog, destination, forwarding),
-      Subscriptions.make(notices, identity),
-      Tasks.make(),
-      Discoveries.make()
+      Lists.make(catalog, settled, options, identity),
+      Forwarded.make(catalog, destination, { ...forwarding, forward: yield* Reads.make(forwarding, options) }, tasks),
+      yield* Subscriptions.make(notices, watches, tasks.following, identity, options),
+      tasks,
+      yield* Discoveries.make({
+        discovery: yield* Discovery,
+        health: yield* Health,
+        catalog,
+        settled,
+        settings: options,
+        identity
+      })
     ]
     const methods: ReadonlyMap<string, Method> = new Map(parts.flatMap((part) => Object.entries(part.methods)))
 
@@ -187,8 +189,12 @@ export const make = (
       },
       notices,
       logging: forwarding.logging,
+      tasks,
       serving,
       figures: forwarding.figures,
+      forget: (session) => {
+        for (const part of parts) part.forget?.(session)
+      },
       close: () => {
         for (const part of parts) part.close?.()
       }

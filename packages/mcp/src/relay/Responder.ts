@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-import { Code, type JsonRpcNotification, type Reply, type RequestId } from "../JsonRpc.ts"
+import { Code, type Reply, type RequestId } from "../JsonRpc.ts"
 import type { Hop } from "../telemetry/Serving.ts"
+import type { Way } from "./Questions.ts"
 
 /**
  * The way back for one request, or for those of one batch.
@@ -12,12 +13,11 @@ import type { Hop } from "../telemetry/Serving.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Responder {
+export interface Responder extends Way {
   /** Whether messages can reach the client before the reply. */
   readonly streams: boolean
   /** What the requests came by. Default: HTTP without trace context. */
   readonly hop?: Hop | undefined
-  readonly notify: (notification: JsonRpcNotification) => void
   /** The reply to a request. `status` is one of HTTP, and counts where nothing was written yet. */
   readonly reply: (id: RequestId, reply: Reply, status?: number) => void
   /** A request that was cancelled: it gets no reply. */

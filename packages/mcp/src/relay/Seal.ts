@@ -109,7 +109,8 @@ export const make = (key: Redacted.Redacted<string> | undefined): Seals => {
         open: (text, context = "") => {
           if (text.length > maxLength || !/^[A-Za-z0-9_-]+$/.test(text)) return undefined
           const bytes = Buffer.from(text, "base64url")
-          if (bytes.length <= NonceLength + TagLength) return undefined
+          // Of the texts that decode to the same bytes only one was made here: whoever refuses a text refuses all of it.
+          if (bytes.length <= NonceLength + TagLength || bytes.toString("base64url") !== text) return undefined
           for (const each of current()) {
             const value = open(each, bytes, context)
             if (value !== undefined) return value

@@ -67,9 +67,21 @@ const decode = (value: unknown): SealedSession | undefined => {
 const longestName = 128
 const text = (value: unknown): string => typeof value === "string" ? value.slice(0, longestName) : ""
 
+/** Capabilities that servers go by, and what of each makes a difference. */
+const known: Readonly<Record<string, ReadonlyArray<string>>> = {
+  roots: ["listChanged"],
+  sampling: ["context", "tools"],
+  elicitation: ["form", "url"],
+  tasks: ["list", "cancel"]
+}
+
+/** What is said of a detail: yes or no, or that it is there. */
+const said = (name: string, value: unknown): ReadonlyArray<readonly [string, unknown]> =>
+  typeof value === "boolean" ? [[name, value]] : isFields(value) ? [[name, {}]] : []
+
 /**
  * Cuts what a client said of itself down to what an id can hold: its name and version, and its capabilities, of which
- * the details go first.
+ * all goes that servers don't go by.
  *
  * @category combinators
  * @since 0.1.0
@@ -81,9 +93,10 @@ export const fitting = (
   const named = isFields(info) ? { name: text(info["name"]), version: text(info["version"]) } : {}
   const declared = isFields(capabilities) ? capabilities : {}
   if (JSON.stringify(declared).length <= 2_048) return { info: named, capabilities: declared }
-  const kept: Record<string, unknown> = {}
-  for (const name of ["roots", "sampling", "elicitation", "tasks"]) {
-    if (isFields(declared[name])) kept[name] = {}
+  const kept: Record<string, Fields> = {}
+  for (const [name, details] of Object.entries(known)) {
+    const value = declared[name]
+    if (isFields(value)) kept[name] = Object.fromEntries(details.flatMap((detail) => said(detail, value[detail])))
   }
   return { info: named, capabilities: kept }
 }

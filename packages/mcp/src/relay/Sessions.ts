@@ -8,12 +8,16 @@
  */
 import { randomBytes } from "node:crypto"
 import { InFlight } from "../internal/InFlight.ts"
-import type { JsonRpcNotification } from "../JsonRpc.ts"
+import type { CallerSession } from "../upstream/Upstream.ts"
 import * as Bindings from "./Bindings.ts"
 import * as Callers from "./Callers.ts"
+import * as CallerSessions from "./CallerSessions.ts"
 import type { Client } from "./Forwarding.ts"
 import type { LogLevel } from "./LogLevel.ts"
 import { type Known, makeKnown } from "./Notices.ts"
+import * as Questions from "./Questions.ts"
+import { noSession, overloaded, type Refusal } from "./Refusals.ts"
+import type { Replay, Replays } from "./Replay.ts"
 import type * as SessionSeal from "./SessionSeal.ts"
 import type { Requests } from "./Traffic.ts"
 
@@ -23,8 +27,7 @@ import type { Requests } from "./Traffic.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Outlet {
-  readonly notify: (notification: JsonRpcNotification) => void
+export interface Outlet extends Questions.Way {
   readonly end: () => void
 }
 
@@ -34,7 +37,7 @@ export interface Outlet {
  * @category models
  * @since 0.2.0
  */
-export type NewClient = Omit<Client, "affinity" | "bindings" | "caller">
+export type NewClient = Omit<Client, "affinity" | "bindings" | "caller" | "tell">
 
 /**
  * A session that is alive here.
@@ -44,6 +47,8 @@ export type NewClient = Omit<Client, "affinity" | "bindings" | "caller">
  */
 export interface Session {
   readonly id: string
+  /** Whose limit it counts against. None: nobody's. */
+  readonly owner: string | undefined
   readonly client: Client
   /** Epoch ms. */
   readonly began: number
@@ -52,6 +57,8 @@ export interface Session {
   readonly known: Known
   logLevel: LogLevel | undefined
   readonly requests: Requests
+  readonly questions: Questions.Questions
+  readonly replay: Replay
   /** What is open; messages go to the newest alone. */
   readonly outlets: Array<Outlet>
   /** Epoch ms. */
@@ -69,10 +76,16 @@ export interface SessionsOptions {
   /** Epoch ms. */
   readonly now: () => number
   readonly maxSessions: number
+  /** Of one principal; without principals, of one address. */
+  readonly maxSessionsPerClient: number
   /** ms */
   readonly idleTimeout: number
   /** ms */
   readonly lifetime: number
+  readonly questions: Questions.QuestionsOptions
+  readonly replays: Replays
+  /** What servers may do with a session of a client that can be asked. */
+  readonly callerSession: (session: () => Session) => CallerSession
   /** A session is no longer kept here. Plain. */
   readonly onDrop: (session: Session) => void
 }
@@ -84,14 +97,15 @@ export interface SessionsOptions {
  * @since 0.1.0
  */
 export interface Sessions {
-  /** `undefined` where all that are allowed are busy. */
-  readonly open: (client: NewClient) => Session | undefined
-  readonly find: (id: string, principal: string | undefined) => Session | undefined
+  /** Refused where all that are allowed are busy. `address` stands for a client without principal. */
+  readonly open: (client: NewClient, address: string | undefined) => Session | Refusal
+  /** The session of an id; refused where there is none, or it is somebody else's. */
+  readonly find: (id: string, principal: string | undefined, address: string | undefined) => Session | Refusal
   /**
-   * Begins a session that lives and ends with its client's connection: nobody finds it by an id. `undefined` where all that
-   * are allowed are busy.
+   * Begins a session that lives and ends with its client's connection: nobody finds it by an id. Refused where all that are
+   * allowed are busy.
    */
-  readonly attach: (client: NewClient, requests: Requests) => Session | undefined
+  readonly attach: (client: NewClient, requests: Requests, address: string | undefined) => Session | Refusal
   /** The client ended it: its id is worth nothing any more. */
   readonly end: (session: Session) => void
   /** Drops those that are idle or expired. */
@@ -99,6 +113,8 @@ export interface Sessions {
   readonly all: () => Iterable<Session>
   readonly size: () => number
 }
+
+const unknown: Refusal = { error: noSession, status: 404 }
 
 /**
  * Makes the store.
@@ -112,46 +128,95 @@ export const make = (options: SessionsOptions): Sessions => {
   const live = new Map<string, Session>()
   const ended = new Set<string>()
   const attached = new Set<Session>()
+  /** Sessions of each client. */
+  const counts = new Map<string, number>()
 
   const drop = (session: Session) => {
-    live.delete(session.id)
-    attached.delete(session)
+    if (!live.delete(session.id) && !attached.delete(session)) return
+    const { owner } = session
+    const left = owner === undefined ? 0 : (counts.get(owner) ?? 0) - 1
+    if (owner !== undefined) {
+      if (left > 0) counts.set(owner, left)
+      else counts.delete(owner)
+    }
     for (const outlet of session.outlets.splice(0)) outlet.end()
+    session.questions.close()
+    session.replay.clear()
     options.onDrop(session)
   }
 
-  const busy = (session: Session) => session.requests.size > 0 || session.outlets.length > 0
+  const busy = (session: Session) =>
+    session.requests.size > 0 || session.outlets.length > 0 || session.questions.pending() > 0
 
-  const room = (): boolean => {
-    if (live.size + attached.size < options.maxSessions) return true
+  /** Drops the session that was idle longest. */
+  const dropIdle = (owner: string | undefined): boolean => {
     for (const session of live.values()) {
-      if (busy(session)) continue
+      if (busy(session) || (owner !== undefined && session.owner !== owner)) continue
       drop(session)
       return true
     }
     return false
   }
 
-  const make = (id: string, client: NewClient, expires: number, affinity: string, requests: Requests): Session => ({
-    id,
-    client: {
-      ...client,
-      affinity,
-      bindings: Bindings.make(),
-      caller: Callers.make(client.principal, client.capabilities)
-    },
-    // One that is gone on with here began on another replica.
-    began: Math.min(now(), expires - options.lifetime),
-    expires,
-    known: makeKnown(),
-    logLevel: undefined,
-    requests,
-    outlets: [],
-    lastSeen: now()
-  })
+  /** Makes room for one more; gives why there is none. A client that has all it may have makes it among its own. */
+  const crowded = (owner: string | undefined): Refusal | undefined => {
+    if (owner !== undefined && (counts.get(owner) ?? 0) >= options.maxSessionsPerClient && !dropIdle(owner)) {
+      return { error: overloaded("Too many sessions of this client"), status: 429 }
+    }
+    return live.size + attached.size < options.maxSessions || dropIdle(undefined)
+      ? undefined
+      : { error: overloaded("Too many sessions"), status: 503 }
+  }
 
-  const keep = (id: string, client: NewClient, expires: number, affinity: string): Session => {
-    const session = make(id, client, expires, affinity, new InFlight())
+  const ownerOf = (principal: string | undefined, address: string | undefined): string | undefined => {
+    if (principal !== undefined) return `principal ${principal}`
+    return address === undefined ? undefined : `address ${address}`
+  }
+
+  const make = (
+    id: string,
+    client: NewClient,
+    expires: number,
+    affinity: string,
+    owner: string | undefined,
+    requests: Requests
+  ): Session => {
+    if (owner !== undefined) counts.set(owner, (counts.get(owner) ?? 0) + 1)
+    const { capabilities, principal, protocolVersion } = client
+    const outlets: Array<Outlet> = []
+    const servers = Callers.isAskable(capabilities) ? options.callerSession(() => session) : undefined
+    const session: Session = {
+      id,
+      owner,
+      client: {
+        ...client,
+        affinity,
+        bindings: Bindings.make(),
+        caller: Callers.make(principal, capabilities, servers),
+        tell: (notification) => CallerSessions.notify(session, notification)
+      },
+      // One that is gone on with here began on another replica.
+      began: Math.min(now(), expires - options.lifetime),
+      expires,
+      known: makeKnown(),
+      logLevel: undefined,
+      requests,
+      questions: Questions.make({ protocolVersion, capabilities, outlets }, options.questions),
+      replay: options.replays.make(),
+      outlets,
+      lastSeen: now()
+    }
+    return session
+  }
+
+  const keep = (
+    id: string,
+    client: NewClient,
+    expires: number,
+    affinity: string,
+    owner: string | undefined
+  ): Session => {
+    const session = make(id, client, expires, affinity, owner, new InFlight())
     live.set(id, session)
     return session
   }
@@ -159,8 +224,10 @@ export const make = (options: SessionsOptions): Sessions => {
   const makeAffinity = () => randomBytes(9).toString("base64url")
 
   return {
-    open: (client) => {
-      if (!room()) return undefined
+    open: (client, address) => {
+      const owner = ownerOf(client.principal, address)
+      const refusal = crowded(owner)
+      if (refusal !== undefined) return refusal
       const expires = now() + options.lifetime
       const affinity = makeAffinity()
       const { info, protocolVersion } = client
@@ -172,26 +239,31 @@ export const make = (options: SessionsOptions): Sessions => {
         expires,
         affinity
       })
-      return keep(id, client, expires, affinity)
+      return keep(id, client, expires, affinity, owner)
     },
-    find: (id, principal) => {
+    find: (id, principal, address) => {
       const known = live.get(id)
       if (known !== undefined) {
-        if (known.client.principal !== principal || known.expires <= now()) return undefined
+        if (known.client.principal !== principal || known.expires <= now()) return unknown
         known.lastSeen = now()
         live.delete(id)
         live.set(id, known)
         return known
       }
-      if (ended.has(id)) return undefined
+      if (ended.has(id)) return unknown
       const sealed = seal.open(id)
-      if (sealed === undefined || sealed.expires <= now() || sealed.principal !== principal || !room()) return undefined
+      if (sealed === undefined || sealed.expires <= now() || sealed.principal !== principal) return unknown
+      const owner = ownerOf(principal, address)
+      const refusal = crowded(owner)
+      if (refusal !== undefined) return refusal
       const { affinity, capabilities, expires, info, protocolVersion } = sealed
-      return keep(id, { era: "handshake", protocolVersion, info, capabilities, principal }, expires, affinity)
+      return keep(id, { era: "handshake", protocolVersion, info, capabilities, principal }, expires, affinity, owner)
     },
-    attach: (client, requests) => {
-      if (!room()) return undefined
-      const session = make("", client, Infinity, makeAffinity(), requests)
+    attach: (client, requests, address) => {
+      const owner = ownerOf(client.principal, address)
+      const refusal = crowded(owner)
+      if (refusal !== undefined) return refusal
+      const session = make("", client, Infinity, makeAffinity(), owner, requests)
       attached.add(session)
       return session
     },

@@ -10,7 +10,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Channel, Downstream, DownstreamClient } from "./Downstream.ts"
 import { accept, acceptedBy, notAllowed, refuse } from "./HttpReplies.ts"
 import type { HttpTraffic } from "./HttpTraffic.ts"
-import { defect, invalidRequest } from "./Refusals.ts"
+import { defect, invalidRequest, noSession } from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
 
 /**
@@ -80,9 +80,9 @@ export const make = ({ connect, http, limits, onDefect, principal }: SseHttpOpti
       send: (json) => events.send(json),
       notify: (notification) => events.send(JSON.stringify(notification)),
       end: events.end
-    }, { stateless: false, principal: given })
+    }, { stateless: false, principal: given, address: request.socket.remoteAddress })
     open.set(id, { downstream, principal: given })
-    events.send(`${messages}?sessionId=${id}`, "endpoint")
+    events.write(`${messages}?sessionId=${id}`, { event: "endpoint" })
   }
 
   const message: SseHttp["message"] = (request, response) => {
@@ -96,7 +96,7 @@ export const make = ({ connect, http, limits, onDefect, principal }: SseHttpOpti
       request.resume()
       return id === null
         ? refuse(response, 400, invalidRequest("sessionId is missing: open a stream first"))
-        : refuse(response, 404, { code: -32001, message: "Session not found" })
+        : refuse(response, 404, noSession)
     }
     RequestBody.receive(request, response, limits, (value) => {
       accept(response)

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Code, type JsonRpcRequest } from "../JsonRpc.ts"
+import { Code, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
 import { type Accepted, headerOf, refuse } from "./HttpReplies.ts"
 import type { HttpTraffic } from "./HttpTraffic.ts"
 import { headerMismatch, invalidRequest } from "./Refusals.ts"
@@ -24,6 +24,18 @@ export interface StatelessHttpOptions {
   readonly traffic: Traffic
   readonly http: HttpTraffic
   readonly principal: (request: IncomingMessage) => string | undefined
+}
+
+/** The status that an error of a server has to have, too, where nothing was written before it. */
+const statusOf = (reply: Reply): number => {
+  switch ("error" in reply ? reply.error.code : undefined) {
+    case Code.missingClientCapability:
+      return 400
+    case Code.methodNotFound:
+      return 404
+    default:
+      return 200
+  }
 }
 
 /**
@@ -62,9 +74,13 @@ export const make = ({ http, principal, relay, traffic }: StatelessHttpOptions) 
     logLevel: envelope.logLevel,
     streams: responder.streams,
     hop: responder.hop,
+    address: () => request.socket.remoteAddress,
     notify: responder.notify
   })
-  const fiber = traffic.answer(message, effect, responder, subscribes)
+  const fiber = traffic.run({ method, stream: subscribes }, effect, (reply) => {
+    if (reply === undefined) responder.skip()
+    else responder.reply(id, reply, statusOf(reply))
+  })
   // The end of the connection is the cancellation.
   response.on("close", () => fiber.interruptUnsafe())
 }

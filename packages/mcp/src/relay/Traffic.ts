@@ -140,11 +140,15 @@ export const make = (options: TrafficOptions): Traffic => {
     else active++
     const fiber = options.runFork(effect)
     fiber.addObserver((exit) => {
-      ended(stream)
-      if (Exit.isSuccess(exit)) return done(exit.value)
-      if (Cause.hasInterruptsOnly(exit.cause)) return done(undefined)
-      options.onDefect(method, exit.cause)
-      done({ error: defect })
+      // The reply comes first: whoever waits for the last one ends the streams then.
+      try {
+        if (Exit.isSuccess(exit)) return done(exit.value)
+        if (Cause.hasInterruptsOnly(exit.cause)) return done(undefined)
+        options.onDefect(method, exit.cause)
+        done({ error: defect })
+      } finally {
+        ended(stream)
+      }
     })
     return fiber
   }

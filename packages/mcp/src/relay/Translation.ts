@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as TaskSupport from "../catalog/TaskSupport.ts"
 import type { OfferKind } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
 import { Code, type Fields, isFields, type JsonRpcErrorObject } from "../JsonRpc.ts"
@@ -14,17 +15,37 @@ import { Code, type Fields, isFields, type JsonRpcErrorObject } from "../JsonRpc
 const resourceNotFound = -32002
 
 /**
- * Gives a definition as clients of an era read it. An `outputSchema` that isn't one of an object came with the stateless
- * era.
+ * What definitions are translated for: the stateless era, the version of the handshake era that has tasks, or an earlier one.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type Dialect = "stateless" | "tasks" | "earlier"
+
+/**
+ * Gives the dialect of a client.
+ *
+ * @category accessors
+ * @since 0.2.0
+ */
+export const dialectOf = (client: { readonly era: Era; readonly protocolVersion: string }): Dialect =>
+  client.era === "stateless" ? "stateless" : client.protocolVersion === "2025-11-25" ? "tasks" : "earlier"
+
+/**
+ * Gives a definition as clients read it; `undefined` for a tool that they can't call, as it runs as a task only. An
+ * `outputSchema` that isn't one of an object came with the stateless era, where a tool doesn't say that it runs as a task.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const definition = (era: Era, kind: OfferKind, fields: Fields): Fields => {
-  if (era === "stateless" || kind !== "tools") return fields
-  const { outputSchema, ...rest } = fields
+export const definition = (dialect: Dialect, kind: OfferKind, fields: Fields): Fields | undefined => {
+  if (kind !== "tools") return fields
+  if (dialect === "stateless") return TaskSupport.without(fields)
+  if (dialect === "earlier" && TaskSupport.of(fields) === "required") return undefined
+  const told = dialect === "earlier" ? TaskSupport.without(fields) : fields
+  const { outputSchema, ...rest } = told
   return outputSchema === undefined || (isFields(outputSchema) && outputSchema["type"] === "object")
-    ? fields
+    ? told
     : rest
 }
 

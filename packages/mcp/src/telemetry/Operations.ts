@@ -77,6 +77,7 @@ const MinAge = 60_000
 
 const methods: ReadonlySet<string> = new Set([
   "completion/complete",
+  "discovery/discover",
   "initialize",
   "logging/setLevel",
   "ping",

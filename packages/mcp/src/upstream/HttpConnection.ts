@@ -20,6 +20,7 @@ import {
 } from "./Connection.ts"
 import * as HttpExchange from "./HttpExchange.ts"
 import * as Lingering from "./Lingering.ts"
+import * as Secrets from "./Secrets.ts"
 import * as ServerSentEvents from "./ServerSentEvents.ts"
 
 /**
@@ -56,14 +57,19 @@ const FarewellTime = 1_000
  * @category constructors
  * @since 0.1.0
  */
-export const open = (options: Options, listener: Listener): Connection => {
+export const open = (given: Options, listener: Listener): Connection => {
+  let session: string | undefined
+  // Nobody else is to know the session either.
+  const options: Options = {
+    ...given,
+    redact: (text) => Secrets.hide(given.redact(text), [session])
+  }
   const handshake = options.era === "handshake"
   const base: HttpExchange.Headers = {
     ...options.headers,
     "content-type": "application/json",
     accept: "application/json, text/event-stream"
   }
-  let session: string | undefined
   let version: string | undefined
   let closed = false
   /** How to end what is in flight. */

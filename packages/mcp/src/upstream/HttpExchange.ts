@@ -258,7 +258,8 @@ export const refusal = (
       const forgotten = session !== undefined &&
         (status === 404 || (status === 400 && /session|not initialized/i.test(error?.error.message ?? body)))
       if (error !== undefined && !forgotten) return exchange.onReply(error)
-      const why = bodyReason(body)
+      const scope = status === 403 ? lackedScope(headers) : undefined
+      const why = scope === undefined ? bodyReason(body) : `the token lacks the scope "${scope}"`
       exchange.onFailure({
         // 429 turns a request away before it is looked at (RFC 6585). A proxy's 502 to 504 may follow after it has run.
         phase: forgotten || status === 429 ? "notSent" : "answered",
@@ -269,6 +270,19 @@ export const refusal = (
       })
     }
   }
+}
+
+/**
+ * The scope that a server says a token lacks, with HTTP 403; `undefined` where it refuses for something else.
+ *
+ * @category reading
+ * @since 0.2.0
+ */
+export const lackedScope = (headers: ResponseHeaders): string | undefined => {
+  const challenge = first(headers["www-authenticate"])
+  return challenge !== undefined && /\berror="?insufficient_scope\b/.test(challenge)
+    ? /\bscope="([\x20-\x7e]{1,256}?)"/.exec(challenge)?.[1]
+    : undefined
 }
 
 /** Whether the body is a stream of events. */

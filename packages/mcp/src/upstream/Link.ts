@@ -5,9 +5,18 @@
  */
 import type { Era } from "../Era.ts"
 import { InFlight } from "../internal/InFlight.ts"
-import { Code, type Fields, isFields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
+import {
+  Code,
+  type Fields,
+  isFields,
+  type JsonRpcNotification,
+  type JsonRpcRequest,
+  type Reply,
+  type RequestId
+} from "../JsonRpc.ts"
 import { type Connection, type Failure, type Inbound, type Listener } from "./Connection.ts"
-import type { ServerProfile, UpstreamRequest } from "./Upstream.ts"
+import * as ServerRequests from "./ServerRequests.ts"
+import type { ServerProfile, ServerRequest, UpstreamRequest } from "./Upstream.ts"
 
 /** What we tell servers of ourselves. */
 export const clientInfo = { name: "portolan", version: "0.1.0" } as const
@@ -44,8 +53,14 @@ export interface Options {
   readonly transport: Transport
   /** Ids of requests, and their progress tokens: none twice for one upstream. */
   readonly nextId: () => number
+  /** What a server of the handshake era is told that the client can do. Default: nothing. */
+  readonly capabilities?: Fields | undefined
   /** A notification that belongs to no request. Must not throw. */
   readonly onNotification: (notification: JsonRpcNotification) => void
+  /** The server asks something that belongs to no request. Must not throw. None: refused. */
+  readonly onRequest?: ((request: ServerRequest) => void) | undefined
+  /** Whether a session that the server names lives on where a socket is lost: the server says when it is over. */
+  readonly outlives?: boolean | undefined
   /** The connection or its session is gone. Called once at most; not after `end`. Must not throw. */
   readonly onLost: (failure: Failure) => void
 }
@@ -60,6 +75,8 @@ export interface Link {
   /** Opens a connection of the transport for an era; the one before is given up. */
   readonly open: (era: Era) => Connection
   readonly connection: () => Connection | undefined
+  /** What a server of the handshake era is told that the client can do. */
+  readonly capabilities: Fields
   /** Takes secrets out of what the server says. */
   readonly redact: (text: string) => string
   /** From here requests are those of the profile's era. */
@@ -108,6 +125,8 @@ export const make = (options: Options): Link => {
   let answers = 0
   let subscriptions = 0
   let over = false
+  const capabilities = options.capabilities ?? {}
+  let serverRequests: ServerRequests.ServerRequests | undefined
   const flights = new InFlight<Flight>()
   const idlers: Array<() => void> = []
 
@@ -119,24 +138,42 @@ export const make = (options: Options): Link => {
 
   const lose = (failure: Failure) => {
     if (over) return
+    if (options.outlives === true && failure.sessionLost !== true && connection?.hasSession?.() === true) return
     over = true
+    serverRequests?.abandon(undefined)
     options.onLost(failure)
   }
 
-  const answer = (id: string | number, method: string) => {
+  const posted = (failure: Failure | undefined) => {
+    if (failure?.connectionLost === true || failure?.sessionLost === true) lose(failure)
+  }
+
+  /** Answers without asking anybody. */
+  const answer = (id: RequestId, reply: Reply) => {
     if (answers >= MaxAnswers || connection === undefined) return
     answers++
-    const done = () => void answers--
-    connection.post(
-      method === "ping"
-        ? { jsonrpc: "2.0", id, result: {} }
-        : {
-          jsonrpc: "2.0",
-          id,
-          error: { code: Code.methodNotFound, message: `${method} is not supported by this client` }
-        },
-      done
-    )
+    connection.post({ jsonrpc: "2.0", id, ...reply }, () => void answers--)
+  }
+
+  /** The one request that is under way and could ask its client. */
+  const asking = (): Flight | undefined => {
+    const all = flights.all().filter(({ request }) => request.onRequest !== undefined)
+    return all.length === 1 ? all[0] : undefined
+  }
+
+  const asked = (request: JsonRpcRequest, own: Flight | undefined) => {
+    const { id, method } = request
+    if (method === "ping") return answer(id, { result: {} })
+    const owner = own?.request.onRequest === undefined ? asking() : own
+    const to = owner === undefined ? over ? undefined : options.onRequest : owner.request.onRequest
+    if (to === undefined || !ServerRequests.allowed(capabilities, method)) {
+      return answer(id, { error: { code: Code.methodNotFound, message: `${method} is not supported by this client` } })
+    }
+    serverRequests ??= ServerRequests.make((id, reply) => connection?.post({ jsonrpc: "2.0", id, ...reply }, posted))
+    if (serverRequests.ask(request, owner, to)) return
+    answer(id, {
+      error: { code: Code.internalError, message: `more than ${ServerRequests.MaxOpen} requests at once` }
+    })
   }
 
   /** The request that hears a log message which names none: over one pipe, the only one under way that listens. */
@@ -146,7 +183,7 @@ export const make = (options: Options): Link => {
   }
 
   const receive = (message: Inbound, own: Flight | undefined) => {
-    if ("id" in message) return answer(message.id, message.method)
+    if ("id" in message) return asked(message, own)
     switch (message.method) {
       case "notifications/progress": {
         const flight = flightOf(message.params?.["progressToken"], own)
@@ -166,9 +203,10 @@ export const make = (options: Options): Link => {
         return flight?.request.onNotification?.(message)
       }
       case "notifications/cancelled": {
-        // The one request that a server may end in this way is a subscription.
-        const flight = flightOf(message.params?.["requestId"], own)
-        if (flight === undefined || !isListen(flight.request)) return
+        // The one request of ours that a server may end in this way is a subscription; others are its own.
+        const id = message.params?.["requestId"]
+        const flight = flightOf(id, own)
+        if (flight === undefined || !isListen(flight.request)) return serverRequests?.withdraw(id)
         if (flight.land()) flight.onReply({ result: {} })
         return
       }
@@ -182,7 +220,11 @@ export const make = (options: Options): Link => {
     const given = request.params?.["_meta"]
     const own: Record<string, unknown> = { ...(typeof given === "object" ? given : undefined), ...meta }
     if (request.progress === true) own["progressToken"] = id
-    if (meta !== undefined && request.logLevel !== undefined) own["io.modelcontextprotocol/logLevel"] = request.logLevel
+    if (meta !== undefined) {
+      const capabilities = request.capabilities ?? request.caller?.capabilities
+      if (capabilities !== undefined) own["io.modelcontextprotocol/clientCapabilities"] = capabilities
+      if (request.logLevel !== undefined) own["io.modelcontextprotocol/logLevel"] = request.logLevel
+    }
     return { ...request.params, _meta: own }
   }
 
@@ -202,6 +244,7 @@ export const make = (options: Options): Link => {
     const land = (): boolean => {
       if (!remove()) return false
       if (listens) subscriptions--
+      serverRequests?.abandon(flight)
       if (idlers.length > 0 && inFlight() === 0) { for (const idle of idlers.splice(0)) idle() }
       return true
     }
@@ -237,6 +280,7 @@ export const make = (options: Options): Link => {
       return connection
     },
     connection: () => connection,
+    capabilities,
     redact: options.transport.redact ?? ((text) => text),
     attach: (profile) => {
       meta = profile.era === "stateless" ? statelessMeta(profile.protocolVersion) : undefined
@@ -246,7 +290,7 @@ export const make = (options: Options): Link => {
       if (connection === undefined) done({ phase: "notSent", reason: "not connected" })
       else {
         connection.post(message, (failure) => {
-          if (failure?.connectionLost === true || failure?.sessionLost === true) lose(failure)
+          posted(failure)
           done(failure)
         })
       }
@@ -261,6 +305,7 @@ export const make = (options: Options): Link => {
       over = true
       const left = flights.all()
       flights.clear()
+      serverRequests?.end()
       subscriptions = 0
       const closed = connection?.close() ?? Promise.resolve()
       for (const flight of left) flight.onFailure({ phase: "mayHaveRun", reason, connectionLost: true })

@@ -91,6 +91,11 @@ const read = (redact: Link["redact"]) => (reply: Reply): Effect.Effect<ServerPro
   })
 }
 
+/** Whether a server turns away the very version that it says it speaks. It is asked once more. */
+const contradictsItself = (reply: Reply): boolean =>
+  "error" in reply && reply.error.code === Code.unsupportedProtocolVersion &&
+  strings(fieldsOr(reply.error.data)["supported"]).includes(modern)
+
 /** Whether the failure of a probe leaves the era open. */
 const saysNothing = (failure: Failure): boolean =>
   failure.phase !== "answered" || failure.status === undefined || failure.status >= 500 || failure.status === 401 ||
@@ -98,12 +103,12 @@ const saysNothing = (failure: Failure): boolean =>
 
 const initialize = Effect.fnUntraced(function*(
   connection: Connection,
-  redact: Link["redact"],
+  { capabilities: declared, redact }: Link,
   options: Options
 ): Effect.fn.Return<ServerProfile, Failure> {
   const reply = yield* call(connection, options.nextId(), "initialize", {
     protocolVersion: handshakeVersions[0],
-    capabilities: {},
+    capabilities: declared,
     clientInfo
   })
   if ("error" in reply) return yield* Effect.fail(refused("initialize", reply.error, redact))
@@ -148,12 +153,16 @@ export const negotiate = Effect.fnUntraced(function*(
   // One channel for everything: silence on it holds up nothing else, and a second try goes over the same one.
   const channel = options.transport === "stdio" || options.transport === "websocket"
   if (options.era === "handshake" || options.transport === "sse") {
-    return attached(yield* initialize(link.open("handshake"), link.redact, options))
+    return attached(yield* initialize(link.open("handshake"), link, options))
   }
 
   const connection = link.open("stateless")
   connection.negotiated(modern)
-  const probe = yield* call(connection, options.nextId(), "server/discover", { _meta: statelessMeta(modern) }).pipe(
+  const discover = Effect.suspend(() =>
+    call(connection, options.nextId(), "server/discover", { _meta: statelessMeta(modern) })
+  )
+  const probe = yield* discover.pipe(
+    Effect.flatMap((reply) => contradictsItself(reply) ? discover : Effect.succeed(reply)),
     Effect.forkChild({ startImmediately: true })
   )
   // Over HTTP the caller's time-out bounds the wait: there silence is an outage.
@@ -180,7 +189,7 @@ export const negotiate = Effect.fnUntraced(function*(
   // A channel is kept; over HTTP the other era has other headers.
   const second = channel ? connection : link.open("handshake")
   return attached(
-    yield* initialize(second, link.redact, options).pipe(
+    yield* initialize(second, link, options).pipe(
       Effect.catch((failure) => {
         if (answered !== undefined || failure.phase !== "answered") return Effect.fail(failure)
         // Slow, and of the stateless era only: the answer to the probe comes after all.

@@ -61,6 +61,7 @@ const openOnce = (
  * Keeps the stream open, with growing pauses where it ends at once, until it shows that the link is lost: that is the
  * result. Never ends for a server that offers no stream. `onReopened` (plain) is called when it is open again and what the
  * server told in between is lost: a stateless server resumes nothing, another one only after events that had ids.
+ * `onStreamed` (plain) is called whenever what the server tells from now on is heard: the stream is open, or there is none.
  *
  * @category listening
  * @since 0.1.0
@@ -68,18 +69,23 @@ const openOnce = (
 export const follow = Effect.fnUntraced(function*(
   link: Link,
   profile: ServerProfile,
-  onReopened: () => void
+  onReopened: () => void,
+  onStreamed: (open: boolean) => void
 ): Effect.fn.Return<Failure> {
   const clock = yield* Clock.Clock
   let pause = FirstPause
   let opened = 0
   const onOpen = () => {
     if (opened++ > 0) onReopened()
+    onStreamed(true)
   }
   for (;;) {
     const since = clock.currentTimeMillisUnsafe()
     const end = yield* openOnce(link, profile, onOpen)
-    if (end._tag === "absent") return yield* Effect.never
+    if (end._tag === "absent") {
+      onStreamed(false)
+      return yield* Effect.never
+    }
     const lasted = clock.currentTimeMillisUnsafe() - since >= Lasting
     if (end._tag === "lost" && (lasted || end.failure.phase === "notSent" || end.failure.sessionLost === true)) {
       link.lose(end.failure)

@@ -13,24 +13,24 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type * as Semaphore from "effect/Semaphore"
 import type { Era } from "../Era.ts"
-import type { Reply } from "../JsonRpc.ts"
 import type { Measured } from "../telemetry/Sending.ts"
 import { type Failure, oneLine } from "./Connection.ts"
-import * as Link from "./Link.ts"
-import * as Negotiation from "./Negotiation.ts"
+import * as Dispatch from "./Dispatch.ts"
+import * as Followings from "./Followings.ts"
+import * as Gate from "./Gate.ts"
+import * as Leaving from "./Leaving.ts"
+import type * as Link from "./Link.ts"
+import * as Opening from "./Opening.ts"
+import * as Pool from "./Pool.ts"
+import type * as Seat from "./Seat.ts"
 import * as ServerStream from "./ServerStream.ts"
-import {
-  type ServerProfile,
-  type Upstream,
-  UpstreamError,
-  type UpstreamRequest,
-  type UpstreamState
-} from "./Upstream.ts"
+import { type Caller, type CallerSession, type ServerProfile, type Upstream, type UpstreamState } from "./Upstream.ts"
 import type { UpstreamEvent } from "./Upstreams.ts"
 
 /**
@@ -52,6 +52,8 @@ export interface Options {
   readonly gate: Semaphore.Semaphore
   readonly connectTimeout: Duration.Duration
   readonly probeTimeout: Duration.Duration
+  /** Of the connections that belong to single callers. */
+  readonly limits: Pool.Limits
 }
 
 /**
@@ -64,6 +66,8 @@ export interface Supervised {
   readonly upstream: Upstream
   /** Keeps it connected. */
   readonly run: Effect.Effect<never>
+  /** A client's session is over: its own connections are closed. Plain. */
+  readonly forget: (session: CallerSession) => void
   /** Takes no more requests, and waits until those under way are done, or the server doesn't answer any more. */
   readonly retire: Effect.Effect<void>
 }
@@ -80,9 +84,6 @@ const LongestLeave = 300_000
 const Healthy = 5_000
 /** ms between two looks whether a server that is no longer announced still answers, and that it has to do so. */
 const LastLooks = 10_000
-/** ms that an attempt holds its place in the gate at most: one that hangs must not hold up the others. */
-const GateTime = 1_000
-
 type Waiter = { readonly connected: (link: Link.Link) => void; readonly failed: (failure: Failure) => void }
 
 /** Whether the server answers and wants none of us: asking again each second would only annoy it. */
@@ -107,6 +108,7 @@ const eraOf = (entry: CatalogEntry): Era | undefined => {
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Supervised, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
+  const oneChannel = () => options.kind !== "http" || fellBack
   const remote = options.kind !== "stdio" && options.kind !== "in-process"
 
   const { entry, measured } = options
@@ -126,16 +128,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   /** The pause before the next attempt, while it lasts. */
   let pause: Deferred.Deferred<void> | undefined
   let endsAtProbe = false
+  /** Whether the server knows no requests of the transport's own kind. */
+  let fellBack = false
   const waiters = new Set<Waiter>()
-  const closing = new Set<Promise<void>>()
-  /** Links that were replaced and still have requests under way. */
-  const replaced = new Set<Link.Link>()
-
-  const end = (old: Link.Link, reason: string) => {
-    replaced.delete(old)
-    const closed = old.end(reason).finally(() => closing.delete(closed))
-    closing.add(closed)
-  }
+  const leaving = Leaving.make()
 
   const enter = (tag: UpstreamState["_tag"], lastError: string | undefined) => {
     state = { _tag: tag, since: state._tag === tag ? state.since : now(), lastError, profile }
@@ -186,53 +182,37 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return () => void waiters.delete(waiter)
   }
 
-  const toError = (failure: Failure) =>
-    new UpstreamError({
-      instance: entry().instance.id,
-      phase: failure.phase,
-      reason: failure.reason,
-      ...(failure.status === undefined ? undefined : { status: failure.status }),
-      ...(failure.retryAfter === undefined ? undefined : { retryAfter: failure.retryAfter }),
-      ...(failure.sessionLost === true ? { sessionLost: true } : undefined),
-      ...(failure.cause === undefined ? undefined : { cause: failure.cause })
-    })
+  const toError = (failure: Failure) => Dispatch.toError(entry().instance.id, failure)
 
-  const send = (request: UpstreamRequest): Effect.Effect<Reply, UpstreamError> =>
-    Effect.callback((resume) => {
-      const ended = measured?.begin(request, profile)
-      let cancel: () => void = () => {}
-      const replied = (reply: Reply) => {
-        ended?.(reply)
-        resume(Effect.succeed(reply))
-      }
-      const fail = (failure: Failure) => {
-        const error = toError(failure)
-        ended?.(error)
-        resume(Effect.fail(error))
-      }
-      const { session } = request
-      const go = (again: boolean) => (current: Link.Link) => {
-        if (session !== undefined && session !== profile?.session) {
-          return fail({ phase: "notSent", sessionLost: true, reason: "the session with it is over" })
-        }
-        cancel = current.request(request, replied, (failure) => {
-          // It has not run: once more, over the session that is opened now.
-          if (failure.sessionLost === true && again && session === undefined) {
-            cancel = acquire(go(false), fail) ?? cancel
-          } else fail(failure)
-        })
-      }
-      try {
-        cancel = acquire(go(true), fail) ?? cancel
-      } catch (defect) {
-        ended?.(toError({ phase: "notSent", reason: "not sent" }))
-        throw defect
-      }
-      return Effect.sync(() => {
-        cancel()
-        ended?.(undefined)
-      })
-    })
+  /** The link for a caller: its own, where it needs one and the server's era has such. */
+  const lease = (
+    caller: Caller | undefined,
+    connected: (link: Link.Link, claim?: Seat.Claim) => void,
+    fail: (failure: Failure) => void
+  ): (() => void) | undefined => {
+    if (!Pool.serves(caller)) return acquire(connected, fail)
+    const own = () => pool.acquire(caller, (claim) => connected(claim.link, claim), fail)
+    // A process or a socket of its own doesn't depend on ours.
+    if (link === undefined && !retired && oneChannel() && pool.find(caller).length > 0) return own()
+    let stop: (() => void) | undefined
+    stop = acquire((current) => {
+      if (profile?.era === "handshake") stop = own()
+      else connected(current)
+    }, fail) ?? stop
+    return stop === undefined ? undefined : () => stop?.()
+  }
+
+  const followings = Followings.make({
+    now,
+    run: yield* FiberSet.makeRuntime<never, void, never>(),
+    acquire: (caller, connected, fail) =>
+      lease(caller, (current, claim) => {
+        const of = claim?.profile ?? profile
+        if (of !== undefined) connected(current, of, () => claim?.release())
+      }, fail)
+  })
+
+  const dispatch = Dispatch.make({ id: () => entry().instance.id, profile: () => profile, measured, lease })
 
   const upstream: Upstream = {
     key: entry().key,
@@ -245,95 +225,104 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       )
       return cancel === undefined ? undefined : Effect.sync(cancel)
     }),
-    request: (request) => measured?.traced === undefined ? send(request) : measured.traced(request, profile, send),
-    notify: (method, params) =>
+    request: (request) =>
+      request.method === "logging/setLevel" && request.caller === undefined
+        ? Effect.suspend(() => {
+          pool.setLevel(request)
+          return dispatch(request)
+        })
+        : dispatch(request),
+    notify: (method, params, caller) =>
       Effect.callback((resume) => {
         const fail = (failure: Failure) => resume(Effect.fail(toError(failure)))
-        const cancel = acquire(
-          (current) =>
-            current.notify(
-              { jsonrpc: "2.0", method, params },
-              (failure) => failure === undefined ? resume(Effect.void) : fail(failure)
-            ),
-          fail
-        )
+        const post = (current: Link.Link) =>
+          current.notify(
+            { jsonrpc: "2.0", method, params },
+            (failure) => failure === undefined ? resume(Effect.void) : fail(failure)
+          )
+        if (Pool.serves(caller) && profile?.era === "handshake") {
+          const own = pool.find(caller)
+          // A server that doesn't know the caller has nothing to hear of it.
+          if (own.length === 0) resume(Effect.void)
+          return own.forEach(post)
+        }
+        const cancel = acquire(post, fail)
         return cancel === undefined ? undefined : Effect.sync(cancel)
       }),
-    session: () => profile?.session,
-    follow: () => Effect.fail(toError({ phase: "notSent", reason: "following resources is not built yet" }))
+    session: (caller) => Pool.serves(caller) && profile?.era === "handshake" ? pool.session(caller) : profile?.session,
+    follow: (uri, caller, onUpdated) => Effect.mapError(followings.follow(uri, caller, onUpdated), toError)
   }
 
-  /** One attempt: a link that is negotiated, with the promise of its loss. */
-  const attempt = Effect.fnUntraced(function*(transport: Link.Transport) {
-    const lost = Deferred.makeUnsafe<Failure>()
-    const next = Link.make({
+  /** One attempt at the gateway's own link. */
+  const attempt = (transport: Link.Transport) =>
+    Opening.open({
       transport,
       nextId,
-      onNotification: (notification) => {
-        if (link === next) emit({ _tag: "Notified", upstream, notification })
+      leaving,
+      era: eraOf(entry()) ?? (endsAtProbe ? "handshake" : undefined),
+      connectTimeout: options.connectTimeout,
+      probeTimeout: options.probeTimeout,
+      onNotification: (from, notification) => {
+        if (link !== from) return
+        if (notification.method === "notifications/resources/updated") followings.updated(from, notification.params)
+        emit({ _tag: "Notified", upstream, notification })
       },
-      onLost: (failure) => {
-        if (link === next) {
-          link = undefined
-          // What is under way on an HTTP connection has sockets of its own and goes on.
-          if (transport.kind === "http" && next.inFlight() > 0) {
-            replaced.add(next)
-            next.whenIdle(() => end(next, "closed"))
-          } else end(next, failure.reason)
-          enter("connecting", failure.reason)
-        }
-        Deferred.doneUnsafe(lost, Effect.succeed(failure))
+      onLost: (lost, failure) => {
+        if (link !== lost) return
+        link = undefined
+        followings.lost(lost)
+        // What is under way on an HTTP connection has sockets of its own and goes on.
+        if (transport.kind === "http") leaving.letGo(lost)
+        else leaving.end(lost, failure.reason)
+        enter("connecting", failure.reason)
       }
     })
-    const negotiated = yield* Negotiation.negotiate(next, {
-      transport: transport.kind,
-      era: eraOf(entry()) ?? (endsAtProbe ? "handshake" : undefined),
-      probeTimeout: options.probeTimeout,
-      nextId
-    }).pipe(
-      Effect.timeoutOrElse({
-        duration: options.connectTimeout,
-        orElse: () =>
-          Effect.fail<Failure>({
-            phase: "notSent",
-            timedOut: true,
-            reason: `no answer to the handshake within ${Duration.format(options.connectTimeout)}`
-          })
-      }),
-      Effect.onExit((exit) => Effect.sync(() => Exit.isFailure(exit) && end(next, "could not connect")))
-    )
-    const stateful = negotiated.era === "handshake" && next.connection()?.hasSession?.() !== false
-    return { link: next, lost, profile: stateful ? { ...negotiated, session: Symbol("session") } : negotiated }
-  })
 
   const open = Effect.flatMap(options.transport, (transport) => {
     const { fallback } = transport
-    return fallback === undefined ? attempt(transport) : attempt(transport).pipe(
-      Effect.catch((failure) =>
-        unknown(failure) ? Effect.mapError(attempt(fallback), () => failure) : Effect.fail(failure)
-      )
-    )
+    const first = Effect.tap(attempt(transport), () => Effect.sync(() => void (fellBack = false)))
+    return fallback === undefined ? first : Effect.catch(first, (failure) =>
+      unknown(failure)
+        ? attempt(fallback).pipe(
+          Effect.tap(() => Effect.sync(() => void (fellBack = true))),
+          Effect.mapError(() => failure)
+        )
+        : Effect.fail(failure))
   })
 
-  // A place in the gate is held for a moment only.
-  const gated = Effect.gen(function*() {
-    yield* options.gate.take(1)
-    let held = true
-    const release = Effect.suspend(() => {
-      if (!held) return Effect.void
-      held = false
-      return Effect.asVoid(options.gate.release(1))
-    })
-    const timer = yield* Effect.forkChild(Effect.andThen(Effect.sleep(GateTime), release))
-    return yield* open.pipe(
-      // Some servers end at any message before `initialize`: those are not asked again.
-      Effect.catch((failure) => {
-        if (failure.endedAtProbe !== true) return Effect.fail(failure)
-        endsAtProbe = true
-        return open.pipe(Effect.onError(() => Effect.sync(() => void (endsAtProbe = false))))
-      }),
-      Effect.ensuring(Effect.andThen(Effect.sync(() => timer.interruptUnsafe()), release))
-    )
+  const gated = Gate.hold(options.gate)
+
+  const pool = yield* Pool.make({
+    oneChannel,
+    leaving,
+    limits: options.limits,
+    patience: Duration.toMillis(options.connectTimeout),
+    open: (capabilities, hooks) =>
+      gated(Effect.flatMap(options.transport, (transport) =>
+        Opening.open({
+          ...hooks,
+          transport: fellBack ? transport.fallback ?? transport : transport,
+          capabilities,
+          nextId,
+          leaving,
+          // The gateway's own link found it out.
+          era: "handshake",
+          connectTimeout: options.connectTimeout,
+          probeTimeout: options.probeTimeout,
+          outlives: true
+        }))),
+    onRequest: (session, request) => session.onRequest(upstream, request),
+    onStream: followings.streamed,
+    onGone: followings.lost,
+    onNotification: (from, session, notification) => {
+      const { method, params } = notification
+      if (method === "notifications/resources/updated") followings.updated(from, params)
+      const forAll = method === "notifications/resources/updated" || method.endsWith("/list_changed")
+      if (session !== undefined && !forAll) session.onNotification(upstream, notification)
+      // What a server logs for everybody the gateway's own link hears too.
+      else if (method !== "notifications/message") emit({ _tag: "Notified", upstream, notification })
+    },
+    onEnded: (profile, lasted) => measured?.sessionEnded(profile, lasted)
   })
 
   let failures = 0
@@ -351,7 +340,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const once = Effect.gen(function*() {
     if (retired) return yield* Effect.never
     enter("connecting", state.lastError)
-    const opened = yield* Effect.exit(gated)
+    const opened = yield* Effect.exit(gated(open.pipe(
+      // Some servers end at any message before `initialize`: those are not asked again.
+      Effect.catch((failure) => {
+        if (failure.endedAtProbe !== true) return Effect.fail(failure)
+        endsAtProbe = true
+        return open.pipe(Effect.onError(() => Effect.sync(() => void (endsAtProbe = false))))
+      })
+    )))
     if (Exit.isFailure(opened)) {
       const failure = Option.getOrElse(
         Cause.findErrorOption(opened.cause),
@@ -364,6 +360,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const since = now()
     link = current.link
     profile = current.profile
+    // A server that came back changed.
+    if (profile.era === "stateless") pool.clear()
     lastFailure = undefined
     told = undefined
     enter("connected", undefined)
@@ -372,8 +370,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     settle((waiter) => waiter.connected(current.link))
 
     const failure = yield* Effect.raceFirst(
-      Deferred.await(current.lost),
-      ServerStream.follow(current.link, current.profile, announce)
+      current.lost,
+      ServerStream.follow(current.link, current.profile, announce, (open) => followings.streamed(current.link, open))
     ).pipe(Effect.ensuring(Effect.sync(() => measured?.sessionEnded(current.profile, now() - since))))
     if (now() - since >= Healthy) failures = 0
     // A process that ended is news; a server may be there again, or have been there all along.
@@ -406,21 +404,23 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   yield* Effect.addFinalizer(() =>
     Effect.promise(async () => {
       retired = true
-      for (const old of replaced) end(old, "closed")
-      if (link !== undefined) end(link, "closed")
+      pool.close("closed")
+      if (link !== undefined) leaving.end(link, "closed")
       link = undefined
       settle((waiter) => waiter.failed({ phase: "notSent", reason: "closed" }))
-      await Promise.all(closing)
+      await leaving.close()
     })
   )
 
   return {
     upstream,
     run: Effect.forever(once),
+    forget: pool.forget,
     retire: Effect.suspend(() => {
       retired = true
       settle((waiter) => waiter.failed({ phase: "notSent", reason: "no longer announced" }))
-      return Effect.forEach(link === undefined ? replaced : [...replaced, link], finished, {
+      pool.close("no longer announced")
+      return Effect.forEach(link === undefined ? leaving.busy() : [...leaving.busy(), link], finished, {
         concurrency: "unbounded",
         discard: true
       })

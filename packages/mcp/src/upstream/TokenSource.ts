@@ -33,6 +33,8 @@ export interface Refused {
   /** The header that was sent, if any. */
   readonly header: string | undefined
   readonly challenge: HttpExchange.ResponseHeaders
+  /** What it lacks; `undefined` where it is refused altogether. */
+  readonly scope?: string | undefined
 }
 
 /**
@@ -77,6 +79,8 @@ const RenewAgain = 5_000
 
 interface Held {
   readonly header: string
+  /** What was asked for as ourselves. */
+  readonly scope?: string | undefined
   /** Epoch ms. */
   readonly renewAt: number
   /** Epoch ms. */
@@ -108,6 +112,12 @@ const unauthorized = (reason: string, status: number | undefined) =>
 /** Epoch ms; none where the server names no time. */
 const expiryOf = (tokens: OAuthTokens, now: number): number | undefined =>
   tokens.expires_in === undefined ? undefined : now + tokens.expires_in * 1_000
+
+/** Scopes of both, each once. */
+const union = (one: string | undefined, other: string | undefined): string | undefined => {
+  const scopes = new Set(`${one ?? ""} ${other ?? ""}`.split(" ").filter((scope) => scope !== ""))
+  return scopes.size === 0 ? undefined : Array.from(scopes).join(" ")
+}
 
 const held = (accessToken: string, expiresAt: number | undefined, now: number): Held => ({
   header: `Bearer ${accessToken}`,
@@ -142,7 +152,10 @@ const clientCredentials = async (
   const metadata = server.authorizationServerMetadata
   // The SDK would guess an address; the secret isn't sent to one that nobody named.
   if (metadata === undefined) throw new Error("the server names no authorisation server; set `auth.tokenUrl`")
-  const scope = auth.scope ?? wanted
+  const asked = flow.old?.scope
+  const scope = auth.scope ?? union(asked, wanted)
+  // Asking for the same again gives the same.
+  if (flow.refused?.scope !== undefined && scope === asked) throw new Error("no token has that scope")
   const provider = new sdk.ClientCredentialsProvider({
     clientId: auth.clientId,
     clientSecret,
@@ -156,7 +169,7 @@ const clientCredentials = async (
     ...(resource === undefined ? {} : { resource }),
     ...(scope === undefined ? {} : { scope })
   })
-  return held(tokens.access_token, expiryOf(tokens, flow.now), flow.now)
+  return { ...held(tokens.access_token, expiryOf(tokens, flow.now), flow.now), scope }
 }
 
 const metadataOf = (tokenUrl: string): AuthorizationServerMetadata => ({
@@ -178,7 +191,8 @@ const stored = async (
   // What we hold is due for renewal, or refused; what another process put there isn't.
   const known = found.header === flow.old?.header || found.header === flow.refused?.header
   if (flow.now < found.renewAt && !known) return found
-  if (token.refreshToken === undefined) throw needed
+  // A renewed one has no other scope.
+  if (token.refreshToken === undefined || flow.refused?.scope !== undefined) throw needed
   const sdk = await import("@modelcontextprotocol/client")
   const metadata = await sdk.discoverAuthorizationServerMetadata(token.authorizationServer, { fetchFn: flow.fetch })
   try {
@@ -227,6 +241,15 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let under: Promise<string> | undefined
   let last: Refused | undefined
 
+  /** Everything else gets through with it. */
+  const lacks = (scope: string) =>
+    new HttpExchange.Unauthorized({
+      phase: "answered",
+      reason: `the token lacks the scope "${scope}": add it to \`auth.scope\`` +
+        (auth.type === "authorization-code" ? ` and run portolan login ${id}` : ""),
+      status: 403
+    })
+
   const current = () => token !== undefined && now() < token.renewAt ? token.header : undefined
 
   const flow = Effect.fnUntraced(function*(refused: Refused | undefined) {
@@ -260,6 +283,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.scoped,
       Effect.catch((failure) => {
         const old = token
+        if (refused?.scope !== undefined) return Effect.fail(lacks(refused.scope))
         token = undefined
         if (old === undefined || now() >= old.expiresAt || old.header === refused?.header) return Effect.fail(failure)
         // It still holds for a while.

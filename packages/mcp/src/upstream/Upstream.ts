@@ -170,7 +170,10 @@ export interface Upstream {
    * session).
    */
   readonly request: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
-  /** Sends a notification on a caller's connection, where it has one; else on the gateway's own. */
+  /**
+   * Sends a notification over the connection that a caller's requests take. Nothing is sent where a caller needs one of its
+   * own and has none: the server doesn't know it.
+   */
   readonly notify: (method: string, params?: Fields, caller?: Caller) => Effect.Effect<void, UpstreamError>
   /** Stands for the session in which the server keeps a caller's state, where it has begun one: see `ServerProfile`. Plain. */
   readonly session: (caller: Caller | undefined) => symbol | undefined

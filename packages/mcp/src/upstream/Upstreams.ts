@@ -59,6 +59,11 @@ export class Upstreams extends Context.Service<Upstreams, {
   readonly all: () => ReadonlyArray<Upstream>
   /** A client's session is over: the connections of its own are closed. Plain. */
   readonly forget: (session: CallerSession) => void
+  /**
+   * Takes other settings; what an option doesn't say is its default. A length of messages holds for servers that are
+   * announced from then on.
+   */
+  readonly reconfigure: (options: LiveOptions) => Effect.Effect<void>
   /** Begins with `Opened` (and `Connected`) for those there are; then events as they come. Loses none. */
   readonly events: Stream.Stream<UpstreamEvent>
 }>()("@portolan/mcp/upstream/Upstreams") {}
@@ -80,12 +85,30 @@ export interface UpstreamsOptions {
   readonly maxMessageSize?: number | undefined
   /** HTTP connections to one server. Default 256. */
   readonly maxConnections?: number | undefined
+  /** Connections to one server that belong to single clients, where its era wants that. Default 64. */
+  readonly maxSessions?: number | undefined
+  /** Time without a request after which such a connection is closed. Default 5 min. */
+  readonly idleTimeout?: Duration.Input | undefined
   /**
    * Longest that requests under way may take once their instance is no longer announced, while its server answers. Default
    * 10 min, as calls.
    */
   readonly drainTimeout?: Duration.Input | undefined
 }
+
+/**
+ * The settings that may change while servers are connected.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type LiveOptions = Pick<UpstreamsOptions, "maxMessageSize" | "maxSessions" | "idleTimeout">
+
+const live = (options: LiveOptions) => ({
+  maxMessageSize: options.maxMessageSize ?? 16 * 1024 * 1024,
+  maxSessions: options.maxSessions ?? 64,
+  idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "5 minutes")
+})
 
 /** How long a server fails before the log says so. */
 const tellAfter = Duration.seconds(1)
@@ -94,6 +117,7 @@ interface Kept {
   readonly upstream: Upstream
   readonly entry: () => CatalogEntry
   readonly update: (entry: CatalogEntry) => void
+  readonly forget: (session: CallerSession) => void
   readonly close: Effect.Effect<void>
 }
 
@@ -130,6 +154,7 @@ const unsupported = (entry: CatalogEntry, reason: string, now: number, close: Ef
     update: (entry) => {
       newest = entry
     },
+    forget: () => {},
     close
   }
 }
@@ -154,6 +179,8 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "10 seconds")
       const probeTimeout = Duration.fromInputUnsafe(options.probeTimeout ?? "3 seconds")
       const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "10 minutes")
+      // Who reads of it does so whenever it needs to know.
+      const settings = live(options)
       const kept = new Map<InstanceKey, Kept>()
 
       const hub = EventHub.make(() =>
@@ -206,7 +233,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
         const transport = yield* Transports.make(entry.instance, {
           watchdog,
           connectTimeout,
-          maxMessageSize: options.maxMessageSize ?? 16 * 1024 * 1024,
+          maxMessageSize: settings.maxMessageSize,
           maxConnections: options.maxConnections ?? 256,
           host: () => InProcessConnection.find(registries, entry.source)
         }).pipe(Scope.provide(own))
@@ -217,7 +244,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           return hub.publish({ _tag: "Failed", upstream: one.upstream, reason })
         }
         const measured = yield* Scope.provide(sending.upstream(() => newest.instance), own)
-        const { retire, run, upstream } = yield* Supervisor.make({
+        const { forget, retire, run, upstream } = yield* Supervisor.make({
           measured,
           entry: () => newest,
           kind: transport.kind,
@@ -225,11 +252,13 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           emit: hub.publish,
           gate,
           connectTimeout,
-          probeTimeout
+          probeTimeout,
+          limits: settings
         }).pipe(Scope.provide(own))
         // Announced before it can connect: nobody hears of a connection of something unknown.
         announce({
           upstream,
+          forget,
           entry: () => newest,
           update: (entry) => {
             newest = entry
@@ -273,7 +302,10 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       return Upstreams.of({
         get: (key) => kept.get(key)?.upstream,
         all: () => Array.from(kept.values(), (one) => one.upstream),
-        forget: () => {},
+        forget: (session) => {
+          for (const one of kept.values()) one.forget(session)
+        },
+        reconfigure: (next) => Effect.sync(() => void Object.assign(settings, live(next))),
         events: hub.events
       })
     })

@@ -11,6 +11,7 @@ import type { RouterOptions } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { request as httpRequest } from "node:http"
+import type { Freshness } from "../../src/catalog/Freshness.ts"
 import { type ListKind, type Offer, type OfferKind, ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
 import type { Era } from "../../src/Era.ts"
 import type { Fields, JsonRpcNotification, Reply } from "../../src/JsonRpc.ts"
@@ -162,6 +163,7 @@ export const harness = Effect.fnUntraced(function*(given: {
   readonly balancing?: BalancerOptions | undefined
   readonly routing?: RouterOptions | undefined
   readonly settled?: Effect.Effect<void>
+  readonly freshness?: Freshness
   readonly capabilities?: { readonly completions?: boolean; readonly logging?: boolean }
 }) {
   const events = yield* PubSub.unbounded<UpstreamEvent>()
@@ -231,7 +233,8 @@ export const harness = Effect.fnUntraced(function*(given: {
         target: { service },
         readOnly,
         repeatable,
-        instances: () => [],
+        instances: () =>
+          Array.from(upstreams).flatMap(([key, upstream]) => upstream.instance().service === service ? [key] : []),
         has: (key) => upstreams.get(key)?.instance().service === service
       })
       next.set(kind, of)
@@ -252,6 +255,7 @@ export const harness = Effect.fnUntraced(function*(given: {
     revision: (kind) => revisions.get(kind) ?? 0,
     changes: Stream.fromPubSub(changes),
     settled: given.settled ?? Effect.void,
+    freshness: () => Effect.succeed(given.freshness ?? { ttl: Infinity, silent: true, scope: "private" }),
     capabilities: () => ({
       tools: true,
       resources: true,
@@ -272,6 +276,7 @@ export const harness = Effect.fnUntraced(function*(given: {
           get: (key) => upstreams.get(key),
           all: () => Array.from(upstreams.values()),
           forget: () => {},
+          reconfigure: () => Effect.void,
           events: Stream.fromPubSub(events)
         }),
         MemoryRegistry.layer({ instances: records }).pipe(
@@ -295,13 +300,13 @@ export const harness = Effect.fnUntraced(function*(given: {
     send(server.url, "POST", headers, typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body))
 
   /** Begins a session and gives the headers of its requests. */
-  const initialize = (version = "2025-11-25", more: Readonly<Record<string, string>> = {}) =>
+  const initialize = (version = "2025-11-25", more: Readonly<Record<string, string>> = {}, capabilities: Fields = {}) =>
     Effect.map(
       post({
         jsonrpc: "2.0",
         id: 0,
         method: "initialize",
-        params: { protocolVersion: version, capabilities: {}, clientInfo: { name: "test", version: "1" } }
+        params: { protocolVersion: version, capabilities, clientInfo: { name: "test", version: "1" } }
       }, { ...both, ...more }),
       (answer) => ({
         answer,
@@ -336,6 +341,14 @@ export const harness = Effect.fnUntraced(function*(given: {
     mark: (id: string, as: "up" | "draining" | "down") =>
       health.override(Catalog.key("memory", id), as === "up" ? undefined : as, "by hand"),
     status: (id: string): HealthStatus => health.status(Catalog.key("memory", id)),
+    /** It is connected again. */
+    connect: (id: string) => {
+      const upstream = upstreams.get(Catalog.key("memory", id))!
+      return Effect.flatMap(
+        upstream.connect,
+        (profile) => PubSub.publish(events, { _tag: "Connected", upstream, profile })
+      ).pipe(Effect.orDie)
+    },
     emit: (id: string, notification: JsonRpcNotification) =>
       PubSub.publish(events, {
         _tag: "Notified",

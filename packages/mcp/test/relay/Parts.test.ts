@@ -11,6 +11,7 @@ import * as LogLevel from "../../src/relay/LogLevel.ts"
 import * as Messages from "../../src/relay/Messages.ts"
 import * as Meta from "../../src/relay/Meta.ts"
 import * as ParamHeaders from "../../src/relay/ParamHeaders.ts"
+import * as Replay from "../../src/relay/Replay.ts"
 import * as Seal from "../../src/relay/Seal.ts"
 import * as Sessions from "../../src/relay/Sessions.ts"
 import * as SessionSeal from "../../src/relay/SessionSeal.ts"
@@ -142,23 +143,25 @@ describe("Lists", () => {
       revision: () => 0,
       changes: undefined as never,
       settled: undefined as never,
+      freshness: undefined as never,
       capabilities: undefined as never,
       hidden: () => [],
       problems: () => [],
       reconfigure: undefined as never
     }
   }
+  const client = { era: "handshake", protocolVersion: "2025-11-25" } as const
   const namesOf = (page: Record<string, unknown> | undefined) =>
     (page?.["tools"] as ReadonlyArray<{ name: string }> | undefined)?.map((tool) => tool.name) ?? ["no page"]
 
   it("gives each item once, whatever the page size", () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.string(), { maxLength: 30 }), fc.integer({ min: 1, max: 8 }), (names, size) => {
-        const page = Lists.make(catalogOf(() => names), { pageSize: size })
+        const page = Lists.pages(catalogOf(() => names), { pageSize: size })
         const seen: Array<string> = []
         let cursor: unknown = undefined
         for (let count = 0; count <= names.length; count++) {
-          const current = page("handshake", "tools", cursor)
+          const current = page(client, "tools", cursor)
           seen.push(...namesOf(current))
           cursor = current?.["nextCursor"]
           if (cursor === undefined) break
@@ -170,23 +173,23 @@ describe("Lists", () => {
 
   it("goes on where the page ended when the list changes in between", () => {
     let names: ReadonlyArray<string> = ["b", "d", "f", "h"]
-    const page = Lists.make(catalogOf(() => names), { pageSize: 2 })
-    const cursor = page("handshake", "tools", undefined)?.["nextCursor"]
+    const page = Lists.pages(catalogOf(() => names), { pageSize: 2 })
+    const cursor = page(client, "tools", undefined)?.["nextCursor"]
     names = ["a", "b", "c", "d", "e", "f", "h"]
-    assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), ["e", "f"])
+    assert.deepStrictEqual(namesOf(page(client, "tools", cursor)), ["e", "f"])
     names = ["b", "f", "h"]
-    assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), ["f", "h"])
+    assert.deepStrictEqual(namesOf(page(client, "tools", cursor)), ["f", "h"])
     names = []
-    assert.deepStrictEqual(namesOf(page("handshake", "tools", cursor)), [])
+    assert.deepStrictEqual(namesOf(page(client, "tools", cursor)), [])
   })
 
   it("refuses cursors that aren't its own", () => {
-    const page = Lists.make(catalogOf(() => ["a", "b", "c"]), { pageSize: 2 })
-    const cursor = page("handshake", "tools", undefined)?.["nextCursor"]
-    assert.isDefined(page("handshake", "tools", cursor))
-    assert.isUndefined(page("handshake", "prompts", cursor))
+    const page = Lists.pages(catalogOf(() => ["a", "b", "c"]), { pageSize: 2 })
+    const cursor = page(client, "tools", undefined)?.["nextCursor"]
+    assert.isDefined(page(client, "tools", cursor))
+    assert.isUndefined(page(client, "prompts", cursor))
     for (const wrong of ["", "x", 3, null, {}, Buffer.from("[\"tools\",-1,\"a\"]").toString("base64url")]) {
-      assert.isUndefined(page("handshake", "tools", wrong))
+      assert.isUndefined(page(client, "tools", wrong))
     }
   })
 })
@@ -388,11 +391,17 @@ describe("SessionSeal", () => {
   it("keeps an id small, whatever a client says of itself", () => {
     const { capabilities, info } = SessionSeal.fitting(
       { name: "n".repeat(9_999), version: 3, websiteUrl: "x" },
-      { roots: { listChanged: true }, experimental: { x: "y".repeat(9_999) } }
+      {
+        roots: { listChanged: true, xxx: "y".repeat(9_999) },
+        sampling: 3,
+        elicitation: { url: { more: "y".repeat(9_999) } },
+        experimental: { x: "y".repeat(9_999) }
+      }
     )
     const id = SessionSeal.make(Seal.make(key)).seal({ ...session, info, capabilities })
     assert.isBelow(id.length, 4_096)
-    assert.deepStrictEqual(capabilities, { roots: {} })
+    // A client that takes no forms isn't made to take them.
+    assert.deepStrictEqual(capabilities, { roots: { listChanged: true }, elicitation: { url: {} } })
   })
 })
 
@@ -404,6 +413,9 @@ describe("Sessions", () => {
     capabilities: {},
     principal: undefined
   } as const
+  const opened = (given: ReturnType<Sessions.Sessions["open"]>): Sessions.Session =>
+    "error" in given ? assert.fail(given.error.message) : given
+  const refused = (given: ReturnType<Sessions.Sessions["open"]>) => "error" in given ? given.status : undefined
   const store = (overrides: Partial<Sessions.SessionsOptions> = {}) => {
     let time = 0
     const dropped: Array<string> = []
@@ -411,57 +423,105 @@ describe("Sessions", () => {
       seal: SessionSeal.make(Seal.make(Redacted.make("k"))),
       now: () => time,
       maxSessions: 2,
+      maxSessionsPerClient: 100,
+      questions: { inputTimeout: 1_000, reachTimeout: 100, maxQuestions: 2 },
+      replays: Replay.make({ now: () => time, maxReplay: 1_000, maxReplayTotal: 1_000, keep: 1_000 }),
+      callerSession: () => ({ onRequest: () => {}, onNotification: () => {} }),
       idleTimeout: 100,
       lifetime: 1_000,
       onDrop: (session) => dropped.push(session.id),
       ...overrides
     })
-    return { sessions, dropped, at: (value: number) => void (time = value) }
+    return {
+      size: sessions.size,
+      sweep: sessions.sweep,
+      end: sessions.end,
+      open: (given: Sessions.NewClient = client, address?: string) => opened(sessions.open(given, address)),
+      refusal: (address?: string) => refused(sessions.open(client, address)),
+      find: (id: string, principal?: string) => {
+        const found = sessions.find(id, principal, undefined)
+        return "error" in found ? undefined : found
+      },
+      dropped,
+      at: (value: number) => void (time = value)
+    }
   }
 
   it("drops what is idle and takes it up again when its id is used", () => {
-    const { at, dropped, sessions } = store()
-    const session = sessions.open(client)!
+    const { at, dropped, find, open, size, sweep } = store()
+    const session = open()
     at(99)
-    sessions.sweep()
-    assert.strictEqual(sessions.size(), 1)
+    sweep()
+    assert.strictEqual(size(), 1)
     at(100)
-    sessions.sweep()
+    sweep()
     assert.deepStrictEqual(dropped, [session.id])
-    assert.strictEqual(sessions.find(session.id, undefined)?.client.affinity, session.client.affinity)
+    assert.strictEqual(find(session.id)?.client.affinity, session.client.affinity)
     at(1_000)
-    assert.isUndefined(sessions.find(session.id, undefined))
+    assert.isUndefined(find(session.id))
   })
 
   it("makes room by dropping the one idle longest, never a busy one", () => {
-    const { dropped, sessions } = store()
-    const first = sessions.open(client)!
-    const second = sessions.open(client)!
-    sessions.find(first.id, undefined)
-    const third = sessions.open(client)!
+    const { dropped, find, open, refusal } = store()
+    const first = open()
+    const second = open()
+    find(first.id)
+    const third = open()
     assert.deepStrictEqual(dropped, [second.id])
     first.requests.add({ id: 1, cancel: () => {} })
-    third.outlets.push({ notify: () => {}, end: () => {} })
-    assert.isUndefined(sessions.open(client))
+    third.outlets.push({ notify: () => {}, request: () => {}, end: () => {} })
+    assert.strictEqual(refusal(), 503)
+  })
+
+  it("gives one client its share, and makes room for it among its own", () => {
+    const { dropped, find, open, refusal, size } = store({ maxSessions: 10, maxSessionsPerClient: 2 })
+    const other = open(client, "other")
+    const first = open(client, "one")
+    const second = open(client, "one")
+    const third = open(client, "one")
+    assert.deepStrictEqual([dropped, size()], [[first.id], 3])
+    for (const { requests } of [second, third]) requests.add({ id: 1, cancel: () => {} })
+    assert.strictEqual(refusal("one"), 429)
+    // Of a principal it doesn't matter where it comes from; somebody without either has no share.
+    for (const address of ["one", "two", "three"]) open({ ...client, principal: "ann" }, address)
+    assert.deepStrictEqual([dropped.length, size()], [2, 5])
+    for (let index = 0; index < 4; index++) open()
+    assert.deepStrictEqual([dropped.length, size()], [2, 9])
+    // The one that made room is taken up again when it is used.
+    assert.isDefined(find(first.id))
+    assert.isDefined(find(other.id))
+  })
+
+  it("ends what it has open with it", () => {
+    const { at, open, sweep } = store()
+    const session = open()
+    let ended = 0
+    session.outlets.push({ notify: () => {}, request: () => {}, end: () => void ended++ })
+    at(999)
+    sweep()
+    assert.strictEqual(ended, 0)
+    at(1_000)
+    sweep()
+    assert.strictEqual(ended, 1)
   })
 
   it("belongs to whoever opened it, here and on another replica", () => {
     const one = store()
-    const session = one.sessions.open({ ...client, principal: "ann" })!
-    assert.isUndefined(one.sessions.find(session.id, "bob"))
-    assert.isUndefined(one.sessions.find(session.id, undefined))
+    const session = one.open({ ...client, principal: "ann" })
+    assert.isUndefined(one.find(session.id, "bob"))
+    assert.isUndefined(one.find(session.id))
     const two = store()
-    assert.isUndefined(two.sessions.find(session.id, "bob"))
-    assert.strictEqual(two.sessions.find(session.id, "ann")?.client.principal, "ann")
+    assert.isUndefined(two.find(session.id, "bob"))
+    assert.strictEqual(two.find(session.id, "ann")?.client.principal, "ann")
   })
 
   it("is worth nothing once its client ended it, and cancels what it had in flight", () => {
-    const { sessions } = store()
-    const session = sessions.open(client)!
+    const { end, find, open } = store()
+    const session = open()
     let cancelled = 0
     session.requests.add({ id: 1, cancel: () => cancelled++ })
-    sessions.end(session)
+    end(session)
     assert.strictEqual(cancelled, 1)
-    assert.isUndefined(sessions.find(session.id, undefined))
+    assert.isUndefined(find(session.id))
   })
 })

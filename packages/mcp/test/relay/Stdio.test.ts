@@ -145,7 +145,7 @@ describe("standard streams", () => {
     Effect.gen(function*() {
       const { ask, asked, change, endpoint, find, messages, write } = yield* client()
       const discovered = yield* ask(1, "server/discover", modern())
-      assert.deepStrictEqual(discovered.result?.["supportedVersions"], ["2026-07-28"])
+      assert.deepInclude(discovered.result?.["supportedVersions"], "2026-07-28")
       assert.strictEqual((yield* ask(2, "tools/call", modern({ name: "svc__t" }))).result?.["resultType"], "complete")
       assert.strictEqual((yield* ask(3, "ping", modern())).error?.code, -32601)
       const other = { _meta: { ...envelope(), "io.modelcontextprotocol/protocolVersion": "2099-01-01" } }
@@ -327,9 +327,9 @@ describe("a client that doesn't read", () => {
       const { ask, change, find, initialize, input, messages, output, pause, resume, write } = yield* client(
         (request) =>
           Effect.gen(function*() {
-            for (let step = 1; step <= 5_000; step++) {
+            for (let step = 1; step <= 100_000; step++) {
               request.onNotification?.(progress(step))
-              if (step % 100 === 0) yield* Effect.sleep(0)
+              if (step % 1_000 === 0) yield* Effect.sleep(0)
             }
             yield* Deferred.succeed(flooded, undefined)
             return text("done")

@@ -312,13 +312,14 @@ describe("stateless era", () => {
         resultType: "complete",
         ttlMs: 0,
         cacheScope: "private",
-        supportedVersions: ["2026-07-28"],
+        supportedVersions: ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"],
         capabilities: {
           tools: { listChanged: true },
           resources: { listChanged: true },
           prompts: { listChanged: true },
           completions: {},
-          logging: {}
+          logging: {},
+          extensions: { "dev.portolan/discovery": {} }
         },
         instructions: "Be kind",
         _meta: meta
@@ -378,7 +379,8 @@ describe("handshake era", () => {
             resources: { listChanged: true },
             prompts: { listChanged: true },
             completions: {},
-            logging: {}
+            logging: {},
+            experimental: { "dev.portolan/discovery": {} }
           },
           serverInfo: { name: "portolan", version: "0.1.0" }
         })
@@ -392,7 +394,8 @@ describe("handshake era", () => {
       assert.deepStrictEqual(Object.keys(answer.messages[0]?.result?.["capabilities"] ?? {}), [
         "tools",
         "resources",
-        "prompts"
+        "prompts",
+        "experimental"
       ])
     }))
 
@@ -418,8 +421,9 @@ describe("handshake era", () => {
         const answer = yield* post({ jsonrpc: "2.0", id: 1, method }, headers)
         assert.deepStrictEqual([method, answer.status, answer.messages[0]?.error?.code], [method, 200, -32601])
       }
+      // Nobody asked for that.
       const again = yield* post({ jsonrpc: "2.0", id: 1, result: {} }, headers)
-      assert.strictEqual(again.status, 202)
+      assert.deepStrictEqual([again.status, again.messages[0]?.error?.code], [400, -32600])
       const list = yield* post({ jsonrpc: "2.0", id: 1, method: "tools/list" }, headers)
       assert.deepStrictEqual(Object.keys(list.messages[0]?.result ?? {}), ["tools"])
       const wrongVersion = yield* post({ jsonrpc: "2.0", id: 1, method: "ping" }, {

@@ -151,6 +151,47 @@ describe("client credentials", () => {
         }))
     }))
 
+  it.live("ask for the scope that a call lacks, once, and keep those that they have", () =>
+    Effect.gen(function*() {
+      const authority = yield* AuthorizationServers.make
+      const guard = authority.guard(Servers.modern().handler)
+      const scope = () => authority.requests.at(-1)?.["scope"] ?? ""
+      const { url } = yield* Servers.listen((request, response) => {
+        const lacks = request.headers["mcp-method"] === "tools/call" && !scope().split(" ").includes("write")
+        if (!lacks || !authority.admits(request)) return guard(request, response)
+        request.resume()
+        const metadata = `http://${request.headers.host}/somewhere/metadata`
+        response.writeHead(403, {
+          "www-authenticate": `Bearer error="insufficient_scope", scope="write", resource_metadata="${metadata}"`
+        }).end()
+      })
+      const call = { method: "tools/call", params: { name: "echo", arguments: { text: "x" } } }
+      yield* Harness.withUpstreams([input("streamable-http", url, credentials)], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          assert.isTrue("result" in (yield* upstream.request(call)))
+          const asked = authority.requests.length
+          assert.strictEqual(scope(), "tools write")
+          assert.isTrue("result" in (yield* upstream.request(call)))
+          assert.strictEqual(authority.requests.length, asked)
+        }))
+      // Where the record says what to ask for, no more is asked for.
+      yield* Harness.withUpstreams([input("streamable-http", url, { ...credentials, scope: "tools" })], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          const asked = authority.requests.length
+          for (let count = 0; count < 5; count++) {
+            const error = yield* Effect.flip(upstream.request(call))
+            assert.deepInclude(error, {
+              status: 403,
+              reason: "the token lacks the scope \"write\": add it to `auth.scope`"
+            })
+          }
+          assert.strictEqual(authority.requests.length, asked)
+          assert.isTrue("result" in (yield* upstream.request(list)))
+        }))
+    }))
+
   it.live("an authorisation server that is away is an outage, and it passes", () =>
     Effect.gen(function*() {
       const { authority, url } = yield* guarded

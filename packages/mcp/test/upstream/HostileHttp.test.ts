@@ -264,6 +264,21 @@ describe("finding out the era", () => {
       )
     }))
 
+  it.live("a modern server that turns away what it says it speaks is asked once more", () =>
+    Effect.gen(function*() {
+      const contradiction = { code: -32022, message: "no", data: { supported: ["2026-07-28"] } }
+      let asked = 0
+      const refuse = (message: { readonly id?: unknown }, response: ServerResponse) => {
+        asked++
+        Servers.json(response, 400, { jsonrpc: "2.0", id: message.id, error: contradiction })
+      }
+      assert.strictEqual(
+        yield* failedWith(refuse),
+        "no protocol version in common: the server speaks 2026-07-28"
+      )
+      assert.isAtLeast(asked, 2)
+    }))
+
   it.live("a broken server that recovers is connected by itself", () =>
     Effect.gen(function*() {
       let broken = true

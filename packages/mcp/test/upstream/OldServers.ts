@@ -65,7 +65,7 @@ export interface Old {
 }
 
 /** HTTP+SSE: `/sse` and `/messages`. */
-export const sseHandler = () => {
+export const sseHandler = (make: (figures: Figures) => Server = serverOf) => {
   const figures = figuresOf()
   const sessions = new Map<string, { readonly transport: SSEServerTransport; readonly server: Server }>()
   const handler: RequestListener = (request, response) => {
@@ -74,7 +74,7 @@ export const sseHandler = () => {
       if (request.method === "GET" && url.pathname === "/sse") {
         figures.opened++
         const transport = new SSEServerTransport("/messages", response)
-        const server = serverOf(figures)
+        const server = make(figures)
         sessions.set(transport.sessionId, { transport, server })
         response.once("close", () => sessions.delete(transport.sessionId))
         return await server.connect(transport)
@@ -97,8 +97,10 @@ export const sseHandler = () => {
   }
 }
 
-export const sse: Effect.Effect<Old & { readonly forget: () => void }, never, Scope.Scope> = Effect.gen(function*() {
-  const { figures, forget, handler, notifyTools } = sseHandler()
+export const sseOf = Effect.fnUntraced(function*(
+  make?: (figures: Figures) => Server
+): Effect.fn.Return<Old & { readonly forget: () => void }, never, Scope.Scope> {
+  const { figures, forget, handler, notifyTools } = sseHandler(make)
   const running = yield* Servers.listen(handler)
   return {
     figures,
@@ -110,6 +112,8 @@ export const sse: Effect.Effect<Old & { readonly forget: () => void }, never, Sc
     stop: running.stop
   }
 })
+
+export const sse = sseOf()
 
 /** The server's half of the SDK's WebSocketClientTransport. */
 const transportOf = (socket: WebSocket): Transport => {
@@ -127,12 +131,12 @@ const transportOf = (socket: WebSocket): Transport => {
   return transport
 }
 
-export const webSocketServer = (figures: Figures) => {
+export const webSocketServer = (figures: Figures, make: (figures: Figures) => Server = serverOf) => {
   const servers = new Set<Server>()
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => "mcp" })
   sockets.on("connection", (socket) => {
     figures.opened++
-    const server = serverOf(figures)
+    const server = make(figures)
     servers.add(server)
     socket.once("close", () => servers.delete(server))
     void server.connect(transportOf(socket))
@@ -141,10 +145,11 @@ export const webSocketServer = (figures: Figures) => {
 }
 
 export const webSocket = Effect.fnUntraced(function*(
-  admits: (request: IncomingMessage) => boolean = () => true
+  admits: (request: IncomingMessage) => boolean = () => true,
+  make?: (figures: Figures) => Server
 ): Effect.fn.Return<Old, never, Scope.Scope> {
   const figures = figuresOf()
-  const { servers, sockets } = webSocketServer(figures)
+  const { servers, sockets } = webSocketServer(figures, make)
   const running = yield* Servers.listen((_, response) => void response.writeHead(404).end())
   running.server.on("upgrade", (request, socket, head) => {
     if (!admits(request)) {

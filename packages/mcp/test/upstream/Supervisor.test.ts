@@ -62,7 +62,8 @@ const supervise = (transport: Transport, secrets?: Failure) =>
       emit: (event) => events.push(event),
       gate: yield* Semaphore.make(8),
       connectTimeout: Duration.seconds(10),
-      probeTimeout: Duration.seconds(3)
+      probeTimeout: Duration.seconds(3),
+      limits: { maxSessions: 4, idleTimeout: Duration.minutes(5) }
     })
     yield* Effect.forkScoped(supervised.run, { startImmediately: true })
     yield* TestClock.adjust(0)

@@ -4,6 +4,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { Node } from "../../Balancer.ts"
 import type { AttemptFailure, FailedAttempt, Routing } from "../../Router.ts"
+import type { Pauses } from "./pauses.ts"
 import type { Pick } from "./pick.ts"
 import type { Routes } from "./routes.ts"
 import type { View } from "./view.ts"
@@ -33,6 +34,8 @@ export class Running<A, E> {
   dropped: "failure" | "ignored" | undefined
   /** None before it waits for something. */
   fiber: Fiber.Fiber<A, AttemptFailure<E>> | undefined
+  /** None before it waits for its own client. */
+  pauses: Pauses | undefined
   #told = false
 
   constructor(routes: Routes, view: View, picked: Pick, number: number, hedge: boolean, at: number) {
@@ -52,6 +55,11 @@ export class Running<A, E> {
     return this.dropped === undefined && !this.#told
   }
 
+  /** The time that the instance had, ms. */
+  #latency(at: number): number {
+    return at - this.began - (this.pauses?.total(at) ?? 0)
+  }
+
   /** Health hears of it, once. */
   tell(
     routes: Routes,
@@ -62,7 +70,7 @@ export class Running<A, E> {
   ): void {
     if (this.#told) return
     this.#told = true
-    const latency = at - this.began
+    const latency = this.#latency(at)
     routes.health.record(this.node.key, { _tag: outcome, latency, reason, retryAfter, trial: this.#trial })
   }
 
@@ -74,7 +82,7 @@ export class Running<A, E> {
     reason?: string,
     retryAfter?: number
   ): void {
-    const latency = at - this.began
+    const latency = this.#latency(at)
     // What took so long, or seemed to fail, may have been our own event loop.
     if (routes.health.stalled(this.began, at)) {
       routes.balancer.end(this.node, undefined, outcome === "success" ? outcome : "ignored", at)

@@ -10,6 +10,7 @@ import type { Waiter } from "./admission.ts"
 import { failureOf, Running } from "./attempt.ts"
 import type { Candidates } from "./candidates.ts"
 import { Choice } from "./choice.ts"
+import { Pauses } from "./pauses.ts"
 import { nameOf, noInstance, type Pick } from "./pick.ts"
 import { elsewhere, here, unrepeatable } from "./retry.ts"
 import { CallFailed, DeadlineExceeded, NoInstance } from "./routeError.ts"
@@ -71,6 +72,8 @@ export class Call<A, E, R> implements Timer, Waiter {
   #leave: (() => void) | undefined
   #enqueued = 0
   #queued = 0
+  // None before an attempt waits for the client.
+  #pauses: Pauses | undefined
   #end: Effect.Effect<Routed<A>, RouteError<E>> | undefined
   #resume: ((end: Effect.Effect<Routed<A>, RouteError<E>>) => void) | undefined
 
@@ -175,14 +178,20 @@ export class Call<A, E, R> implements Timer, Waiter {
     return {
       number: running.number,
       key: running.node.key,
-      deadline: () => clock.currentTimeMillisUnsafe() + this.#deadline - now(),
+      deadline: () => {
+        const at = now()
+        return clock.currentTimeMillisUnsafe() + this.#deadline + (this.#pauses?.current(at) ?? 0) - at
+      },
       isHeard: () => running.isHeard,
       extend: () => {
         if (!running.isHeard) return
-        const latest = this.#started + Math.max(this.#request.maxTimeout ?? this.#settings.maxTimeout, this.#timeout)
-        this.#deadline = Math.max(this.#deadline, Math.min(now() + this.#timeout, latest))
+        const at = now()
+        const standing = this.#pauses?.current(at) ?? 0
+        const most = Math.max(this.#request.maxTimeout ?? this.#settings.maxTimeout, this.#timeout)
+        const latest = this.#started + most + this.#paused(at) - standing
+        this.#deadline = Math.max(this.#deadline, Math.min(at - standing + this.#timeout, latest))
       },
-      pause: () => () => {},
+      pause: () => this.#pause(running),
       commit: () => {
         if (!running.isHeard) return
         this.#committed = true
@@ -195,8 +204,48 @@ export class Call<A, E, R> implements Timer, Waiter {
     }
   }
 
+  // Its time stands still until the result is called, or the attempt is over.
+  #pause(running: Running<A, E>): () => void {
+    if (!running.isHeard || this.#end !== undefined) return () => {}
+    const at = this.#routes.balancer.now()
+    this.#pauses ??= new Pauses()
+    this.#pauses.begin(at)
+    running.pauses ??= new Pauses()
+    running.pauses.begin(at)
+    if (this.place >= 0) this.#routes.timers.remove(this)
+    let over = false
+    return () => {
+      if (over || running.pauses?.isOpen !== true) return
+      over = true
+      const at = this.#routes.balancer.now()
+      running.pauses.end(at, 1)
+      this.#goOn(at, 1)
+    }
+  }
+
+  // With an attempt its pauses are over.
+  #unpause({ pauses }: Running<A, E>): void {
+    if (pauses?.isOpen !== true) return
+    const at = this.#routes.balancer.now()
+    this.#goOn(at, pauses.endAll(at))
+  }
+
+  // So many pauses are over: with the last one the time goes on.
+  #goOn(at: number, pauses: number): void {
+    const lasted = this.#pauses?.end(at, pauses)
+    if (lasted === undefined) return
+    this.#deadline += lasted
+    if (this.#end === undefined) this.#waitUntil(this.#wakesAt + lasted)
+  }
+
+  // Time for which it waited for its client, ms.
+  #paused(at: number): number {
+    return this.#pauses?.total(at) ?? 0
+  }
+
   // An attempt has ended; whether another is to follow at once.
   #ended(running: Running<A, E>, exit: Exit.Exit<A, AttemptFailure<E>>): boolean {
+    this.#unpause(running)
     this.#running = this.#running.length < 2 ? none : this.#running.filter((other) => other !== running)
     if (running.dropped === undefined && !(this.#expired && Exit.isFailure(exit))) return this.#settle(running, exit)
     const at = this.#routes.balancer.now()
@@ -211,7 +260,7 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (Exit.isSuccess(exit)) {
       running.end(this.#routes, "success", at)
       if (running.hedge) this.#routes.report.hedgeWon(running.node.instance.service)
-      const latency = at - this.#started
+      const latency = at - this.#started - this.#paused(at)
       const routing = running.routing(this.#routes, latency, this.#attempts, this.#hedges, this.#queued, this.#failed)
       this.#finish("success", Exit.succeed({ value: exit.value, routing }), at)
       return false
@@ -354,6 +403,7 @@ export class Call<A, E, R> implements Timer, Waiter {
   // Until it is woken by something else, or the deadline.
   #waitUntil(at: number): void {
     this.#wakesAt = at
+    if (this.#pauses?.isOpen === true) return
     const due = Math.min(at, this.#deadline)
     if (this.place < 0 || due < this.due) this.#routes.timers.set(this, due)
   }
@@ -400,7 +450,7 @@ export class Call<A, E, R> implements Timer, Waiter {
       running.tell(this.#routes, blame(running), now, noAnswer)
       running.dropped = blame(running)
     }
-    const timeout = Math.round(this.#deadline - this.#started)
+    const timeout = Math.round(this.#deadline - this.#started - this.#paused(now))
     const node = this.#choice.last
     // Only the queue keeps a call that was never tried.
     if (node === undefined) {
@@ -424,10 +474,11 @@ export class Call<A, E, R> implements Timer, Waiter {
     if (this.place >= 0) this.#routes.timers.remove(this)
     if (this.#leave !== undefined) this.#left(outcome === "shed", at)
     const service = this.#choice.last?.instance.service ?? this.services[0]
-    this.#routes.report.ended(this.#request, service, outcome, at - this.#started)
+    const paused = this.#paused(at)
+    this.#routes.report.ended(this.#request, service, outcome, at - this.#started - paused)
     // How long the first attempt took, or would have taken at least. One that failed, or was given up, says nothing.
     if (this.#hedgeable && this.#failed.length === 0 && outcome !== "interrupted") {
-      this.#service?.hedging.record(at - this.#began, at)
+      this.#service?.hedging.record(at - this.#began - paused, at)
     }
     const losers = this.#running
     this.#running = none
@@ -437,6 +488,7 @@ export class Call<A, E, R> implements Timer, Waiter {
 
   #drop(running: Running<A, E>, outcome: "failure" | "ignored"): void {
     running.dropped ??= outcome
+    this.#unpause(running)
     if (!running.started) return running.end(this.#routes, outcome, this.#routes.balancer.now())
     const { fiber } = running
     // It has none while it begins: then this comes again.

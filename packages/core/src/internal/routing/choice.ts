@@ -71,7 +71,8 @@ export class Choice {
     if (ejected !== undefined) return { node: ejected, why: "ejected, but the others failed", trial: false }
     if (!this.again) return undefined
     // Only those that failed are there, and one of them said itself when to come again, or may be back.
-    const request = { ...this.#request, repeatable: true }
+    // Its affinity may be a getter, which a copy doesn't take along.
+    const request = { ...this.#request, affinity: this.#request.affinity, repeatable: true }
     return pick(view, request, this.#routes, this.#tried.slice(-1), at, true) ??
       pick(view, request, this.#routes, [], at)
   }

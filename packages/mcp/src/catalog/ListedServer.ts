@@ -1,0 +1,124 @@
+/**
+ * What is known of the lists of one server, and how they are read.
+ *
+ * @since 0.2.0
+ */
+import type { InstanceKey } from "@portolan/core/Catalog"
+import * as Effect from "effect/Effect"
+import { type Fields, isFields } from "../JsonRpc.ts"
+import type { Upstream } from "../upstream/Upstream.ts"
+import * as Freshness from "./Freshness.ts"
+import * as Listing from "./Listing.ts"
+import type { ListKind, OfferKind } from "./Offer.ts"
+import * as TaskSupport from "./TaskSupport.ts"
+
+/**
+ * A server. It is written by whoever reads it.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface ListedServer {
+  upstream: Upstream
+  readonly lists: Map<OfferKind, ReadonlyMap<string, Fields>>
+  /** What it said of its lists when they were read last. */
+  readonly readings: Map<OfferKind, Freshness.Reading>
+  readonly problems: Map<ListKind, string>
+  /** Kinds to read (again); a notice that comes while a list is read is not lost. */
+  readonly wanted: Set<ListKind>
+  /** A fiber reads it. */
+  reading: boolean
+  /** Asked once, whatever came of it. */
+  asked: boolean
+  /** Epoch ms. */
+  readonly announced: number
+}
+
+/**
+ * Makes one of which nothing is known, or what is known of the same one at another place.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (upstream: Upstream, known: ListedServer | undefined, announced: number): ListedServer => ({
+  upstream,
+  lists: new Map(known?.lists),
+  readings: new Map(known?.readings),
+  problems: new Map(),
+  wanted: new Set(),
+  reading: false,
+  asked: known !== undefined,
+  announced
+})
+
+const nothing: Listing.Listed = { items: new Map(), hints: undefined }
+
+/**
+ * Reads one list. Failed, the last good one stays, out of date from then on.
+ *
+ * @category listing
+ * @since 0.2.0
+ */
+export const read = (
+  server: ListedServer,
+  kind: ListKind,
+  limits: Listing.ListingLimits,
+  now: () => number
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const at = now()
+    const { profile } = server.upstream.state()
+    const parts = Effect.forEach(Listing.kinds[kind], (part) =>
+      profile !== undefined && profile.capabilities[kind] === undefined
+        ? Effect.succeed([part, nothing] as const)
+        : Effect.map(Listing.read(server.upstream, part, limits), (listed) =>
+          [part, listed] as const))
+    return Effect.match(parts, {
+      onSuccess: (read) => {
+        server.problems.delete(kind)
+        for (const [part, { hints, items }] of read) {
+          const normalized = part === "tools" && profile !== undefined
+          server.lists.set(part, normalized ? TaskSupport.normalized(profile, items) : items)
+          if (hints === undefined) {
+            server.readings.delete(part)
+          } else server.readings.set(part, { ...hints, at })
+        }
+      },
+      onFailure: (error) => {
+        server.problems.set(kind, error.reason)
+        for (const part of Listing.kinds[kind]) {
+          const { scope = "private" } = server.readings.get(part) ?? {}
+          if (server.lists.has(part)) {
+            server.readings.set(part, { ttl: 0, scope, at })
+          }
+        }
+      }
+    })
+  })
+
+/**
+ * How long a list of all these servers may be kept, and those that are to be asked for it again. Plain.
+ *
+ * @category accessors
+ * @since 0.2.0
+ */
+export const freshness = (
+  servers: ReadonlyMap<InstanceKey, ListedServer>,
+  kind: OfferKind,
+  now: number
+): { readonly freshness: Freshness.Freshness; readonly outdated: ReadonlyArray<InstanceKey> } => {
+  const list = kind === "resourceTemplates" ? "resources" : kind
+  let all: Freshness.Freshness | undefined
+  const outdated: Array<InstanceKey> = []
+  for (const [key, { reading: isAsked, readings, upstream }] of servers) {
+    const reading = readings.get(kind)
+    if (reading === undefined) continue
+    const { _tag, profile } = upstream.state()
+    const connected = _tag === "connected" && profile !== undefined
+    const capability = profile?.capabilities[list]
+    const tells = connected && isFields(capability) && capability["listChanged"] === true
+    all = Freshness.add(all, reading, now, tells)
+    if (connected && !isAsked && Freshness.isOutdated(reading, now, profile.era, tells)) outdated.push(key)
+  }
+  return { freshness: all ?? Freshness.nobodys, outdated }
+}

@@ -1,0 +1,103 @@
+/**
+ * `tasks/result` of version 2025-11-25: waits until a task is over, while its client is asked what the server wants to know.
+ *
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import { Code, type Fields, isFields, type JsonRpcErrorObject, type Reply } from "../JsonRpc.ts"
+import type { ServerRequest } from "../upstream/Upstream.ts"
+import type { Exchange } from "./Exchange.ts"
+import * as Meta from "./Meta.ts"
+import { failure } from "./Method.ts"
+import * as TaskIds from "./TaskIds.ts"
+import type { TaskRounds } from "./TaskRounds.ts"
+import type { Task, TaskServers } from "./TaskServers.ts"
+import * as Translation from "./Translation.ts"
+
+/**
+ * What the result of a task that was cancelled is.
+ *
+ * @category constants
+ * @since 0.2.0
+ */
+export const cancelled: JsonRpcErrorObject = { code: Code.internalError, message: "The task was cancelled" }
+
+/**
+ * Gives the result of a task that the gateway keeps.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const kept = (id: string, reply: Reply): Effect.Effect<Fields, JsonRpcErrorObject> =>
+  "error" in reply ? Effect.fail(reply.error) : Effect.succeed(TaskIds.relatedTo(reply.result, id))
+
+/**
+ * What a server asks for a task, with the id that the client has in place of the server's own.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const asClient = (request: ServerRequest, own: string, id: string): ServerRequest => ({
+  ...request,
+  params: TaskIds.renamed(request.params, own, id),
+  reply: (reply) =>
+    request.reply("error" in reply ? reply : { result: TaskIds.renamed(reply.result, id, own) ?? reply.result })
+})
+
+/**
+ * Makes the function that waits for the result of a task of a server.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (servers: TaskServers, rounds: TaskRounds) => {
+  const shown = (task: Task, result: Fields): Fields =>
+    TaskIds.relatedTo(
+      Translation.result("handshake", "tools/call", result, Meta.withoutHop(Meta.of(result))),
+      task.id
+    )
+
+  const withdrawn = ({ withdrawn }: ServerRequest) =>
+    Effect.callback<void>((resume) => {
+      const done = () => resume(Effect.void)
+      if (withdrawn.aborted) return done()
+      withdrawn.addEventListener("abort", done)
+      return Effect.sync(() => withdrawn.removeEventListener("abort", done))
+    })
+
+  /** Asks the client what the server asks for the task. */
+  const relayed = (task: Task, request: ServerRequest, { ask }: Exchange): Effect.Effect<void> => {
+    const { method, params, reply } = asClient(request, task.server.id, task.id)
+    if (ask === undefined) {
+      return Effect.sync(() => reply(failure(Code.methodNotFound, `${method}: this client can't be asked`)))
+    }
+    return Effect.raceFirst(Effect.map(ask(method, params), reply), withdrawn(request))
+  }
+
+  const ofHandshake = (task: Task, params: Fields, exchange: Exchange) =>
+    Effect.scoped(Effect.gen(function*() {
+      const run = yield* FiberSet.makeRuntime()
+      const reply = yield* servers.send(task, "tasks/result", params, exchange.client, {
+        timeout: Infinity,
+        onRequest: (request) => void run(relayed(task, request, exchange))
+      })
+      return yield* "error" in reply ? Effect.fail(reply.error) : Effect.succeed(shown(task, reply.result))
+    }))
+
+  const ofStateless = (task: Task, params: Fields, exchange: Exchange) =>
+    Effect.flatMap(rounds.conclude(task, params, exchange), ({ error, result, status }) => {
+      if (status === "completed" && isFields(result)) return Effect.succeed(shown(task, result))
+      if (status === "cancelled") return Effect.fail(cancelled)
+      const code = isFields(error) ? error["code"] : undefined
+      const message = isFields(error) ? error["message"] : undefined
+      return Effect.fail<JsonRpcErrorObject>({
+        code: typeof code === "number" ? code : Code.internalError,
+        message: typeof message === "string" ? message : "The task failed without saying why",
+        ...(isFields(error) && error["data"] !== undefined ? { data: error["data"] } : undefined)
+      })
+    })
+
+  return (task: Task, params: Fields, exchange: Exchange): Effect.Effect<Fields, JsonRpcErrorObject> =>
+    task.profile.era === "handshake" ? ofHandshake(task, params, exchange) : ofStateless(task, params, exchange)
+}

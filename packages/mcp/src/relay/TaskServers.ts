@@ -1,0 +1,144 @@
+/**
+ * The way to the servers that run tasks: straight to the instance that an id names, as no other one knows the task.
+ *
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import { Code, type Fields, type JsonRpcErrorObject, type Reply } from "../JsonRpc.ts"
+import type { ServerProfile, Upstream, UpstreamRequest } from "../upstream/Upstream.ts"
+import type { Upstreams } from "../upstream/Upstreams.ts"
+import * as Destination from "./Destination.ts"
+import type { Client } from "./Exchange.ts"
+import type { KeptTask, KeptTasks } from "./KeptTasks.ts"
+import type { TaskCallers } from "./TaskCallers.ts"
+import * as TaskIds from "./TaskIds.ts"
+
+/**
+ * A task that a client names, and the server that runs it.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Task {
+  /** As the client has it. */
+  readonly id: string
+  readonly server: TaskIds.ServerTask
+  readonly upstream: Upstream
+  readonly profile: ServerProfile
+}
+
+/**
+ * A task that was found: the gateway's own, or a server's.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type Found = { readonly id: string; readonly kept: KeptTask } | Task
+
+/**
+ * The servers.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface TaskServers {
+  /**
+   * Finds the task that parameters name: one that the gateway keeps, or else one of a server. Fails where there is none, or
+   * its server can't be reached.
+   */
+  readonly find: (
+    method: string,
+    params: Fields,
+    client: Client
+  ) => Effect.Effect<Found, JsonRpcErrorObject>
+  /** Sends a request for a task. Fails where its server can't be reached, or doesn't answer in time. */
+  readonly send: (
+    task: Task,
+    method: string,
+    params: Fields,
+    client: Client,
+    more?: Pick<UpstreamRequest, "capabilities" | "onRequest" | "onNotification"> & {
+      /** ms; `Infinity` for what takes as long as the task. */
+      readonly timeout?: number | undefined
+    }
+  ) => Effect.Effect<Reply, JsonRpcErrorObject>
+}
+
+/** ms for a request that the server answers at once, where nothing is configured. */
+const DefaultTimeout = 60_000
+
+const unreachable = (method: string, instance: string, reason: string): JsonRpcErrorObject => ({
+  code: Code.unavailable,
+  message: `${method}: ${reason} (instance ${instance}, which runs the task)`,
+  data: { reason: "unavailable", instance }
+})
+
+/**
+ * Makes it.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (
+  upstreams: Pick<Upstreams["Service"], "all" | "get">,
+  ids: TaskIds.TaskIds,
+  kept: KeptTasks,
+  callers: TaskCallers,
+  options: { readonly timeout: number | undefined }
+): TaskServers => {
+  /** Another registry may announce the instance by now. */
+  const upstreamOf = (task: TaskIds.ServerTask): Upstream | undefined =>
+    upstreams.get(TaskIds.instanceOf(task)) ??
+      upstreams.all().find((upstream) => upstream.instance().id === task.instance)
+
+  return {
+    find: (method, params, { principal }) =>
+      Effect.suspend((): Effect.Effect<Found, JsonRpcErrorObject> => {
+        const id = params["taskId"]
+        if (typeof id !== "string") {
+          return Effect.fail({ code: Code.invalidParams, message: "params.taskId must be a string" })
+        }
+        const server = ids.open(id, principal)
+        if (server === undefined) return Effect.fail(notFound)
+        const known = kept.find(id)
+        if (known !== undefined) return Effect.succeed({ id, kept: known })
+        // One that was kept, once.
+        if (server.instance === "") return Effect.fail(notFound)
+        const upstream = upstreamOf(server)
+        if (upstream === undefined) {
+          return Effect.fail(unreachable(method, server.instance, "it is not announced any more"))
+        }
+        const { profile } = upstream.state()
+        if (profile !== undefined) return Effect.succeed({ id, server, upstream, profile })
+        return Effect.mapBoth(upstream.connect, {
+          onFailure: ({ reason }) => unreachable(method, server.instance, reason),
+          onSuccess: (profile) => ({ id, server, upstream, profile })
+        })
+      }),
+
+    send: (task, method, params, client, { timeout = options.timeout ?? DefaultTimeout, ...more } = {}) => {
+      const { id, instance } = task.server
+      const caller = task.profile.era === "handshake" ? callers.of(client) : client.caller
+      const request = { method, params: Destination.outgoing(params, { taskId: id }), caller, ...more }
+      const sent = Effect.mapError(
+        task.upstream.request(request),
+        ({ reason }) => unreachable(method, instance, reason)
+      )
+      return timeout === Infinity ? sent : Effect.timeoutOrElse(sent, {
+        duration: timeout,
+        orElse: () => Effect.fail(unreachable(method, instance, `no answer within ${timeout} ms`))
+      })
+    }
+  }
+}
+
+/**
+ * The error for an id that isn't one of ours, or another client's, or of a task that is no longer kept.
+ *
+ * @category constants
+ * @since 0.2.0
+ */
+export const notFound: JsonRpcErrorObject = {
+  code: Code.invalidParams,
+  message: "Failed to retrieve task: Task not found"
+}

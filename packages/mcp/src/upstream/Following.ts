@@ -1,0 +1,520 @@
+/**
+ * Keeps one server telling of the resources that are followed over one connection to it, for as long as somebody follows:
+ * `resources/subscribe` for each in the handshake era, one `subscriptions/listen` for all in the stateless.
+ *
+ * **Mental model**: what is followed is kept here, and asked for anew on each connection. Whoever followed before hears
+ * once of each resource then, as what was told in between is lost. The server sees one who follows, whoever many there are.
+ *
+ * @see https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions
+ * @see https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions
+ * @since 0.2.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
+import type { Failure } from "./Connection.ts"
+import type { Link } from "./Link.ts"
+import * as ResourceUpdates from "./ResourceUpdates.ts"
+import type { ServerProfile } from "./Upstream.ts"
+
+/**
+ * What it needs of the connection's keeper.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Options {
+  /**
+   * Gives the connection, now or once it is open, with what lets go of it; or why there is none. One of the two is called
+   * once. The result is how to stop waiting.
+   */
+  readonly acquire: (
+    connected: (link: Link, profile: ServerProfile, release: () => void) => void,
+    failed: (failure: Failure) => void
+  ) => (() => void) | undefined
+  /** Whether what the server says of itself reaches us on a connection. Plain. */
+  readonly hears: (link: Link) => boolean
+  /** Runs what takes time, until the upstream is closed. */
+  readonly run: (effect: Effect.Effect<void>) => void
+  /** Epoch ms. */
+  readonly now: () => number
+  /** Nothing is followed any more, and the server knows. Plain. */
+  readonly onEmpty: () => void
+}
+
+/**
+ * Somebody follows a resource.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Place {
+  /** Whether the server took it, once that is known. */
+  readonly outcome: Effect.Effect<Reply, Failure>
+  /** Plain. */
+  readonly remove: () => void
+}
+
+/**
+ * What is followed over one connection.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Following {
+  /** Follows a resource until it is removed: see `Upstream.follow`. Plain. */
+  readonly add: (uri: string, onUpdated: (params: Fields) => void) => Place
+  /**
+   * The stream of what the server says of itself is open (again, with what was said meanwhile lost), or is not offered.
+   * Plain.
+   */
+  readonly streamed: (link: Link, open: boolean) => void
+  /** The connection is lost. Plain. */
+  readonly lost: (link: Link) => void
+  /** Takes the parameters of a `notifications/resources/updated`. Plain. */
+  readonly updated: (link: Link, params: Fields | undefined) => void
+}
+
+interface Follower {
+  readonly onUpdated: (params: Fields) => void
+  readonly outcome: Deferred.Deferred<Reply, Failure>
+  /** The server took it. */
+  taken: boolean
+}
+
+interface Followed {
+  readonly uri: string
+  readonly followers: Set<Follower>
+  readonly tell: (params: Fields) => void
+  /** The connection on which the server tells of it. */
+  on: Link | undefined
+  /** The connection on which the server doesn't want to. */
+  refusedOn: Link | undefined
+  /** A request about it is under way. */
+  busy: boolean
+  /** The server failed to answer about it: it is asked again after a pause. */
+  rests: boolean
+  /** It may have changed without a notice. */
+  missed: boolean
+  /** Connections that were lost while the server was asked. */
+  losses: number
+}
+
+/** A `subscriptions/listen`. */
+interface Stream {
+  readonly uris: ReadonlySet<string>
+  stop: () => void
+}
+
+/** ms; the second pause before a server is asked again; the first time that is done at once, and each one doubles. */
+const FirstPause = 250
+const LongestPause = 30_000
+/** ms without a pause after which they begin anew. */
+const Calm = 60_000
+/** ms that a server has to answer. */
+const AnswerTime = 30_000
+/** ms that following waits for the stream on which the server tells; some send no header before the first event. */
+const StreamTime = 1_000
+/** Requests about single resources that are under way at once. */
+const MaxBusy = 16
+/** Connections that may be lost while a server is first asked for a resource. */
+const MaxLosses = 2
+
+const taken: Reply = { result: {} }
+const refusal: Reply = {
+  error: { code: Code.methodNotFound, message: "The server doesn't tell of changes to its resources" }
+}
+
+/**
+ * Whether a server says that it tells of changes to single resources.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const isOffered = ({ capabilities }: ServerProfile): boolean => {
+  const resources = capabilities["resources"]
+  return isFields(resources) && resources["subscribe"] === true
+}
+
+/**
+ * Makes it; nothing is asked of anybody until somebody follows.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = (options: Options): Following => {
+  const { now, run } = options
+  const later = (ms: number, act: () => void) => run(Effect.andThen(Effect.sleep(ms), Effect.sync(act)))
+  const followed = new Map<string, Followed>()
+  /** What the server is to be asked about, or told of, in the handshake era. */
+  const due = new Set<Followed>()
+  let link: Link | undefined
+  let profile: ServerProfile | undefined
+  let stopWaiting: (() => void) | undefined
+  let waits = false
+  /** Whether what the server tells reaches us. */
+  let hears = false
+  let hearsSoon = false
+  let busy = 0
+  let release: (() => void) | undefined
+  let pause = 0
+  let pausing = false
+  let pausedAt = -Infinity
+  /** The stream there is, and the one that is to replace it. */
+  let stream: Stream | undefined
+  let opening: Stream | undefined
+
+  const settle = (one: Followed, outcome: Effect.Effect<Reply, Failure>, took: boolean) => {
+    for (const follower of one.followers) {
+      if (follower.taken) continue
+      follower.taken = took
+      if (!took) one.followers.delete(follower)
+      Deferred.doneUnsafe(follower.outcome, outcome)
+    }
+    forget(one)
+  }
+
+  /** Nobody follows it, and the server tells nobody of it. */
+  const forget = (one: Followed) => {
+    if (one.followers.size > 0 || one.busy || (link !== undefined && one.on === link)) return
+    if (followed.get(one.uri) === one) followed.delete(one.uri)
+  }
+
+  const isTold = (one: Followed): boolean => one.on === link
+
+  const take = (one: Followed) => {
+    one.on = link
+    one.losses = 0
+    if (one.missed) {
+      one.missed = false
+      one.tell({ uri: one.uri })
+    }
+    settle(one, Effect.succeed(taken), true)
+  }
+
+  const refuse = (one: Followed, reply: Reply) => {
+    one.on = undefined
+    one.refusedOn = link
+    // It was told of before: why it isn't any more shows when it is read.
+    if (one.missed) {
+      one.missed = false
+      one.tell({ uri: one.uri })
+    }
+    settle(one, Effect.succeed(reply), false)
+  }
+
+  const fail = (one: Followed, failure: Failure) => settle(one, Effect.fail(failure), false)
+
+  /** Looks after everything again, after a pause. */
+  const tryAgain = () => {
+    if (followed.size === 0) return end()
+    if (pausing) return
+    pausing = true
+    const at = now()
+    if (at - pausedAt >= Calm) pause = 0
+    pausedAt = at
+    later(pause, () => {
+      pausing = false
+      for (const one of followed.values()) {
+        one.rests = false
+        due.add(one)
+      }
+      sync()
+    })
+    pause = Math.min(Math.max(pause * 2, FirstPause), LongestPause)
+  }
+
+  const wait = () => {
+    if (waits) return
+    waits = true
+    const done = () => {
+      waits = false
+      stopWaiting = undefined
+    }
+    const stop = options.acquire(
+      (current, told, letGo) => {
+        done()
+        connected(current, told, letGo)
+      },
+      (failure) => {
+        done()
+        for (const one of followed.values()) fail(one, failure)
+        tryAgain()
+      }
+    )
+    if (waits) stopWaiting = stop
+  }
+
+  /** Asks about one resource, in the handshake era. */
+  const ask = (
+    one: Followed,
+    method: "resources/subscribe" | "resources/unsubscribe",
+    done: (outcome: Reply | Failure) => void
+  ) => {
+    const at = link
+    if (at === undefined) return
+    one.busy = true
+    busy++
+    const asked = Effect.callback<Reply | Failure>((resume) =>
+      Effect.sync(at.request(
+        { method, params: { uri: one.uri } },
+        (reply) => resume(Effect.succeed(reply)),
+        (failure) => resume(Effect.succeed(failure))
+      ))
+    ).pipe(
+      Effect.timeoutOrElse({
+        duration: AnswerTime,
+        orElse: (): Effect.Effect<Failure> =>
+          Effect.succeed({ phase: "mayHaveRun", reason: `${method} was not answered within ${AnswerTime} ms` })
+      }),
+      Effect.map((outcome) => {
+        one.busy = false
+        busy--
+        // What a connection that is gone had to say concerns nobody.
+        if (at === link || "phase" in outcome) done(outcome)
+        due.add(one)
+        sync()
+      })
+    )
+    run(asked)
+  }
+
+  const subscribe = (one: Followed) =>
+    ask(one, "resources/subscribe", (outcome) => {
+      if (!("phase" in outcome)) return "error" in outcome ? refuse(one, outcome) : take(one)
+      const lost = outcome.connectionLost === true || outcome.sessionLost === true
+      // Asking twice does no harm.
+      if (lost && ++one.losses < MaxLosses) return
+      one.rests = true
+      fail(one, outcome)
+      tryAgain()
+    })
+
+  /** Brings one resource nearer to what is wanted, in the handshake era. */
+  const step = (one: Followed, told: ServerProfile) => {
+    if (one.busy) return
+    if (one.followers.size > 0) {
+      if (isTold(one)) return settle(one, Effect.succeed(taken), true)
+      if (one.refusedOn === link || one.rests) return
+      return isOffered(told) ? subscribe(one) : refuse(one, refusal)
+    }
+    if (!isTold(one)) return forget(one)
+    ask(one, "resources/unsubscribe", () => {
+      one.on = undefined
+    })
+  }
+
+  /** Opens a stream for what is wanted now, in the stateless era; the one before stays until the server has taken it. */
+  const listen = (at: Link, told: ServerProfile) => {
+    if (opening !== undefined) return
+    const uris = new Set<string>()
+    for (const one of followed.values()) {
+      if (one.followers.size === 0) one.on = undefined
+      else if (!isOffered(told)) refuse(one, refusal)
+      else if (one.refusedOn !== at) uris.add(one.uri)
+      forget(one)
+    }
+    if (uris.size === (stream?.uris.size ?? 0) && uris.isSubsetOf(stream?.uris ?? uris)) {
+      for (const uri of uris) {
+        const one = followed.get(uri)
+        if (one !== undefined && isTold(one)) settle(one, Effect.succeed(taken), true)
+      }
+      return
+    }
+    if (uris.size === 0) return followed.size === 0 ? end() : stopStreams()
+    const next: Stream = { uris, stop: () => {} }
+    opening = next
+
+    const ended = (act: (one: Followed) => void) => {
+      const acknowledged = stream === next
+      if (acknowledged) stream = undefined
+      else if (opening === next) opening = undefined
+      else return
+      for (const uri of uris) {
+        const one = followed.get(uri)
+        if (one === undefined) continue
+        if (acknowledged && isTold(one)) {
+          one.on = undefined
+          one.missed = true
+        }
+        act(one)
+        forget(one)
+      }
+      tryAgain()
+    }
+
+    const acknowledged = (params: Fields | undefined) => {
+      if (opening !== next) return
+      opening = undefined
+      stream?.stop()
+      stream = next
+      const honored = params?.["notifications"]
+      const given = isFields(honored) ? honored["resourceSubscriptions"] : undefined
+      const told = new Set<unknown>(Array.isArray(given) ? given : [])
+      for (const uri of uris) {
+        const one = followed.get(uri)
+        if (one === undefined) continue
+        if (told.has(uri)) take(one)
+        else refuse(one, refusal)
+      }
+      sync()
+    }
+
+    const stop = at.request(
+      {
+        method: "subscriptions/listen",
+        params: { notifications: { resourceSubscriptions: [...uris] } },
+        onNotification: (notification) => {
+          if (notification.method === "notifications/subscriptions/acknowledged") acknowledged(notification.params)
+        }
+      },
+      (reply) => ended((one) => settle(one, Effect.succeed("error" in reply ? reply : refusal), false)),
+      (failure) => {
+        // Of a connection that is lost the next one takes it all up.
+        if (at === link) ended((one) => fail(one, failure))
+      }
+    )
+    next.stop = stop
+    later(AnswerTime, () => {
+      if (opening !== next) return
+      stop()
+      ended((one) =>
+        fail(one, { phase: "mayHaveRun", reason: `subscriptions/listen was not answered within ${AnswerTime} ms` })
+      )
+    })
+  }
+
+  const stopStreams = () => {
+    stream?.stop()
+    stream = undefined
+    opening?.stop()
+    opening = undefined
+  }
+
+  const end = () => {
+    stopWaiting?.()
+    stopWaiting = undefined
+    waits = false
+    stopStreams()
+    link = undefined
+    const letGo = release
+    release = undefined
+    options.onEmpty()
+    letGo?.()
+  }
+
+  /** Brings what the server is asked for nearer to what is wanted. */
+  const sync = () => {
+    if (followed.size === 0) return end()
+    if (link === undefined || profile === undefined) return wait()
+    if (profile.era === "stateless") {
+      due.clear()
+      return listen(link, profile)
+    }
+    if (!hears) {
+      if (hearsSoon) return
+      hearsSoon = true
+      const at = link
+      return later(StreamTime, () => {
+        if (at === link && !hears) streamed(at, true)
+      })
+    }
+    for (const one of due) {
+      if (busy >= MaxBusy) return
+      due.delete(one)
+      step(one, profile)
+    }
+    if (followed.size === 0) end()
+  }
+
+  const lost = (at: Link) => {
+    if (at !== link) return
+    link = undefined
+    stream = undefined
+    opening = undefined
+    for (const one of followed.values()) {
+      if (one.on === at) one.missed = true
+      one.on = undefined
+      forget(one)
+    }
+    const letGo = release
+    release = undefined
+    letGo?.()
+    tryAgain()
+  }
+
+  const connected = (at: Link, told: ServerProfile, letGo: () => void) => {
+    link = at
+    profile = told
+    release = letGo
+    hears = told.era === "stateless" || options.hears(at)
+    hearsSoon = false
+    for (const one of followed.values()) {
+      one.rests = false
+      due.add(one)
+    }
+    sync()
+  }
+
+  const streamed = (at: Link, open: boolean) => {
+    if (at !== link || profile?.era !== "handshake") return
+    if (!hears) {
+      hears = true
+      return sync()
+    }
+    if (!open) return
+    for (const one of followed.values()) {
+      if (isTold(one)) one.tell({ uri: one.uri })
+    }
+  }
+
+  const add = (uri: string, follower: Follower) => {
+    let one = followed.get(uri)
+    if (one === undefined) {
+      const followers = new Set<Follower>()
+      const pass = (params: Fields) => {
+        for (const each of followers) if (each.taken) each.onUpdated(params)
+      }
+      one = {
+        uri,
+        followers,
+        tell: ResourceUpdates.throttle(uri, pass, (end) => later(ResourceUpdates.Window, end)),
+        on: undefined,
+        refusedOn: undefined,
+        busy: false,
+        rests: false,
+        missed: false,
+        losses: 0
+      }
+      followed.set(uri, one)
+    }
+    one.refusedOn = undefined
+    one.rests = false
+    one.followers.add(follower)
+    due.add(one)
+    sync()
+  }
+
+  const remove = (uri: string, follower: Follower) => {
+    const one = followed.get(uri)
+    if (one?.followers.delete(follower) !== true || one.followers.size > 0) return
+    forget(one)
+    due.add(one)
+    sync()
+  }
+
+  return {
+    add: (uri, onUpdated) => {
+      const follower: Follower = { onUpdated, outcome: Deferred.makeUnsafe<Reply, Failure>(), taken: false }
+      add(uri, follower)
+      return { outcome: Deferred.await(follower.outcome), remove: () => remove(uri, follower) }
+    },
+    streamed,
+    lost,
+    updated: (from, params) => {
+      const uri = params?.["uri"]
+      if (from !== link || params === undefined || typeof uri !== "string") return
+      for (const each of ResourceUpdates.enclosing(uri)) followed.get(each)?.tell(params)
+    }
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * All that is followed at one server, by the connections that it goes over.
+ *
+ * **Details**: to follow, nobody has to be asked anything. So who has no session follows as one who can't be asked: over the
+ * gateway's own connection, or over that of the principal. A session that has a connection of its own follows over that.
+ *
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Fields, Reply } from "../JsonRpc.ts"
+import type { Failure } from "./Connection.ts"
+import * as Following from "./Following.ts"
+import type { Link } from "./Link.ts"
+import type { Caller, CallerSession, ServerProfile } from "./Upstream.ts"
+
+/**
+ * What it needs of the keeper of the connections.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Options extends Pick<Following.Options, "run" | "now"> {
+  /** The connection for a caller: see `Following.Options`. */
+  readonly acquire: (
+    caller: Caller | undefined,
+    connected: (link: Link, profile: ServerProfile, release: () => void) => void,
+    failed: (failure: Failure) => void
+  ) => (() => void) | undefined
+}
+
+/**
+ * All that is followed at one server.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Followings extends Pick<Following.Following, "streamed" | "lost" | "updated"> {
+  /** See `Upstream.follow`. */
+  readonly follow: (
+    uri: string,
+    caller: Caller | undefined,
+    onUpdated: (params: Fields) => void
+  ) => Effect.Effect<Reply, Failure, Scope.Scope>
+}
+
+/** As whom a caller follows. */
+const follower = (caller: Caller | undefined): Caller | undefined => {
+  if (caller === undefined || caller.session !== undefined) return caller
+  return caller.principal === undefined
+    ? undefined
+    : { principal: caller.principal, capabilities: {}, session: undefined }
+}
+
+/**
+ * Makes it.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const make = ({ acquire, now, run }: Options): Followings => {
+  const all = new Map<CallerSession | string | undefined, Following.Following>()
+  const heard = new WeakSet<Link>()
+
+  const of = (caller: Caller | undefined): Following.Following => {
+    const key = caller?.session ?? caller?.principal
+    const known = all.get(key)
+    if (known !== undefined) return known
+    const made: Following.Following = Following.make({
+      acquire: (connected, failed) => acquire(caller, connected, failed),
+      hears: (link) => heard.has(link),
+      run,
+      now,
+      onEmpty: () => {
+        if (all.get(key) === made) all.delete(key)
+      }
+    })
+    all.set(key, made)
+    return made
+  }
+
+  return {
+    follow: (uri, caller, onUpdated) =>
+      Effect.acquireRelease(
+        Effect.sync(() => of(follower(caller)).add(uri, onUpdated)),
+        ({ remove }) => Effect.sync(remove)
+      ).pipe(Effect.andThen(({ outcome }) => outcome)),
+    streamed: (link, open) => {
+      heard.add(link)
+      for (const one of all.values()) one.streamed(link, open)
+    },
+    lost: (link) => {
+      for (const one of all.values()) one.lost(link)
+    },
+    updated: (link, params) => {
+      for (const one of all.values()) one.updated(link, params)
+    }
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * Streams that outlive their connections, without any transport.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { Purpose } from "../../src/relay/EventIds.ts"
+import type { EventFields, EventStream } from "../../src/relay/EventStream.ts"
+import * as Replay from "../../src/relay/Replay.ts"
+
+const makeConnection = () => {
+  const events: Array<EventFields & { readonly line: string }> = []
+  let open = true
+  const connection: EventStream = {
+    send: (line) => connection.write(line, {}),
+    write: (line, fields) => {
+      if (open) events.push({ line, ...fields })
+    },
+    keepAlive: () => {},
+    end: () => {
+      open = false
+    },
+    isOpen: () => open
+  }
+  return {
+    connection,
+    events,
+    lines: () => events.filter(({ line }) => line !== "").map(({ line }) => line),
+    isOpen: () => open
+  }
+}
+
+const store = (overrides: Partial<Replay.ReplayOptions> = {}) => {
+  let time = 0
+  const replays = Replay.make({
+    now: () => time,
+    maxReplay: 10_000,
+    maxReplayTotal: 100_000,
+    keep: 1_000,
+    ...overrides
+  })
+  return { replays, at: (value: number) => void (time = value) }
+}
+
+const request: Purpose = { _tag: "Request", id: "r" }
+const ofSession: Purpose = { _tag: "Session" }
+
+/** Goes on with the stream of an event; gives what came over the new connection. */
+const resume = (replay: Replay.Replay, id: string | undefined) => {
+  const found = replay.find(id ?? "")
+  if (found._tag !== "Stream") return assert.fail(found._tag)
+  const next = makeConnection()
+  return { ...next, kept: found.resume(next.connection), purpose: found.purpose }
+}
+
+describe("Replay", () => {
+  it("gives what followed an event, and then what is still to come", () => {
+    const replay = store().replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(request, one.connection, false)
+    const other = replay.begin(request, makeConnection().connection, false)
+    stream.send("a")
+    other.send("x")
+    stream.send("b")
+    stream.disconnect(one.connection)
+    assert.isFalse(stream.isOpen())
+    stream.send("c")
+    assert.deepStrictEqual(one.lines(), ["a", "b"])
+    const two = resume(replay, one.events[0]?.id)
+    assert.deepStrictEqual(two.lines(), ["b", "c"])
+    stream.send("d")
+    stream.end()
+    assert.deepStrictEqual([two.lines(), two.isOpen()], [["b", "c", "d"], false])
+    // Also after its end, as often as its client likes, as long as anything follows.
+    const three = resume(replay, two.events[1]?.id)
+    assert.deepStrictEqual([three.lines(), three.isOpen()], [["d"], false])
+    assert.deepStrictEqual(three.purpose, request)
+    assert.deepStrictEqual(replay.find(three.events[0]?.id ?? ""), { _tag: "Over" })
+  })
+
+  it("tells a client how to come back before there is anything to say", () => {
+    const replay = store().replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(ofSession, one.connection, true)
+    assert.deepStrictEqual(one.events.map(({ line, retry }) => [line, retry]), [["", 1_000]])
+    stream.disconnect(one.connection)
+    stream.send("a")
+    const two = resume(replay, one.events[0]?.id)
+    assert.deepStrictEqual(two.events.map(({ id, line, retry }) => [id, line, retry]), [
+      [one.events[0]?.id, "", 1_000],
+      [two.events[1]?.id, "a", undefined]
+    ])
+  })
+
+  it("has nothing for a client that comes back for what was lost", () => {
+    const replay = store().replays.make()
+    const one = makeConnection()
+    replay.lose("r", one.connection)
+    assert.deepInclude(JSON.parse(one.lines()[0] ?? ""), { id: "r" })
+    assert.isFalse(one.isOpen())
+    assert.deepStrictEqual(replay.find(one.events[0]?.id ?? ""), { _tag: "Over" })
+    assert.deepStrictEqual(store().replays.make().find(one.events[0]?.id ?? ""), { _tag: "Over" })
+  })
+
+  it("leaves the connection that a client forgot for the one it came back with", () => {
+    const replay = store().replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(ofSession, one.connection, true)
+    const two = resume(replay, one.events[0]?.id)
+    assert.isFalse(one.isOpen())
+    // The end of the first one comes to be known late.
+    stream.disconnect(one.connection)
+    stream.send("a")
+    assert.deepStrictEqual(two.lines(), ["a"])
+    assert.isUndefined(replay.waiting())
+    stream.disconnect(two.connection)
+    assert.strictEqual(replay.waiting(), stream)
+  })
+
+  it("keeps the newest within its bounds, and an error in place of a reply that is too large", () => {
+    const { replays } = store({ maxReplay: 2_000 })
+    const replay = replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(request, one.connection, true)
+    for (let index = 0; index < 1_000; index++) stream.send(`${index}`)
+    assert.isAtMost(replays.bytes(), 2_000)
+    stream.send("x".repeat(5_000))
+    stream.send("y".repeat(5_000), "r")
+    stream.end()
+    assert.isAtMost(replays.bytes(), 2_000)
+    const lines = resume(replay, one.events[0]?.id).lines()
+    assert.strictEqual(lines.at(-2), "999")
+    assert.isTrue(lines.slice(0, -1).every((line, index) => Number(line) === 1_001 - lines.length + index))
+    assert.deepInclude(JSON.parse(lines.at(-1) ?? ""), { jsonrpc: "2.0", id: "r" })
+    assert.include(lines.at(-1), "5000 bytes")
+  })
+
+  it("keeps so much for all sessions together, and the oldest go first", () => {
+    const { replays } = store({ maxReplay: 1_000, maxReplayTotal: 3_000 })
+    const all = Array.from({ length: 50 }, () => {
+      const replay = replays.make()
+      const one = makeConnection()
+      const stream = replay.begin(ofSession, one.connection, true)
+      stream.send("x".repeat(800))
+      stream.disconnect(one.connection)
+      return { replay, id: one.events[0]?.id }
+    })
+    assert.isAtMost(replays.bytes(), 3_000)
+    const left = all.map(({ id, replay }) => resume(replay, id).lines().length)
+    assert.deepStrictEqual(left, [...Array.from({ length: 47 }, () => 0), 1, 1, 1])
+  })
+
+  it("forgets after a while, and with the session", () => {
+    const { at, replays } = store()
+    const replay = replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(request, one.connection, true)
+    stream.send("a")
+    at(500)
+    stream.send("b")
+    stream.end()
+    at(1_000)
+    replays.sweep()
+    assert.deepStrictEqual(resume(replay, one.events[0]?.id).lines(), ["b"])
+    at(1_500)
+    replays.sweep()
+    assert.deepStrictEqual(replay.find(one.events[0]?.id ?? ""), { _tag: "Gone", purpose: request })
+    assert.strictEqual(replays.bytes(), 0)
+
+    const live = makeConnection()
+    const other = replay.begin(ofSession, live.connection, true)
+    other.send("x")
+    replay.clear()
+    // What is still under way in a session that is over is not kept.
+    other.send("y")
+    assert.deepStrictEqual([live.lines(), replays.bytes()], [["x", "y"], 0])
+    assert.strictEqual(replay.find(live.events[0]?.id ?? "")._tag, "Gone")
+  })
+
+  it("bounds the streams of a session, and spares those that are under way", () => {
+    const replay = store().replays.make()
+    const busy = makeConnection()
+    const running = replay.begin(request, busy.connection, true)
+    for (let index = 0; index < 500; index++) {
+      const one = makeConnection()
+      const stream = replay.begin(index % 2 === 0 ? request : ofSession, one.connection, true)
+      if (index % 2 === 0) {
+        stream.send("r", "r")
+        stream.end()
+      } else stream.disconnect(one.connection)
+    }
+    running.send("still there")
+    assert.deepStrictEqual(resume(replay, busy.events[0]?.id).lines(), ["still there"])
+  })
+
+  it("keeps nothing where it is told so", () => {
+    const { replays } = store({ maxReplay: 0 })
+    const replay = replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(request, one.connection, true)
+    stream.send("a", "r")
+    stream.end()
+    assert.isFalse(replay.isOn())
+    assert.strictEqual(replays.bytes(), 0)
+  })
+
+  it("has nothing for a client that comes back for a reply that there is none of", () => {
+    const replay = store().replays.make()
+    const one = makeConnection()
+    replay.begin(request, one.connection, true).end()
+    assert.deepStrictEqual(replay.find(one.events[0]?.id ?? ""), { _tag: "Over" })
+  })
+
+  it("tells of any id what it is worth, and what a lost one was for", () => {
+    const purposes: ReadonlyArray<Purpose> = [
+      ofSession,
+      { _tag: "Batch" },
+      { _tag: "Request", id: 7 },
+      { _tag: "Request", id: "ä.\n\"" }
+    ]
+    for (const purpose of purposes) {
+      const one = makeConnection()
+      store().replays.make().begin(purpose, one.connection, true)
+      const id = one.events[0]?.id ?? ""
+      assert.match(id, /^[\w.-]+$/)
+      assert.deepStrictEqual(store().replays.make().find(id), { _tag: "Gone", purpose })
+    }
+    const long = makeConnection()
+    store().replays.make().begin({ _tag: "Request", id: "x".repeat(10_000) }, long.connection, true)
+    assert.isBelow(long.events[0]?.id?.length ?? 0, 100)
+    const replay = store().replays.make()
+    const known = makeConnection()
+    replay.begin(ofSession, known.connection, true)
+    fc.assert(fc.property(
+      fc.oneof(fc.string(), fc.string().map((text) => `${known.events[0]?.id?.split(".")[0]}.${text}`)),
+      (text) => assert.notStrictEqual(replay.find(text)._tag, "Stream")
+    ))
+  })
+})

@@ -1,0 +1,511 @@
+/**
+ * The parts that tasks are made of, and what they do when something fails.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Catalog from "@portolan/core/Catalog"
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import { Deferred, Effect, Fiber, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import * as fc from "fast-check"
+import { Code, type Fields, type JsonRpcErrorObject, type Reply } from "../../src/JsonRpc.ts"
+import * as Callers from "../../src/relay/Callers.ts"
+import type { Client, Exchange } from "../../src/relay/Exchange.ts"
+import * as KeptTasks from "../../src/relay/KeptTasks.ts"
+import * as Seal from "../../src/relay/Seal.ts"
+import * as TaskCallers from "../../src/relay/TaskCallers.ts"
+import * as TaskIds from "../../src/relay/TaskIds.ts"
+import * as TaskOwners from "../../src/relay/TaskOwners.ts"
+import * as TaskQuestions from "../../src/relay/TaskQuestions.ts"
+import * as TaskRounds from "../../src/relay/TaskRounds.ts"
+import type { Task, TaskServers } from "../../src/relay/TaskServers.ts"
+import * as TaskShape from "../../src/relay/TaskShape.ts"
+import type { CallerSession, ServerRequest, Upstream, UpstreamRequest } from "../../src/upstream/Upstream.ts"
+import { profile, scripted } from "../Catalogs.ts"
+import { envelope, harness, modern } from "./Harness.ts"
+import { extension, question } from "./TaskFixtures.ts"
+
+const clientOf = (more: Partial<Client> = {}): Client => {
+  const capabilities = more.capabilities ?? { elicitation: {} }
+  return {
+    era: "stateless",
+    protocolVersion: "2026-07-28",
+    info: undefined,
+    capabilities,
+    principal: undefined,
+    caller: Callers.make(more.principal, capabilities),
+    ...more
+  }
+}
+
+const record = ServiceInstance.make({
+  id: "one",
+  service: "svc",
+  endpoint: { transport: "streamable-http", url: "http://one.invalid/mcp" }
+})
+const { upstream } = scripted(record, () => Effect.never)
+
+const taskOf = (id: string): Task => ({
+  id: `sealed ${id}`,
+  server: { source: "scripted", instance: "one", id },
+  upstream,
+  profile
+})
+
+const state = (status: string, more: Fields = {}): Reply => ({
+  result: { taskId: "t", status, createdAt: "then", lastUpdatedAt: "then", ttl: null, ...more }
+})
+
+/** What a server answers, by the methods. */
+type Answers = Readonly<
+  Record<
+    string,
+    (
+      params: Fields,
+      more: { readonly onRequest?: ((request: ServerRequest) => void) | undefined }
+    ) => Effect.Effect<Reply, JsonRpcErrorObject>
+  >
+>
+
+const serversOf = (answers: Answers): TaskServers & { readonly sent: Array<string> } => {
+  const sent: Array<string> = []
+  return {
+    sent,
+    find: () => Effect.die("not here"),
+    send: (_, method, params, __, more) =>
+      Effect.suspend(() => {
+        sent.push(method)
+        return answers[method]?.(params, more ?? {}) ?? Effect.die(method)
+      })
+  }
+}
+
+/** A request of a server, and what it was answered. */
+const asked = (method = "elicitation/create", related?: string) => {
+  const replies: Array<Reply> = []
+  const withdrawn = new AbortController()
+  const params = related === undefined ? question : TaskIds.relatedTo(question, related)
+  const request: ServerRequest = {
+    method,
+    params,
+    reply: (reply) => void replies.push(reply),
+    withdrawn: withdrawn.signal
+  }
+  return { request, replies, withdraw: () => withdrawn.abort() }
+}
+
+describe("ids of tasks", () => {
+  const ids = TaskIds.make(Seal.make(Redacted.make("a key")))
+  const server = { source: "memory", instance: "one", id: "t-1" }
+
+  it("lead back to the task, for the same principal, on every replica", () => {
+    const replica = TaskIds.make(Seal.make(Redacted.make("a key")))
+    fc.assert(fc.property(fc.string(), fc.string(), fc.string(), fc.option(fc.string(), { nil: undefined }), (
+      source,
+      instance,
+      id,
+      principal
+    ) => {
+      const sealed = ids.seal({ source, instance, id }, principal)
+      assert.deepStrictEqual(replica.open(sealed ?? "", principal), { source, instance, id })
+      assert.match(sealed ?? "", /^[\w-]+$/)
+    }))
+  })
+
+  it("are worth nothing altered, to others, and without the key", () => {
+    const sealed = ids.seal(server, "ann") ?? ""
+    for (const principal of ["bob", "", undefined]) assert.isUndefined(ids.open(sealed, principal))
+    for (let at = 0; at < sealed.length; at += 7) {
+      const other = sealed[at] === "A" ? "B" : "A"
+      assert.isUndefined(ids.open(sealed.slice(0, at) + other + sealed.slice(at + 1), "ann"))
+    }
+    assert.isUndefined(TaskIds.make(Seal.make(undefined)).open(sealed, "ann"))
+    assert.isUndefined(ids.open("x".repeat(100_000), "ann"))
+  })
+
+  it("are none for an id that no header could hold", () => {
+    assert.isUndefined(ids.seal({ ...server, id: "x".repeat(4_000) }, undefined))
+  })
+
+  it("are the ones and not the others in what belongs to a task", () => {
+    const related = { a: 1, _meta: { b: 2, "io.modelcontextprotocol/related-task": { taskId: "own" } } }
+    assert.strictEqual(TaskIds.relatedOf(related), "own")
+    assert.deepStrictEqual(TaskIds.renamed(related, "own", "id"), TaskIds.relatedTo({ a: 1, _meta: { b: 2 } }, "id"))
+    assert.strictEqual(TaskIds.renamed(related, "other", "id"), related)
+    assert.deepStrictEqual(TaskIds.withoutRelated(related._meta), { b: 2 })
+    assert.isUndefined(TaskIds.withoutRelated({ "io.modelcontextprotocol/related-task": {} }))
+  })
+})
+
+describe("the forms of a task", () => {
+  const old = { taskId: "t", status: "working", createdAt: "a", lastUpdatedAt: "b", ttl: 5, pollInterval: 6, more: 7 }
+  const fresh = {
+    taskId: "t",
+    status: "working",
+    createdAt: "a",
+    lastUpdatedAt: "b",
+    ttlMs: 5,
+    pollIntervalMs: 6,
+    more: 7
+  }
+
+  it("turn into each other", () => {
+    assert.deepStrictEqual(TaskShape.toStateless(old, "id"), { ...fresh, taskId: "id" })
+    assert.deepStrictEqual(TaskShape.toHandshake({ ...fresh, resultType: "task", _meta: {} }, "id"), {
+      ...old,
+      taskId: "id"
+    })
+    assert.deepInclude(TaskShape.toHandshake({ taskId: "t" }, "id"), { ttl: null })
+  })
+
+  it("call a failed call failed, or completed", () => {
+    const failed = { content: [], isError: true }
+    assert.include(TaskShape.toHandshake({ ...fresh, status: "completed", result: failed }, "id"), { status: "failed" })
+    assert.include(TaskShape.concluded({ ...fresh, status: "failed" }, { result: failed }), { status: "completed" })
+    const error = { code: 1, message: "broke" }
+    assert.deepInclude(TaskShape.concluded({ ...fresh, status: "completed" }, { error }), { status: "failed", error })
+  })
+})
+
+describe("tasks that the gateway keeps", () => {
+  it("are there for their time", () => {
+    let now = 0
+    const kept = KeptTasks.make(() => now)
+    const one = { task: {}, reply: { result: {} } }
+    kept.keep("a", one, 100)
+    now = 99
+    assert.strictEqual(kept.find("a"), one)
+    now = 100
+    assert.isUndefined(kept.find("a"))
+  })
+
+  it("make room, the oldest first", () => {
+    const kept = KeptTasks.make(() => 0)
+    const one = { task: {}, reply: { result: {} } }
+    for (let i = 0; i <= 1_000; i++) kept.keep(String(i), one, 100)
+    assert.isUndefined(kept.find("0"))
+    assert.strictEqual(kept.find("1"), one)
+    // Neither do a few big ones hold more than is allowed.
+    const big = { task: {}, reply: { result: { text: "x".repeat(10 * 1_048_576) } } }
+    for (const id of ["a", "b", "c", "d"]) kept.keep(id, big, 100)
+    assert.deepStrictEqual(["a", "b", "c", "d"].map((id) => kept.find(id) === big), [false, true, true, true])
+    assert.isUndefined(kept.find("1000"))
+  })
+
+  it("owners are known by what servers call their tasks", () => {
+    const owners = TaskOwners.make()
+    const [ann, bob] = [clientOf(), clientOf()]
+    const key = Catalog.key("memory", "one")
+    owners.note(ann, "a1", key, "1")
+    owners.note(ann, "a2", undefined, "a2")
+    owners.note(bob, "b2", key, "2")
+    assert.deepStrictEqual([owners.of(ann), owners.of(bob)], [["a1", "a2"], ["b2"]])
+    assert.strictEqual(owners.find(key, "2")?.client, bob)
+    assert.isUndefined(owners.find(Catalog.key("memory", "two"), "2"))
+    for (let i = 0; i < 10_000; i++) owners.note(bob, String(i), key, `more ${i}`)
+    assert.deepStrictEqual(owners.of(ann), [])
+  })
+})
+
+describe("callers of tasks", () => {
+  const make = Effect.gen(function*() {
+    const forgotten: Array<CallerSession> = []
+    const callers = yield* TaskCallers.make({ forget: (session) => void forgotten.push(session) }, {
+      onRequest: () => {},
+      onNotification: () => {}
+    })
+    return { callers, forgotten }
+  })
+
+  it.effect("share a session of their own where they are the same to a server", () =>
+    Effect.gen(function*() {
+      const { callers } = yield* make
+      const nobody = clientOf({ capabilities: {} })
+      assert.strictEqual(callers.of(nobody), nobody.caller)
+      const session: CallerSession = { onRequest: () => {}, onNotification: () => {} }
+      const own = clientOf({ caller: Callers.make(undefined, { elicitation: {} }, session) })
+      assert.strictEqual(callers.of(own), own.caller)
+      const ann = callers.of(clientOf({ principal: "ann" }))
+      assert.isDefined(ann.session)
+      assert.deepInclude(ann, { principal: "ann", capabilities: { elicitation: {} } })
+      assert.strictEqual(callers.of(clientOf({ principal: "ann" })), ann)
+      assert.notStrictEqual(callers.of(clientOf({ principal: "bob" })).session, ann.session)
+      const sampling = callers.of(clientOf({ principal: "ann", capabilities: { sampling: {} } }))
+      assert.notStrictEqual(sampling.session, ann.session)
+    }))
+
+  it.effect("keep their session while they have tasks", () =>
+    Effect.gen(function*() {
+      const { callers, forgotten } = yield* make
+      const client = clientOf({ principal: "ann" })
+      const { session } = callers.of(client)
+      callers.begun(client, "a", 3_600_000)
+      yield* TestClock.adjust("59 minutes")
+      assert.isEmpty(forgotten)
+      // Looked at, it is kept for longer.
+      callers.seen(client, "a")
+      yield* TestClock.adjust("9 minutes")
+      assert.isEmpty(forgotten)
+      assert.strictEqual(callers.of(client).session, session)
+      yield* TestClock.adjust("11 minutes")
+      assert.deepStrictEqual(forgotten, [session])
+      assert.notStrictEqual(callers.of(client).session, session)
+    }))
+})
+
+describe("questions of servers of the handshake era to clients of the stateless era", () => {
+  const settings = { inputTimeout: 60_000, maxParked: 1_000 }
+
+  it.effect("end when nobody answers them, and come again with the task", () =>
+    Effect.gen(function*() {
+      const { replies, request } = asked()
+      const servers = serversOf({
+        "tasks/get": () => Effect.succeed(state("input_required")),
+        "tasks/result": (_, { onRequest }) => {
+          onRequest?.(request)
+          return Effect.never
+        }
+      })
+      const questions = yield* TaskQuestions.make(servers, settings)
+      const get = questions.get(taskOf("t"), {}, clientOf())
+      const keys = (task: Fields) => Object.keys(Object(task["inputRequests"]))
+      const [first] = keys(yield* get)
+      yield* TestClock.adjust("59 seconds")
+      assert.deepStrictEqual(keys(yield* get), [first])
+      assert.isEmpty(replies)
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(replies, [{ error: { code: Code.unavailable, message: "The client gave no answer" } }])
+      // Keys are never used twice.
+      const [second] = keys(yield* get)
+      assert.notStrictEqual(second, first)
+      assert.lengthOf(servers.sent.filter((method) => method === "tasks/result"), 2)
+    }))
+
+  it.effect("are refused that the client did not declare, that it can't get, and that are for another task", () =>
+    Effect.gen(function*() {
+      const all = [asked("sampling/createMessage"), asked("tasks/get"), asked("elicitation/create", "other")]
+      const questions = yield* TaskQuestions.make(
+        serversOf({
+          "tasks/get": () => Effect.succeed(state("input_required")),
+          "tasks/result": (_, { onRequest }) => {
+            for (const { request } of all) onRequest?.(request)
+            return Effect.never
+          }
+        }),
+        settings
+      )
+      const looking = yield* Effect.forkChild(questions.get(taskOf("t"), {}, clientOf()), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      // Nothing is to be answered: the client goes on waiting.
+      assert.deepInclude(yield* Fiber.join(looking), { status: "working" })
+      for (const { replies: [reply] } of all) {
+        assert.nestedPropertyVal(reply, "error.code", Code.methodNotFound)
+      }
+    }))
+
+  it.effect("that come outside of any request find their task", () =>
+    Effect.gen(function*() {
+      const servers = serversOf({
+        "tasks/get": () => Effect.succeed(state("input_required")),
+        "tasks/result": () => Effect.never
+      })
+      const questions = yield* TaskQuestions.make(servers, settings)
+      const looks = yield* Effect.forkChild(questions.get(taskOf("t"), {}, clientOf()), { startImmediately: true })
+      const nobodys = asked("elicitation/create", "unknown")
+      const unnamed = asked()
+      for (const { request } of [nobodys, unnamed]) questions.asked(upstream, request)
+      for (const { replies } of [nobodys, unnamed]) assert.lengthOf(replies, 1)
+      const elsewhere: Upstream = { ...upstream }
+      const others = asked("elicitation/create", "t")
+      questions.asked(elsewhere, others.request)
+      assert.lengthOf(others.replies, 1)
+      const own = asked("elicitation/create", "t")
+      questions.asked(upstream, own.request)
+      const task = yield* Fiber.join(looks)
+      const [key] = Object.keys(Object(task["inputRequests"]))
+      assert.deepNestedInclude(task, { status: "input_required", [`inputRequests.${key}.params`]: question })
+      // The server wants it no more.
+      own.withdraw()
+      yield* questions.update(taskOf("t"), { inputResponses: { [key ?? ""]: { action: "accept" } } }, clientOf())
+      assert.isEmpty(own.replies)
+    }))
+
+  it.effect("wait for so many tasks at most", () =>
+    Effect.gen(function*() {
+      const servers = serversOf({
+        "tasks/get": () => Effect.succeed(state("input_required")),
+        "tasks/result": (_, { onRequest }) => {
+          onRequest?.(asked().request)
+          return Effect.never
+        }
+      })
+      const questions = yield* TaskQuestions.make(servers, { ...settings, maxParked: 1 })
+      assert.include(yield* questions.get(taskOf("a"), {}, clientOf()), { status: "input_required" })
+      const error = yield* Effect.flip(questions.get(taskOf("b"), {}, clientOf()))
+      assert.include(error.message, "Too many tasks")
+      assert.include(yield* questions.get(taskOf("a"), {}, clientOf()), { status: "input_required" })
+    }))
+
+  it.effect("end with the gateway", () =>
+    Effect.gen(function*() {
+      const { replies, request } = asked()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const questions = yield* TaskQuestions.make(
+          serversOf({
+            "tasks/get": () => Effect.succeed(state("input_required")),
+            "tasks/result": (_, { onRequest }) => {
+              onRequest?.(request)
+              return Effect.never
+            }
+          }),
+          settings
+        )
+        yield* questions.get(taskOf("t"), {}, clientOf())
+      }))
+      assert.lengthOf(replies, 1)
+    }))
+
+  it.effect("don't hold up a task whose server can't be asked while it waits", () =>
+    Effect.gen(function*() {
+      let looks = 0
+      const servers = serversOf({
+        // One call at a time: the second look waits for the result.
+        "tasks/get": () => looks++ === 0 ? Effect.succeed(state("input_required")) : Effect.never,
+        "tasks/result": (_, { onRequest }) => {
+          onRequest?.(first.request)
+          return Effect.never
+        }
+      })
+      const first = asked()
+      const questions = yield* TaskQuestions.make(servers, settings)
+      const task = yield* questions.get(taskOf("t"), {}, clientOf())
+      const [key] = Object.keys(Object(task["inputRequests"]))
+      yield* questions.update(taskOf("t"), { inputResponses: { [key ?? ""]: { action: "decline" } } }, clientOf())
+      assert.deepNestedInclude(first.replies[0], { "result.action": "decline" })
+      const again = yield* Effect.forkChild(questions.get(taskOf("t"), {}, clientOf()), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      assert.include(yield* Fiber.join(again), { status: "working" })
+    }))
+})
+
+describe("rounds of tasks of servers of the stateless era", () => {
+  const inputs = { inputRequests: { who: { method: "elicitation/create", params: question } } }
+  const exchangeOf = (ask: Exchange["ask"]): Exchange => ({
+    client: clientOf({ era: "handshake", protocolVersion: "2025-11-25" }),
+    streams: true,
+    notify: () => {},
+    ask,
+    logLevel: undefined
+  })
+
+  it.effect("ask each question once, whoever waits for the result", () =>
+    Effect.gen(function*() {
+      const answer = yield* Deferred.make<Reply>()
+      let status = "input_required"
+      let asks = 0
+      const servers = serversOf({
+        "tasks/get": () => Effect.sync(() => state(status, status === "completed" ? { result: {} } : inputs)),
+        "tasks/update": (params) => {
+          assert.deepStrictEqual(params, { inputResponses: { who: { action: "accept" } } })
+          status = "completed"
+          return Effect.succeed({ result: {} })
+        }
+      })
+      const rounds = TaskRounds.make(servers)
+      const exchange = exchangeOf(() => {
+        asks++
+        return Deferred.await(answer)
+      })
+      const both = yield* Effect.forEach([1, 2], () =>
+        Effect.forkChild(rounds.conclude(taskOf("t"), {}, exchange), { startImmediately: true }))
+      yield* TestClock.adjust("5 seconds")
+      yield* Deferred.succeed(answer, { result: { action: "accept", _meta: { a: 1 } } })
+      yield* TestClock.adjust("1 seconds")
+      for (const fiber of both) {
+        assert.include(yield* Fiber.join(fiber), { status: "completed" })
+      }
+      assert.strictEqual(asks, 1)
+    }))
+
+  it.effect("fail with what the client says, and ask again when it comes back", () =>
+    Effect.gen(function*() {
+      const servers = serversOf({ "tasks/get": () => Effect.succeed(state("input_required", inputs)) })
+      const rounds = TaskRounds.make(servers)
+      let asks = 0
+      const exchange = exchangeOf(() => {
+        asks++
+        return Effect.succeed({ error: { code: -1, message: "no" } })
+      })
+      for (const times of [1, 2]) {
+        const error = yield* Effect.flip(rounds.conclude(taskOf("t"), {}, exchange))
+        assert.deepStrictEqual([error.message, asks], ["no", times])
+      }
+      const nobody = yield* Effect.flip(rounds.conclude(taskOf("t"), {}, exchangeOf(undefined)))
+      assert.include(nobody.message, "this client can't be asked")
+    }))
+
+  it("tell servers of the extension, and not of what clients say of tasks of their own", () => {
+    assert.deepStrictEqual(TaskRounds.capabilities({ roots: {}, tasks: { list: {} }, extensions: { a: {} } }), {
+      roots: {},
+      extensions: { a: {}, [extension]: {} }
+    })
+  })
+})
+
+describe("tasks whose servers fail", () => {
+  const declaring = { "io.modelcontextprotocol/clientCapabilities": { extensions: { [extension]: {} } } }
+  const created: Reply = { result: { resultType: "task", taskId: "t-1", status: "working", ttlMs: null } }
+  const begin = Effect.fnUntraced(function*(answer: (request: UpstreamRequest) => Effect.Effect<Reply>) {
+    const endpoint = yield* harness({
+      servers: [{ id: "a", era: "stateless", capabilities: { extensions: { [extension]: {} } }, answer }],
+      offers: [{ name: "run" }]
+    })
+    const call = (method: string, params: Fields, headers = {}) =>
+      Effect.map(
+        endpoint.post(
+          { jsonrpc: "2.0", id: 1, method, params: { ...params, _meta: envelope(declaring) } },
+          { ...modern(method, String(params["taskId"] ?? params["name"])), ...headers }
+        ),
+        ({ messages }) => messages[0] ?? assert.fail("no answer")
+      )
+    return { ...endpoint, call }
+  })
+
+  it.effect("say so", () =>
+    Effect.gen(function*() {
+      const { call, removeUpstream } = yield* begin(({ method }) =>
+        method === "tools/call" ? Effect.succeed(created) : Effect.never
+      )
+      const taskId = (yield* call("tools/call", { name: "svc__run" })).result?.["taskId"]
+      const looks = yield* Effect.forkChild(call("tasks/get", { taskId }), { startImmediately: true })
+      const reply = yield* Fiber.join(looks).pipe(
+        Effect.raceFirst(Effect.forever(Effect.andThen(TestClock.adjust("10 seconds"), Effect.yieldNow)))
+      )
+      assert.deepInclude(reply.error, { code: Code.unavailable, data: { reason: "unavailable", instance: "a" } })
+      assert.include(reply.error?.message, "no answer within 60000 ms (instance a")
+      removeUpstream("a")
+      const gone = yield* call("tasks/get", { taskId })
+      assert.include(gone.error?.message, "it is not announced any more (instance a, which runs the task)")
+    }))
+
+  it.effect("are not made of ids that are none", () =>
+    Effect.gen(function*() {
+      const answers = [{ resultType: "task" }, { resultType: "task", taskId: 7 }, { resultType: "task", taskId: "" }]
+      const { call } = yield* begin(() => Effect.succeed({ result: answers.shift() ?? {} }))
+      for (let i = 0; i < 3; i++) {
+        const { error } = yield* call("tools/call", { name: "svc__run" })
+        assert.include(error?.message, "a task that has no usable id")
+      }
+    }))
+
+  it.effect("are named by the header as by the body", () =>
+    Effect.gen(function*() {
+      const { asked, call } = yield* begin(({ method }) =>
+        Effect.succeed(method === "tools/call" ? created : { result: { taskId: "t-1", status: "working" } })
+      )
+      const taskId = (yield* call("tools/call", { name: "svc__run" })).result?.["taskId"]
+      const wrong = yield* call("tasks/get", { taskId }, { "mcp-name": "other" })
+      assert.strictEqual(wrong.error?.code, Code.headerMismatch)
+      assert.deepInclude((yield* call("tasks/get", { taskId })).result, { taskId })
+      assert.deepInclude(asked.at(-1)?.request.params, { taskId: "t-1" })
+    }))
+})

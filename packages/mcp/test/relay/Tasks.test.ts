@@ -1,0 +1,554 @@
+/**
+ * Tasks in the four pairings, with the official clients and servers where they know tasks.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Client as Client1 } from "@modelcontextprotocol/sdk/client/index.js"
+import { StreamableHTTPClientTransport as Http1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
+import { InMemoryTaskStore } from "@modelcontextprotocol/sdk/experimental/tasks/stores/in-memory.js"
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
+import {
+  CallToolResultSchema,
+  CreateTaskResultSchema,
+  ElicitRequestSchema,
+  TaskStatusNotificationSchema
+} from "@modelcontextprotocol/sdk/types.js"
+import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
+import * as Portolan from "@portolan/core/Portolan"
+import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import { Effect, Layer } from "effect"
+import { fileURLToPath } from "node:url"
+import * as z from "zod"
+import * as ToolCatalog from "../../src/catalog/ToolCatalog.ts"
+import type { Fields } from "../../src/JsonRpc.ts"
+import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
+import * as Upstreams from "../../src/upstream/Upstreams.ts"
+import { eventually } from "../upstream/Harness.ts"
+import { listen } from "../upstream/Servers.ts"
+import { envelope, modern, openRequest, send } from "./Harness.ts"
+import { extension, handshakeTasks, question, statelessTasks, type TaskServer } from "./TaskFixtures.ts"
+
+const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
+
+/** Everything real, in front of servers by the names of their services. */
+const gateway = Effect.fnUntraced(function*(
+  servers: Readonly<Record<string, TaskServer>>,
+  options: McpEndpoint.McpEndpointOptions = {},
+  more: ReadonlyArray<ServiceInstance.ServiceInstance> = []
+) {
+  const instances = [...more]
+  for (const [id, { handler }] of Object.entries(servers)) {
+    const { url } = yield* listen(handler)
+    const service = id.replace(/-.*/, "")
+    instances.push(ServiceInstance.make({ id, service, endpoint: { transport: "streamable-http", url } }))
+  }
+  const context = yield* Layer.build(
+    McpEndpoint.layer(options).pipe(
+      Layer.provideMerge(ToolCatalog.layer()),
+      Layer.provideMerge(Upstreams.layer()),
+      Layer.provideMerge(MemoryRegistry.layer({ instances, trust: "full" })),
+      Layer.provideMerge(Portolan.layer())
+    )
+  )
+  const endpoint = yield* Effect.provide(McpEndpoint.McpEndpoint, context)
+  return (yield* listen(endpoint.handle)).url
+})
+
+/** The SDK that has the tasks of version 2025-11-25. */
+const sdk1 = (url: string, answer?: (params: unknown) => Fields) =>
+  Effect.acquireRelease(
+    promise(async () => {
+      const client = new Client1(
+        { name: "test", version: "1.0.0" },
+        { capabilities: answer === undefined ? {} : { elicitation: { form: {} } } }
+      )
+      if (answer !== undefined) {
+        client.setRequestHandler(ElicitRequestSchema, ({ params }) => ({ action: "accept", ...answer(params) }))
+      }
+      await client.connect(new Http1(new URL(url)) as Transport)
+      return client
+    }),
+    (client) => promise(() => client.close())
+  )
+
+/** What becomes of a task, step by step. */
+const driven = (client: Client1, name: string, how: string | Record<string, unknown>) =>
+  promise(async () => {
+    const seen: Array<string> = []
+    const stream = client.experimental.tasks.callToolStream(
+      { name, arguments: typeof how === "string" ? { how } : how },
+      CallToolResultSchema,
+      { task: { ttl: 30_000 } }
+    )
+    for await (const message of stream) {
+      switch (message.type) {
+        case "taskCreated":
+          seen.push("created")
+          break
+        case "taskStatus":
+          if (seen.at(-1) !== message.task.status) seen.push(message.task.status)
+          break
+        case "result":
+          seen.push(JSON.stringify(message.result.content[0]))
+          break
+        case "error":
+          seen.push(`error ${message.error.message}`)
+      }
+    }
+    return seen
+  })
+
+const said = (text: string) => JSON.stringify({ type: "text", text })
+
+const declaring = { "io.modelcontextprotocol/clientCapabilities": { extensions: { [extension]: {} }, elicitation: {} } }
+
+/** A client of the stateless era that knows the extension: no SDK does. */
+const statelessClient = (url: string, more: Readonly<Record<string, string>> = {}) => {
+  const request = Effect.fnUntraced(function*(method: string, params: Fields, meta: Fields = declaring) {
+    const name = params["taskId"] ?? params["name"]
+    const headers = { ...modern(method, typeof name === "string" ? name : undefined), ...more }
+    const message = { jsonrpc: "2.0", id: 1, method, params: { ...params, _meta: envelope(meta) } }
+    const answer = yield* send(url, "POST", headers, JSON.stringify(message))
+    const reply = answer.messages.at(-1)
+    if (reply === undefined) return assert.fail(`HTTP ${answer.status}: ${answer.text}`)
+    return reply
+  })
+  const result = (method: string, params: Fields, meta?: Fields) =>
+    Effect.map(request(method, params, meta), ({ error, result }) => result ?? assert.fail(JSON.stringify(error)))
+  /** Looks until it isn't working any more. */
+  const settled = (taskId: unknown) =>
+    result("tasks/get", { taskId }).pipe(
+      Effect.repeat({ while: (task) => Effect.as(Effect.sleep(20), task["status"] === "working") }),
+      Effect.timeout("10 seconds")
+    )
+  return { request, result, settled }
+}
+
+/** The ids of servers never reach clients. */
+const hides = (figures: TaskServer["figures"], value: unknown) => {
+  assert.isNotEmpty(figures.ids)
+  for (const id of figures.ids) assert.notInclude(JSON.stringify(value), id)
+}
+
+const support = (client: Client1) =>
+  promise(async () => {
+    const { tools } = await client.listTools()
+    return Object.fromEntries(tools.map(({ execution, name }) => [name, execution?.taskSupport]))
+  })
+
+describe("clients of version 2025-11-25, servers of the handshake era", () => {
+  it.live("run tasks to their end", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const client = yield* sdk1(yield* gateway({ old }))
+      const tasks = { list: {}, cancel: {}, requests: { tools: { call: {} } } }
+      assert.deepStrictEqual(client.getServerCapabilities()?.tasks, tasks)
+      assert.deepStrictEqual(yield* support(client), {
+        old__borrow: "forbidden",
+        old__research: "required",
+        old__maybe: "optional",
+        old__plain: "forbidden"
+      })
+      assert.deepStrictEqual(yield* driven(client, "old__research", "run"), ["created", "completed", said("done")])
+      assert.deepStrictEqual(yield* driven(client, "old__maybe", "run"), ["created", "completed", said("done")])
+      assert.deepStrictEqual((yield* driven(client, "old__research", "fail")).slice(0, 2), ["created", "failed"])
+      assert.strictEqual(old.figures.calls, 3)
+    }), 30_000)
+
+  it.live("answer what the server asks for a task", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const asked: Array<unknown> = []
+      const client = yield* sdk1(yield* gateway({ old }), (params) => {
+        asked.push(params)
+        return { content: { name: "ann" } }
+      })
+      yield* support(client)
+      assert.deepStrictEqual(yield* driven(client, "old__research", "ask"), [
+        "created",
+        "input_required",
+        said("accept ann")
+      ])
+      assert.lengthOf(asked, 1)
+      assert.nestedInclude(asked[0], { message: "Who?" })
+      const { tasks: [task] } = yield* promise(() => client.experimental.tasks.listTasks())
+      const related = { "io.modelcontextprotocol/related-task": { taskId: task?.taskId } }
+      assert.deepInclude(asked[0], { _meta: related })
+      const result = yield* promise(() =>
+        client.experimental.tasks.getTaskResult(task?.taskId ?? "", CallToolResultSchema)
+      )
+      assert.deepInclude(result._meta, related)
+      hides(old.figures, [asked, task, result])
+    }), 30_000)
+
+  it.live("list, cancel and find their tasks, and nobody else's", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const url = yield* gateway({ old })
+      const client = yield* sdk1(url)
+      const other = yield* sdk1(url)
+      const { tasks } = client.experimental
+      const { task } = yield* promise(() =>
+        client.request({
+          method: "tools/call",
+          params: { name: "old__research", arguments: { how: "wait" }, task: { ttl: 5_000 } }
+        }, CreateTaskResultSchema)
+      )
+      assert.include(task, { status: "working", pollInterval: 20 })
+      assert.deepStrictEqual((yield* promise(() => tasks.listTasks())).tasks.map(({ taskId }) => taskId), [task.taskId])
+      assert.deepStrictEqual((yield* promise(() => other.experimental.tasks.listTasks())).tasks, [])
+      assert.include(yield* promise(() => tasks.getTask(task.taskId)), { taskId: task.taskId, status: "working" })
+      assert.include(yield* promise(() => tasks.cancelTask(task.taskId)), { taskId: task.taskId, status: "cancelled" })
+      const again = yield* promise(() => tasks.cancelTask(task.taskId).catch((error: Error) => error.message))
+      assert.include(again, "Cannot cancel task in terminal status")
+      for (const id of ["nonsense", `${task.taskId}x`]) {
+        const message = yield* promise(() => tasks.getTask(id).catch((error: Error) => error.message))
+        assert.include(message, "MCP error -32602: Failed to retrieve task: Task not found")
+      }
+      hides(old.figures, task)
+    }), 30_000)
+
+  it.live("call tools as tasks only where these are", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const client = yield* sdk1(yield* gateway({ old }))
+      const call = (name: string, more: Fields) =>
+        promise(() =>
+          client.request({ method: "tools/call", params: { name, arguments: {}, ...more } }, z.looseObject({}))
+            .then(JSON.stringify, (error: Error) => error.message)
+        )
+      assert.include(yield* call("old__plain", { task: {} }), "-32601: old__plain does not run as a task")
+      assert.include(yield* call("old__research", {}), "-32601: old__research runs as a task only")
+      assert.include(yield* call("old__plain", {}), "plain")
+      assert.strictEqual(old.figures.calls, 0)
+    }), 30_000)
+
+  it.live("run tasks for servers themselves", () =>
+    Effect.gen(function*() {
+      const url = yield* gateway({ old: handshakeTasks() })
+      const client = new Client1({ name: "test", version: "1.0.0" }, {
+        capabilities: { elicitation: { form: {} }, tasks: { requests: { elicitation: { create: {} } } } },
+        taskStore: new InMemoryTaskStore()
+      })
+      client.setRequestHandler(ElicitRequestSchema, async (_, { taskRequestedTtl, taskStore }) => {
+        if (taskStore === undefined) return { action: "cancel" }
+        const task = await taskStore.createTask({ ttl: taskRequestedTtl ?? null, pollInterval: 20 })
+        const result = { action: "accept" as const, content: { name: "eve" } }
+        setTimeout(() => void taskStore.storeTaskResult(task.taskId, "completed", result), 50)
+        return { task }
+      })
+      yield* Effect.acquireRelease(
+        promise(() => client.connect(new Http1(new URL(url)) as Transport)),
+        () => promise(() => client.close())
+      )
+      const { content } = yield* promise(() => client.callTool({ name: "old__borrow", arguments: {} }))
+      const text = JSON.stringify(content)
+      assert.match(text, /working.*completed, accept eve/)
+    }), 30_000)
+
+  it.live("hear of their tasks what the server tells by itself", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const url = yield* gateway({ old })
+      for (const client of [yield* sdk1(url), yield* sdk1(url, () => ({ content: {} }))]) {
+        const told: Array<Fields> = []
+        client.setNotificationHandler(TaskStatusNotificationSchema, ({ params }) => void told.push(params))
+        // Its stream for notices is open once the list was heard of.
+        yield* support(client)
+        const { task } = yield* promise(() =>
+          client.request({
+            method: "tools/call",
+            params: { name: "old__research", arguments: { how: "later" }, task: {} }
+          }, CreateTaskResultSchema)
+        )
+        yield* eventually("the notification", () => told.length > 0 ? true : undefined)
+        assert.deepInclude(told[0], { taskId: task.taskId, status: "completed" })
+        hides(old.figures, told)
+      }
+    }), 30_000)
+})
+
+describe("clients of version 2025-11-25, servers of the stateless era", () => {
+  it.live("run tasks to their end", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const client = yield* sdk1(yield* gateway({ fresh }))
+      assert.deepStrictEqual(yield* support(client), { fresh__research: "optional" })
+      assert.deepStrictEqual(yield* driven(client, "fresh__research", "run"), [
+        "created",
+        "working",
+        "completed",
+        said("done")
+      ])
+      for (const how of ["error", "fail"]) {
+        const seen = yield* driven(client, "fresh__research", how)
+        assert.deepStrictEqual(seen.slice(0, 3), ["created", "working", "failed"])
+      }
+      // Without `task` the server is not told of the extension.
+      const result = yield* promise(() => client.callTool({ name: "fresh__research", arguments: {} }))
+      assert.deepInclude(result, { content: [{ type: "text", text: "at once" }] })
+    }), 30_000)
+
+  it.live("answer what the server asks for a task", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const asked: Array<unknown> = []
+      const client = yield* sdk1(yield* gateway({ fresh }), (params) => {
+        asked.push(params)
+        return { content: { name: "bob" } }
+      })
+      yield* support(client)
+      assert.deepStrictEqual(yield* driven(client, "fresh__research", "ask"), [
+        "created",
+        "working",
+        "input_required",
+        said("accept bob")
+      ])
+      assert.lengthOf(asked, 1)
+      hides(fresh.figures, asked)
+    }), 30_000)
+
+  it.live("get the result and the errors of tasks that are over", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const client = yield* sdk1(yield* gateway({ fresh }))
+      const { tasks } = client.experimental
+      const create = (how: string) =>
+        Effect.map(
+          promise(() =>
+            client.request({
+              method: "tools/call",
+              params: { name: "fresh__research", arguments: { how }, task: { ttl: 5_000 } }
+            }, CreateTaskResultSchema)
+          ),
+          ({ task }) => task
+        )
+      const result = (id: string) =>
+        promise(() =>
+          tasks.getTaskResult(id, CallToolResultSchema)
+            .then(({ content }) => JSON.stringify(content[0]), (error: Error) => error.message)
+        )
+      assert.strictEqual(yield* result((yield* create("run")).taskId), said("done"))
+      assert.include(yield* result((yield* create("error")).taskId), "-32603: it broke")
+      // The server answers at once: the gateway keeps the task.
+      const now = yield* create("now")
+      assert.include(now, { status: "completed", ttl: 5_000 })
+      assert.include(yield* promise(() => tasks.getTask(now.taskId)), { status: "completed" })
+      assert.strictEqual(yield* result(now.taskId), said("at once"))
+      const waits = yield* create("wait")
+      assert.include(yield* promise(() => tasks.cancelTask(waits.taskId)), { status: "cancelled" })
+      assert.include(yield* result(waits.taskId), "The task was cancelled")
+      assert.strictEqual(fresh.figures.cancelled, 1)
+      const listed = yield* promise(() => tasks.listTasks())
+      assert.deepStrictEqual(listed.tasks.map(({ status }) => status), [
+        "completed",
+        "failed",
+        "completed",
+        "cancelled"
+      ])
+    }), 30_000)
+})
+
+describe("clients of the stateless era, servers of the stateless era", () => {
+  it.live("run tasks at the instance that began them", () =>
+    Effect.gen(function*() {
+      const servers = { "fresh-1": statelessTasks(), "fresh-2": statelessTasks() }
+      const { request, result, settled } = statelessClient(yield* gateway(servers))
+      const discovered = yield* result("server/discover", {})
+      assert.deepNestedInclude(discovered, { [`capabilities.extensions.${extension.replaceAll(".", "\\.")}`]: {} })
+      const created: Array<Fields> = []
+      for (let i = 0; i < 8; i++) {
+        const task = yield* result("tools/call", { name: "fresh__research", arguments: { how: "run" } })
+        assert.include(task, { resultType: "task", status: "working", ttlMs: 60_000, pollIntervalMs: 50 })
+        assert.isUndefined(task["task"])
+        created.push(task)
+      }
+      for (const { figures } of Object.values(servers)) hides(figures, created)
+      for (const { taskId } of created) {
+        const task = yield* settled(taskId)
+        assert.deepInclude(task, { taskId, status: "completed", resultType: "complete" })
+        assert.nestedInclude(task, { "result.content[0].text": "done" })
+      }
+      const waits = yield* result("tools/call", { name: "fresh__research", arguments: { how: "wait" } })
+      const { taskId } = waits
+      assert.deepInclude(yield* result("tasks/cancel", { taskId }), { resultType: "complete" })
+      assert.include(yield* result("tasks/get", { taskId }), { status: "cancelled" })
+      for (const method of ["tasks/get", "tasks/update", "tasks/cancel"]) {
+        const { error } = yield* request(method, { taskId: "nonsense", inputResponses: {} })
+        assert.strictEqual(error?.code, -32602)
+        const undeclared = yield* request(method, { taskId, inputResponses: {} }, {})
+        assert.strictEqual(undeclared.error?.code, -32021)
+        const required = { extensions: { [extension]: {} } }
+        assert.deepStrictEqual(undeclared.error?.data, { requiredCapabilities: required })
+      }
+      for (const method of ["tasks/result", "tasks/list"]) {
+        assert.strictEqual((yield* request(method, { taskId })).error?.code, -32601)
+      }
+    }), 30_000)
+
+  it.live("give input to tasks", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const { result, settled } = statelessClient(yield* gateway({ fresh }))
+      const { taskId } = yield* result("tools/call", { name: "fresh__research", arguments: { how: "ask" } })
+      const asks = yield* settled(taskId)
+      assert.deepInclude(asks, {
+        status: "input_required",
+        inputRequests: { who: { method: "elicitation/create", params: question } }
+      })
+      const inputResponses = { who: { action: "accept", content: { name: "cem" } } }
+      assert.include(yield* result("tasks/update", { taskId, inputResponses }), { resultType: "complete" })
+      const task = yield* settled(taskId)
+      assert.nestedInclude(task, { status: "completed", "result.content[0].text": "accept cem" })
+    }), 30_000)
+
+  it.live("don't find the tasks of others", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const url = yield* gateway({ fresh }, { principal: ({ headers }) => String(headers["x-who"]) })
+      const ann = statelessClient(url, { "x-who": "ann" })
+      const bob = statelessClient(url, { "x-who": "bob" })
+      const { taskId } = yield* ann.result("tools/call", { name: "fresh__research", arguments: {} })
+      assert.include(yield* ann.result("tasks/get", { taskId }), { taskId })
+      for (const method of ["tasks/get", "tasks/update", "tasks/cancel"]) {
+        assert.strictEqual((yield* bob.request(method, { taskId, inputResponses: {} })).error?.code, -32602)
+      }
+    }), 30_000)
+})
+
+describe("clients of the stateless era, servers of the handshake era", () => {
+  it.live("run tasks to their end", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const { request, result, settled } = statelessClient(yield* gateway({ old }))
+      const call = (how: string) => result("tools/call", { name: "old__research", arguments: { how } })
+      const created = yield* call("run")
+      assert.include(created, { resultType: "task", ttlMs: 60_000, pollIntervalMs: 20 })
+      hides(old.figures, created)
+      const task = yield* settled(created["taskId"])
+      assert.nestedInclude(task, { status: "completed", "result.content[0].text": "done", ttlMs: 60_000 })
+      hides(old.figures, task)
+      // A failed call is the result of a completed task here.
+      const failed = yield* settled((yield* call("fail"))["taskId"])
+      assert.nestedInclude(failed, { status: "completed", "result.isError": true })
+      const { taskId } = yield* call("wait")
+      assert.include(yield* result("tasks/cancel", { taskId }), { resultType: "complete" })
+      assert.include(yield* result("tasks/get", { taskId }), { status: "cancelled" })
+      // A second time is no error in the extension.
+      assert.include(yield* result("tasks/cancel", { taskId }), { resultType: "complete" })
+      const undeclared = yield* request("tools/call", { name: "old__research", arguments: {} }, {})
+      assert.strictEqual(undeclared.error?.code, -32021)
+      assert.strictEqual(old.figures.calls, 3)
+    }), 30_000)
+
+  it.live("give input to tasks", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const { result, settled } = statelessClient(yield* gateway({ old }))
+      const { taskId } = yield* result("tools/call", { name: "old__research", arguments: { how: "ask" } })
+      const asks = yield* settled(taskId)
+      assert.include(asks, { taskId, status: "input_required", statusMessage: "I need a name" })
+      const [key, ...others] = Object.keys(Object(asks["inputRequests"]))
+      assert.isEmpty(others)
+      assert.deepStrictEqual(Object(asks["inputRequests"])[key ?? ""], {
+        method: "elicitation/create",
+        params: question
+      })
+      // The same question until it is answered.
+      assert.deepStrictEqual((yield* result("tasks/get", { taskId }))["inputRequests"], asks["inputRequests"])
+      yield* result("tasks/update", { taskId, inputResponses: { unknown: {} } })
+      assert.deepStrictEqual((yield* result("tasks/get", { taskId }))["inputRequests"], asks["inputRequests"])
+      const inputResponses = { [key ?? ""]: { action: "accept", content: { name: "dua" } } }
+      yield* result("tasks/update", { taskId, inputResponses })
+      const task = yield* settled(taskId)
+      assert.nestedInclude(task, { status: "completed", "result.content[0].text": "accept dua" })
+      hides(old.figures, [asks, task])
+    }), 30_000)
+})
+
+describe("the reference server, over a pipe", () => {
+  it.live("runs its task for clients of both eras, and asks them", () =>
+    Effect.gen(function*() {
+      const url = yield* gateway({}, {}, [ServiceInstance.make({
+        id: "everything",
+        service: "everything",
+        endpoint: {
+          transport: "stdio",
+          command: process.execPath,
+          args: [fileURLToPath(import.meta.resolve("@modelcontextprotocol/server-everything/dist/index.js"))]
+        }
+      })])
+      const name = "everything__simulate-research-query"
+      const args = { topic: "python", ambiguous: true }
+      const ofOld = Effect.gen(function*() {
+        const client = yield* sdk1(url, () => ({ content: { interpretation: "snake" } }))
+        assert.strictEqual((yield* support(client))[name], "required")
+        const seen = yield* driven(client, name, args)
+        assert.deepStrictEqual(seen.slice(0, 3), ["created", "working", "input_required"])
+        assert.include(seen.at(-1), "Research Report: python (snake)")
+      })
+      const ofNew = Effect.gen(function*() {
+        const { result, settled } = statelessClient(url)
+        const { taskId } = yield* result("tools/call", { name, arguments: args })
+        // Another task of the same kind of client goes on meanwhile.
+        const other = yield* result("tools/call", { name, arguments: { topic: "java" } })
+        const asks = yield* settled(taskId)
+        const [key, ...others] = Object.keys(Object(asks["inputRequests"]))
+        assert.isEmpty(others)
+        assert.include(JSON.stringify(asks["inputRequests"]), "python")
+        const answer = { action: "accept", content: { interpretation: "comedy" } }
+        yield* result("tasks/update", { taskId, inputResponses: { [key ?? ""]: answer } })
+        const text = (yield* settled(taskId))["result"]
+        assert.include(JSON.stringify(text), "Research Report: python (comedy)")
+        assert.include(JSON.stringify((yield* settled(other["taskId"]))["result"]), "Research Report: java")
+      })
+      yield* Effect.all([ofOld, ofNew], { concurrency: "unbounded" })
+    }), 40_000)
+})
+
+describe("notifications/tasks", () => {
+  it.live("tell of the tasks that a stream names, whatever their servers are", () =>
+    Effect.gen(function*() {
+      const url = yield* gateway({ old: handshakeTasks(), fresh: statelessTasks() })
+      const { request, result } = statelessClient(url)
+      const ids: Array<unknown> = []
+      for (const [service, how] of [["old", "later"], ["old", "ask"], ["fresh", "run"], ["fresh", "ask"]] as const) {
+        ids.push((yield* result("tools/call", { name: `${service}__research`, arguments: { how } }))["taskId"])
+      }
+      const listen = (taskIds: unknown, meta: Fields) =>
+        JSON.stringify({
+          jsonrpc: "2.0",
+          id: 7,
+          method: "subscriptions/listen",
+          params: { notifications: { taskIds }, _meta: envelope(meta) }
+        })
+      const stream = yield* Effect.acquireRelease(
+        openRequest(url, "POST", modern("subscriptions/listen"), listen([...ids, "nonsense"], declaring)),
+        ({ close }) => Effect.sync(close)
+      )
+      const told = (id: unknown) => {
+        const seen: Array<string> = []
+        for (const { method, params = {} } of stream.messages()) {
+          if (method !== "notifications/tasks" || params["taskId"] !== id) continue
+          assert.deepInclude(params["_meta"], { "io.modelcontextprotocol/subscriptionId": 7 })
+          seen.push(`${String(params["status"])} ${params["result"] === undefined ? 0 : 1}`)
+        }
+        return seen
+      }
+      const [later, oldAsks, run, freshAsks] = ids
+      yield* eventually("the ends", () => [later, run].every((id) => told(id).at(-1) === "completed 1") || undefined)
+      const asks = (id: unknown) => told(id).at(-1) === "input_required 0"
+      yield* eventually("the questions", () => [oldAsks, freshAsks].every(asks) || undefined)
+      assert.deepNestedInclude(stream.messages()[0], {
+        method: "notifications/subscriptions/acknowledged",
+        "params.notifications": { taskIds: ids }
+      })
+      for (const id of ids) assert.strictEqual(new Set(told(id)).size, told(id).length)
+      const undeclared = yield* send(url, "POST", modern("subscriptions/listen"), listen(ids, {}))
+      assert.strictEqual(undeclared.messages[0]?.error?.code, -32021)
+      for (const wrong of ["x", [1], Array.from({ length: 101 }, (_, index) => String(index))]) {
+        const refused = yield* send(url, "POST", modern("subscriptions/listen"), listen(wrong, declaring))
+        assert.strictEqual(refused.messages[0]?.error?.code, -32602)
+      }
+      assert.strictEqual((yield* request("tasks/get", { taskId: later })).result?.["status"], "completed")
+    }), 30_000)
+})

@@ -22,12 +22,15 @@ const command = `${process.execPath} ${fileURLToPath(new URL("client.ts", import
 /** Each runs three processes. */
 const room = Semaphore.makeUnsafe(2)
 
-const scenario = (revision: Suite.Revision, name: string) =>
-  Suite.run(["client", "--command", command, "--scenario", name, "--spec-version", revision, "--force"]).pipe(
+/** Judges the gateway as it is called by a client of an era, that of the revision by default. */
+const scenario = (revision: Suite.Revision, name: string, era?: "handshake" | "stateless") => {
+  const client = era === undefined ? command : `${command} ${era}`
+  return Suite.run(["client", "--command", client, "--scenario", name, "--spec-version", revision, "--force"]).pipe(
     room.withPermit,
     Effect.map((findings) => Suite.objections(findings, name)),
     Effect.runPromise
   )
+}
 
 const of = (revision: Suite.Revision) => Suite.requirements(revision, "client")
 
@@ -42,5 +45,14 @@ describe.each(Suite.revisions)("%s", (revision) => {
   const { notScored, required } = of(revision)
   it.concurrent.each([...required, ...notScored].filter((name) => !(name in without)))("%s", async (name) => {
     assert.deepStrictEqual(await scenario(revision, name), [])
+  }, 120_000)
+})
+
+// What the SDK's client of the server's own era does by itself, the gateway has to do here.
+describe.each(
+  [["2025-11-25", "stateless"], ["2026-07-28", "handshake"]] as const
+)("%s, called in the %s era", (revision, era) => {
+  it.concurrent.each(of(revision).required.filter((name) => !name.startsWith("auth/")))("%s", async (name) => {
+    assert.deepStrictEqual(await scenario(revision, name, era), [])
   }, 120_000)
 })

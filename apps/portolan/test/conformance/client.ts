@@ -1,6 +1,6 @@
 /**
- * The client that the conformance suite judges: `node client.ts <url of its server>` runs the gateway in front of that
- * server, and calls through it. Where the server wants a token, somebody logs in first, as with `portolan login`.
+ * The client that the conformance suite judges: `node client.ts [handshake|stateless] <url of its server>` runs the gateway
+ * in front of that server, and calls through it, in the era of the revision if none is given. Where the server wants a token, somebody logs in first, as with `portolan login`.
  */
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client"
 import * as Authorization from "@portolan/mcp/upstream/Authorization"
@@ -14,7 +14,8 @@ import { z } from "zod"
 
 const server = process.argv.at(-1) ?? ""
 const scenario = process.env["MCP_CONFORMANCE_SCENARIO"] ?? ""
-const era = process.env["MCP_CONFORMANCE_PROTOCOL_VERSION"] === "2026-07-28" ? "auto" : "legacy"
+const revised = process.env["MCP_CONFORMANCE_PROTOCOL_VERSION"] === "2026-07-28" ? "stateless" : "handshake"
+const era = process.argv.length > 3 ? process.argv[2] : revised
 
 /** What some scenarios tell their client. */
 const context = z.object({
@@ -110,7 +111,7 @@ const gateway = (): Promise<{ readonly url: URL; readonly stop: () => Promise<vo
 
 const connect = async (url: URL): Promise<Client> => {
   const client = new Client({ name: "conformance", version: "1.0.0" }, {
-    versionNegotiation: { mode: era },
+    versionNegotiation: { mode: era === "stateless" ? "auto" : "legacy" },
     capabilities: { elicitation: { form: { applyDefaults: true } } }
   })
   // Empty where there are defaults: the SDK fills them in.

@@ -9,6 +9,7 @@ import { type Fields, isFields } from "../JsonRpc.ts"
 import type { Upstream } from "../upstream/Upstream.ts"
 import * as Freshness from "./Freshness.ts"
 import * as Listing from "./Listing.ts"
+import * as MirroredArguments from "./MirroredArguments.ts"
 import type { ListKind, OfferKind } from "./Offer.ts"
 import * as TaskSupport from "./TaskSupport.ts"
 
@@ -24,6 +25,8 @@ export interface ListedServer {
   /** What it said of its lists when they were read last. */
   readonly readings: Map<OfferKind, Freshness.Reading>
   readonly problems: Map<ListKind, string>
+  /** Tools that it lists and that must not be offered, and why. */
+  refused: ReadonlyMap<string, string>
   /** Kinds to read (again); a notice that comes while a list is read is not lost. */
   readonly wanted: Set<ListKind>
   /** A fiber reads it. */
@@ -45,11 +48,24 @@ export const make = (upstream: Upstream, known: ListedServer | undefined, announ
   lists: new Map(known?.lists),
   readings: new Map(known?.readings),
   problems: new Map(),
+  refused: known?.refused ?? new Map(),
   wanted: new Set(),
   reading: false,
   asked: known !== undefined,
   announced
 })
+
+const refusedOf = (tools: ReadonlyMap<string, Fields>): ReadonlyMap<string, string> => {
+  const refused = new Map<string, string>()
+  for (const [name, definition] of tools) {
+    const fault = MirroredArguments.fault(definition)
+    if (fault !== undefined) refused.set(name, fault)
+  }
+  return refused
+}
+
+const allowed = (tools: ReadonlyMap<string, Fields>, refused: ReadonlyMap<string, string>) =>
+  refused.size === 0 ? tools : new Map(Array.from(tools).filter(([name]) => !refused.has(name)))
 
 const nothing: Listing.Listed = { items: new Map(), hints: undefined }
 
@@ -77,8 +93,10 @@ export const read = (
       onSuccess: (read) => {
         server.problems.delete(kind)
         for (const [part, { hints, items }] of read) {
-          const normalized = part === "tools" && profile !== undefined
-          server.lists.set(part, normalized ? TaskSupport.normalized(profile, items) : items)
+          if (part === "tools" && profile !== undefined) {
+            server.refused = profile.era === "stateless" ? refusedOf(items) : new Map()
+            server.lists.set(part, TaskSupport.normalized(profile, allowed(items, server.refused)))
+          } else server.lists.set(part, items)
           if (hints === undefined) {
             server.readings.delete(part)
           } else server.readings.set(part, { ...hints, at })

@@ -32,6 +32,8 @@ export interface ListedInstance {
   readonly instance: ServiceInstance
   readonly precedence: number
   readonly lists: Lists
+  /** Tools that it lists besides and that must not be offered, and why. Default: none. */
+  readonly refused?: ReadonlyMap<string, string> | undefined
 }
 
 /**

@@ -46,7 +46,8 @@ export type OfferKind = "tools" | "resources" | "resourceTemplates" | "prompts"
 export type ListKind = "tools" | "resources" | "prompts"
 
 /**
- * Something that a server lists and clients don't see, and why: another service has the name.
+ * Something that a server lists and clients don't see, and why: another service has the name, or a definition is none that
+ * may be offered.
  *
  * @category models
  * @since 0.1.0

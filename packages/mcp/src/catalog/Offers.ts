@@ -169,6 +169,14 @@ export const make = (initial: Naming.NamingOptions): Offers => {
     const changed = new Set<OfferKind>()
     const left: Array<HiddenOffer> = []
     const used = new Set<string>()
+    const refusals = new Set<string>()
+    for (const { instance: { service }, refused } of listed) {
+      for (const [name, reason] of refused ?? []) {
+        const id = idOf("tools", { service, name })
+        if (!refusals.has(id)) left.push({ kind: "tools", publicName: name, service, reason })
+        refusals.add(id)
+      }
+    }
     for (const kind of offerKinds) {
       const merged = Merging.merge(listed, kind, groups)
       const named = kind === "tools" || kind === "prompts" ? Naming.assign(merged, naming) : Naming.unchanged(merged)

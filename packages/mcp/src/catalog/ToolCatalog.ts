@@ -175,7 +175,8 @@ export const layer = (
           const entry = HashMap.get(entries, key)
           if (!server.asked || server.lists.size === 0 || Option.isNone(entry)) continue
           const { instance, source } = entry.value
-          listed.push({ key, instance, precedence: precedence.get(source) ?? 0, lists: server.lists })
+          const { lists, refused } = server
+          listed.push({ key, instance, precedence: precedence.get(source) ?? 0, lists, refused })
         }
         offers.rebuild(listed)
       })

@@ -76,7 +76,8 @@ export const make = (
           if (offer === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
           const task = kind === "tools" ? tasks.call(offer, params, exchange.client) : undefined
           if (task !== undefined && "error" in task) return Effect.succeed(task)
-          const changed = field === "name" ? { ...task?.params, name: offer.name } : {}
+          const renamed = field === "name" ? { name: offer.name } : {}
+          const changed = task === undefined ? renamed : { ...renamed, ...task.params }
           const headers = kind === "tools" ? ParamHeaders.make(offer.definition, params["arguments"]) : undefined
           return forward({
             method,

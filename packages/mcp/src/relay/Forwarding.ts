@@ -135,17 +135,15 @@ export const make = (
 
     /** Asks a client of the handshake era what the server asks. */
     const asking =
-      (ask: NonNullable<Exchange["ask"]>, hearing: Hearing.Hearing): Round["onRequest"] => (attempt, request) => {
-        const { method, params, reply, withdrawn } = request
+      (ask: NonNullable<Exchange["ask"]>, hearing: Hearing.Hearing): Round["onRequest"] =>
+      (attempt, { method, params, reply, withdrawn }) => {
         if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
         attempt.commit()
         hearing.asked = true
         const resume = attempt.pause()
-        const answering = Effect.map(ask(method, params), (given) =>
-          reply("error" in given ? given : { result: Meta.onward(given.result) }))
-        const fiber = Fiber.runIn(fork(answering), scope)
-        const withdraw = () =>
-          fiber.interruptUnsafe()
+        const answered = (given: Reply) => reply("error" in given ? given : { result: Meta.onward(given.result) })
+        const fiber = Fiber.runIn(fork(Effect.map(ask(method, params), answered)), scope)
+        const withdraw = () => fiber.interruptUnsafe()
         withdrawn.addEventListener("abort", withdraw, { once: true })
         fiber.addObserver((exit) => {
           withdrawn.removeEventListener("abort", withdraw)

@@ -28,14 +28,19 @@ export interface KeptTasks {
   readonly find: (id: string) => KeptTask | undefined
 }
 
+/** ms that a task is kept: at least, at most, and where nobody wishes a certain time. */
+const ShortestTime = 60_000
+const LongestTime = 3_600_000
+const UnnamedTime = 600_000
+
 /**
- * How long a task is kept whose client wants no certain time, and the longest, ms.
+ * How long a task is kept whose client or server names a time, ms.
  *
- * @category constants
+ * @category accessors
  * @since 0.2.0
  */
-export const Time = 600_000
-export const LongestTime = 3_600_000
+export const timeOf = (ttl: unknown): number =>
+  typeof ttl === "number" ? Math.min(Math.max(ttl, ShortestTime), LongestTime) : UnnamedTime
 
 /** Tasks, and characters of JSON of all of them. */
 const MaxTasks = 1_000

@@ -27,8 +27,8 @@ export const listKinds: ReadonlyArray<ListKind> = ["tools", "resources", "prompt
 export interface Known {
   readonly listed: Map<ListKind, number>
   readonly told: Map<ListKind, number>
-  /** Parameters of the notice that it missed of a resource, by the URI that it watches. */
-  readonly missed: Map<string, Fields>
+  /** Parameters of the notice that it missed of a resource, by the URI that it watches. None: it missed nothing. */
+  missed: Map<string, Fields> | undefined
   /** How it is told that a resource changed, while it listens. */
   updated: Listener["updated"]
 }
@@ -54,7 +54,7 @@ export interface Listener {
  * @category constructors
  * @since 0.1.0
  */
-export const makeKnown = (): Known => ({ listed: new Map(), told: new Map(), missed: new Map(), updated: undefined })
+export const makeKnown = (): Known => ({ listed: new Map(), told: new Map(), missed: undefined, updated: undefined })
 
 /**
  * Tells a client that something of what it watches changed, now or as soon as it listens. Plain.
@@ -64,9 +64,10 @@ export const makeKnown = (): Known => ({ listed: new Map(), told: new Map(), mis
  */
 export const updated = (known: Known, watched: string, params: Fields): void => {
   if (known.updated !== undefined) return known.updated(params)
-  const before = known.missed.get(watched)
+  const missed = known.missed ??= new Map()
+  const before = missed.get(watched)
   // Of several parts of it that changed, it is the one to read again.
-  known.missed.set(watched, before === undefined || before["uri"] === params["uri"] ? params : { uri: watched })
+  missed.set(watched, before === undefined || before["uri"] === params["uri"] ? params : { uri: watched })
 }
 
 /**
@@ -126,9 +127,11 @@ export const make = (catalog: ToolCatalog["Service"]): Effect.Effect<Notices, ne
         }
         const { known, updated } = listener
         known.updated = updated
-        const missed = Array.from(known.missed.values())
-        known.missed.clear()
-        for (const params of missed) updated?.(params)
+        if (updated !== undefined && known.missed !== undefined) {
+          const { missed } = known
+          known.missed = undefined
+          for (const params of missed.values()) updated(params)
+        }
         return () => {
           listeners.delete(listener)
           if (known.updated === updated) known.updated = undefined

@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
 import { Code, type Fields, type Reply } from "../JsonRpc.ts"
+import * as Instruments from "../telemetry/Instruments.ts"
 import type { ServerRequest } from "../upstream/Upstream.ts"
 import type { Exchange } from "./Exchange.ts"
 import * as Hearing from "./Hearing.ts"
@@ -68,7 +69,7 @@ export interface Parking {
     meta: Fields | undefined,
     inputResponses: unknown
   ) => Effect.Effect<Reply>
-  /** Plain. */
+  /** How many wait. Plain. */
   readonly size: () => number
   /** Ends all of them; none is parked any more. Plain. */
   readonly close: () => void
@@ -100,6 +101,12 @@ interface Parked {
   timer: Fiber.Fiber<void> | undefined
 }
 
+/** Calls that wait. */
+const parked: Instruments.Family = {
+  name: "portolan_mcp_parked_calls",
+  help: "Calls that wait for their clients to come back."
+}
+
 /** Questions of one call that may be open at once. */
 const MaxQuestions = 64
 
@@ -127,6 +134,8 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
     const counts = new Map<string, number>()
     let lastId = 0
     let closed = false
+    const instruments = yield* Instruments.make
+    instruments.gauge(parked, {}, () => calls.size)
 
     /** In the background, while the scope lives. */
     const start = (effect: Effect.Effect<void>): Fiber.Fiber<void> => Fiber.runIn(fork(effect), scope)

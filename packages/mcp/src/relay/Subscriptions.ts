@@ -77,7 +77,7 @@ export const make = Effect.fnUntraced(function*(
     const all = sessions.get(known)
     if (all?.get(uri) === subscription) {
       all.delete(uri)
-      known.missed.delete(uri)
+      known.missed?.delete(uri)
     }
     Deferred.doneUnsafe(subscription.reply, Effect.succeed(reply))
     run(Scope.close(subscription.scope, Exit.void))
@@ -100,17 +100,19 @@ export const make = Effect.fnUntraced(function*(
     const subscription: Subscription = { scope: Scope.forkUnsafe(scope), reply: Deferred.makeUnsafe<Reply>() }
     all.set(uri, subscription)
     const onUpdated = (params: Fields) => Notices.updated(known, uri, Meta.onward(params))
-    return watches.watch({ uri, client, patient: false, onUpdated }).pipe(
-      Scope.provide(subscription.scope),
-      Effect.map((reply) => {
-        if ("error" in reply) end(known, uri, subscription, reply)
-        else Deferred.doneUnsafe(subscription.reply, Effect.succeed(reply))
-        return reply
-      }),
-      Effect.onInterrupt(() =>
-        Effect.sync(() => end(known, uri, subscription, failure(Code.internalError, "Cancelled by another request")))
+    const over = (message: string) =>
+      Effect.sync(() => end(known, uri, subscription, failure(Code.internalError, message)))
+    run(
+      watches.watch({ uri, client, patient: false, onUpdated }).pipe(
+        Scope.provide(subscription.scope),
+        Effect.map((reply) => {
+          if ("error" in reply) end(known, uri, subscription, reply)
+          else Deferred.doneUnsafe(subscription.reply, Effect.succeed(reply))
+        }),
+        Effect.onError(() => over("The resource can't be watched"))
       )
     )
+    return Effect.onInterrupt(Deferred.await(subscription.reply), () => over("The request was cancelled"))
   }
 
   const unsubscribe = ({ params }: JsonRpcRequest, { known }: Exchange): Effect.Effect<Reply> =>

@@ -91,9 +91,9 @@ const wrongTask = ({ instance, service }: Routing): Reply =>
  */
 export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOptions): TaskCalls => {
   /** A task was begun; the id that its client gets. */
-  const begun = (client: Client, task: Fields, { instance, source }: Routing): string | undefined => {
+  const begun = (client: Client, task: Fields, { instance, service, source }: Routing): string | undefined => {
     const own = TaskShape.idOf(task)
-    const id = own === undefined ? undefined : ids.seal({ source, instance, id: own }, client.principal)
+    const id = own === undefined ? undefined : ids.seal({ service, source, instance, id: own }, client.principal)
     if (own === undefined || id === undefined) return undefined
     if (client.era === "handshake") owners.note(client, id, Catalog.key(source, instance), own)
     // Of a server of the handshake era.
@@ -121,12 +121,10 @@ export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOp
 
   /** The task of a server that answered at once. */
   const finished = (client: Client, wanted: Fields, result: Fields, ordinary: (result: Fields) => Reply): Reply => {
-    const id = ids.seal({ source: "", instance: "", id: randomUUID() }, client.principal)
+    const id = ids.seal({ service: "", source: "", instance: "", id: randomUUID() }, client.principal)
     if (id === undefined) throw new Error("the id of a kept task is short")
     const time = new Date(now()).toISOString()
-    const ttl = typeof wanted["ttl"] === "number"
-      ? Math.min(Math.max(wanted["ttl"], 0), KeptTasks.LongestTime)
-      : KeptTasks.Time
+    const ttl = KeptTasks.timeOf(wanted["ttl"])
     const task = {
       taskId: id,
       status: result["isError"] === true ? "failed" : "completed",

@@ -16,6 +16,7 @@ import type * as Seal from "./Seal.ts"
  * @since 0.2.0
  */
 export interface ServerTask {
+  readonly service: string
   readonly source: string
   readonly instance: string
   /** As the server gave it. */
@@ -59,16 +60,17 @@ export const make = (seals: Seal.Seals): TaskIds => {
   // None, and one of the same text, are not the same.
   const contextOf = (principal: string | undefined): string => principal === undefined ? "" : `principal ${principal}`
   return {
-    seal: ({ id, instance, source }, principal) => {
-      const sealed = seal([source, instance, id], contextOf(principal))
+    seal: ({ id, instance, service, source }, principal) => {
+      const sealed = seal([service, source, instance, id], contextOf(principal))
       return sealed.length > MaxLength ? undefined : sealed
     },
     open: (text, principal) => {
       const value = open(text, contextOf(principal))
       if (!Array.isArray(value)) return undefined
-      const [source, instance, id]: ReadonlyArray<unknown> = value
-      return typeof source === "string" && typeof instance === "string" && typeof id === "string"
-        ? { source, instance, id }
+      const [service, source, instance, id]: ReadonlyArray<unknown> = value
+      return typeof service === "string" && typeof source === "string" && typeof instance === "string" &&
+          typeof id === "string"
+        ? { service, source, instance, id }
         : undefined
     }
   }
@@ -93,7 +95,7 @@ export const relatedOf = (fields: Fields | undefined): string | undefined => {
  * @category combinators
  * @since 0.2.0
  */
-export const renamed = (fields: Fields | undefined, from: string, to: string): Fields | undefined =>
+export const renamed = <A extends Fields | undefined>(fields: A, from: string, to: string): A | Fields =>
   relatedOf(fields) === from ? relatedTo(fields, to) : fields
 
 /**

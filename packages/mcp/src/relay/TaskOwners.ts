@@ -43,20 +43,25 @@ const MaxTasks = 10_000
  */
 export const make = (): TaskOwners => {
   // The one noted last at the end.
-  const owners = new Map<string, TaskOwner>()
+  const owners = new Map<string, { readonly client: WeakRef<Client>; readonly id: string }>()
   const nameOf = (key: InstanceKey | undefined, task: string): string => `${key ?? ""}\u0000${task}`
   return {
     note: (client, id, key, task) => {
       const name = nameOf(key, task)
       const known = owners.get(name)
-      if (known?.client === client) return
+      if (known?.client.deref() === client) return
       owners.delete(name)
-      owners.set(name, { client, id })
+      // A session that is over needs no list.
+      owners.set(name, { client: new WeakRef(client), id })
       if (owners.size <= MaxTasks) return
       const oldest = owners.keys().next()
       if (oldest.done !== true) owners.delete(oldest.value)
     },
-    find: (key, task) => owners.get(nameOf(key, task)),
-    of: (client) => Array.from(owners.values()).flatMap((owner) => owner.client === client ? [owner.id] : [])
+    find: (key, task) => {
+      const owner = owners.get(nameOf(key, task))
+      const client = owner?.client.deref()
+      return owner === undefined || client === undefined ? undefined : { client, id: owner.id }
+    },
+    of: (client) => Array.from(owners.values()).flatMap((owner) => owner.client.deref() === client ? [owner.id] : [])
   }
 }

@@ -15,7 +15,7 @@ import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import { Code, type Fields, isFields, type JsonRpcErrorObject } from "../JsonRpc.ts"
 import type { ServerRequest, Upstream } from "../upstream/Upstream.ts"
-import type { Client } from "./Exchange.ts"
+import type { Client, Exchange } from "./Exchange.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
 import * as Questions from "./Questions.ts"
@@ -32,7 +32,7 @@ import * as TaskShape from "./TaskShape.ts"
  */
 export interface TaskQuestions {
   /** Gives the task with its questions or its result. */
-  readonly get: (task: Task, params: Fields, client: Client) => Effect.Effect<Fields, JsonRpcErrorObject>
+  readonly get: (task: Task, params: Fields, exchange: Exchange) => Effect.Effect<Fields, JsonRpcErrorObject>
   readonly update: (task: Task, params: Fields, client: Client) => Effect.Effect<void, JsonRpcErrorObject>
   readonly cancel: (task: Task, params: Fields, client: Client) => Effect.Effect<void, JsonRpcErrorObject>
   /** The server asks something on a connection for tasks, outside of any request. Plain. */
@@ -50,12 +50,16 @@ export interface TaskQuestionsOptions {
   readonly inputTimeout: number
   /** Tasks that want input at the same time. */
   readonly maxParked: number
+  /** Those of one principal, or of one address where there are none. */
+  readonly maxParkedPerClient: number
 }
 
 /** The wait for the result of a task that wants input. */
 interface Conversation {
   readonly task: Task
   readonly client: Client
+  /** Whose limit it counts against. */
+  readonly owner: string | undefined
   /** What the server asks now, by the keys that the client has. */
   readonly open: Map<string, ServerRequest>
   /** As the server told it last. */
@@ -125,14 +129,24 @@ export const make = (
       }).pipe(Effect.repeat({ while: (waits) => waits }), Effect.asVoid)
 
     /** Waits for the result in the background, so that the server can ask. Whoever wants the result asks for it again. */
-    const begin = (task: Task, state: Fields, client: Client): Effect.Effect<Conversation, JsonRpcErrorObject> =>
+    const begin = (
+      task: Task,
+      state: Fields,
+      { address, client }: Exchange
+    ): Effect.Effect<Conversation, JsonRpcErrorObject> =>
       Effect.suspend(() => {
         if (conversations.size >= options.maxParked) {
           return Effect.fail(overloaded("Too many tasks wait for the answers of clients"))
         }
+        const owner = client.principal === undefined ? address?.() : `principal ${client.principal}`
+        const own = conversations.values().filter((one) => owner !== undefined && one.owner === owner).toArray()
+        if (own.length >= options.maxParkedPerClient) {
+          return Effect.fail(overloaded("Too many tasks wait for the answers of this client"))
+        }
         const conversation: Conversation = {
           task,
           client,
+          owner,
           open: new Map(),
           state,
           changed: Deferred.makeUnsafe(),
@@ -179,26 +193,26 @@ export const make = (
       return meta === undefined ? rest : { ...rest, _meta: meta }
     }
 
-    const ofOne = (task: Task, params: Fields, client: Client): Effect.Effect<Fields, JsonRpcErrorObject> =>
-      Effect.flatMap(look(task, params, client), (state): Effect.Effect<Fields, JsonRpcErrorObject> => {
+    const ofOne = (task: Task, params: Fields, exchange: Exchange): Effect.Effect<Fields, JsonRpcErrorObject> =>
+      Effect.flatMap(look(task, params, exchange.client), (state): Effect.Effect<Fields, JsonRpcErrorObject> => {
         const told = shown(task, state)
         switch (state["status"]) {
           case "completed":
           case "failed":
-            return Effect.map(servers.send(task, "tasks/result", {}, client), (outcome) =>
+            return Effect.map(servers.send(task, "tasks/result", {}, exchange.client), (outcome) =>
               TaskShape.concluded(told, "error" in outcome ? outcome : { result: asClient(outcome.result) }))
           case "input_required":
-            return Effect.flatMap(conversing(task, state, client), (conversation) =>
+            return Effect.flatMap(conversing(task, state, exchange), (conversation) =>
               next(task, conversation))
           default:
             return Effect.succeed(told)
         }
       })
 
-    const conversing = (task: Task, state: Fields, client: Client) =>
+    const conversing = (task: Task, state: Fields, exchange: Exchange) =>
       Effect.suspend(() => {
         const known = conversations.get(task.id)
-        if (known === undefined) return begin(task, state, client)
+        if (known === undefined) return begin(task, state, exchange)
         known.state = state
         return Effect.succeed(known)
       })
@@ -215,13 +229,13 @@ export const make = (
           ))
         )
 
-    const get: TaskQuestions["get"] = (task, params, client) =>
+    const get: TaskQuestions["get"] = (task, params, exchange) =>
       Effect.suspend(() => {
         const conversation = conversations.get(task.id)
-        if (conversation === undefined) return ofOne(task, params, client)
+        if (conversation === undefined) return ofOne(task, params, exchange)
         if (conversation.open.size > 0) return Effect.succeed(questions(task, conversation))
         // Over a pipe that carries one call at a time the look waits until the result is there.
-        return Effect.raceFirst(ofOne(task, params, client), next(task, conversation))
+        return Effect.raceFirst(ofOne(task, params, exchange), next(task, conversation))
       })
 
     return {

@@ -5,9 +5,18 @@
  */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
-import { Code, type Fields, isFields, type JsonRpcErrorObject, type Reply } from "../JsonRpc.ts"
+import {
+  Code,
+  type Fields,
+  isFields,
+  type JsonRpcErrorObject,
+  type JsonRpcNotification,
+  type Reply
+} from "../JsonRpc.ts"
 import type { ServerRequest } from "../upstream/Upstream.ts"
 import type { Exchange } from "./Exchange.ts"
+import * as Hearing from "./Hearing.ts"
+import type { Logging } from "./Logging.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
 import * as TaskIds from "./TaskIds.ts"
@@ -51,7 +60,7 @@ export const asClient = (request: ServerRequest, own: string, id: string): Serve
  * @category constructors
  * @since 0.2.0
  */
-export const make = (servers: TaskServers, rounds: TaskRounds) => {
+export const make = (servers: TaskServers, rounds: TaskRounds, logging: Pick<Logging, "passes">) => {
   const shown = (task: Task, result: Fields): Fields =>
     TaskIds.relatedTo(
       Translation.result("handshake", "tools/call", result, Meta.withoutHop(Meta.of(result))),
@@ -75,11 +84,28 @@ export const make = (servers: TaskServers, rounds: TaskRounds) => {
     return Effect.raceFirst(Effect.map(ask(method, params), reply), withdrawn(request))
   }
 
+  /** What the server says of the task meanwhile. */
+  const told = (
+    task: Task,
+    token: string | number | undefined,
+    { logLevel, notify }: Exchange,
+    { method, params = {} }: JsonRpcNotification
+  ): void => {
+    const progress = method === "notifications/progress" && token !== undefined
+    if (!progress && method !== "notifications/message") return
+    if (!progress && !logging.passes(task.upstream.key, params["level"], logLevel)) return
+    const carried = TaskIds.renamed(Meta.onward(params), task.server.id, task.id)
+    notify({ jsonrpc: "2.0", method, params: progress ? { ...carried, progressToken: token } : carried })
+  }
+
   const ofHandshake = (task: Task, params: Fields, exchange: Exchange) =>
     Effect.scoped(Effect.gen(function*() {
       const run = yield* FiberSet.makeRuntime()
+      const token = Hearing.tokenOf(Meta.of(params))
       const reply = yield* servers.send(task, "tasks/result", params, exchange.client, {
         timeout: Infinity,
+        progress: token !== undefined,
+        onNotification: (notification) => told(task, token, exchange, notification),
         onRequest: (request) => void run(relayed(task, request, exchange))
       })
       return yield* "error" in reply ? Effect.fail(reply.error) : Effect.succeed(shown(task, reply.result))

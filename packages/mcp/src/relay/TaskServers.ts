@@ -57,7 +57,7 @@ export interface TaskServers {
     method: string,
     params: Fields,
     client: Client,
-    more?: Pick<UpstreamRequest, "capabilities" | "onRequest" | "onNotification"> & {
+    more?: Pick<UpstreamRequest, "capabilities" | "onRequest" | "onNotification" | "progress"> & {
       /** ms; `Infinity` for what takes as long as the task. */
       readonly timeout?: number | undefined
     }
@@ -89,7 +89,10 @@ export const make = (
   /** Another registry may announce the instance by now. */
   const upstreamOf = (task: TaskIds.ServerTask): Upstream | undefined =>
     upstreams.get(TaskIds.instanceOf(task)) ??
-      upstreams.all().find((upstream) => upstream.instance().id === task.instance)
+      upstreams.all().find((upstream) => {
+        const { id, service } = upstream.instance()
+        return id === task.instance && service === task.service
+      })
 
   return {
     find: (method, params, { principal }) =>

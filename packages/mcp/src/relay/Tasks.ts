@@ -14,18 +14,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TaskSupport from "../catalog/TaskSupport.ts"
 import type { Era } from "../Era.ts"
-import {
-  Code,
-  type Fields,
-  isFields,
-  type JsonRpcErrorObject,
-  type JsonRpcNotification,
-  type Reply
-} from "../JsonRpc.ts"
+import type { Fields, JsonRpcNotification, Reply } from "../JsonRpc.ts"
+import * as TraceContext from "../telemetry/TraceContext.ts"
 import type { ServerRequest, Upstream } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
-import type { Client, Exchange } from "./Exchange.ts"
+import type { Client } from "./Exchange.ts"
 import * as KeptTasks from "./KeptTasks.ts"
+import type { Logging } from "./Logging.ts"
 import * as Meta from "./Meta.ts"
 import { everyEra, type Method, notFound, type Part } from "./Method.ts"
 import type * as Seal from "./Seal.ts"
@@ -33,6 +28,7 @@ import * as TaskCallers from "./TaskCallers.ts"
 import * as TaskCalls from "./TaskCalls.ts"
 import * as TaskFollowing from "./TaskFollowing.ts"
 import * as TaskIds from "./TaskIds.ts"
+import * as TaskMethods from "./TaskMethods.ts"
 import * as TaskOwners from "./TaskOwners.ts"
 import * as TaskQuestions from "./TaskQuestions.ts"
 import * as TaskResults from "./TaskResults.ts"
@@ -72,18 +68,16 @@ export interface Tasks extends Part {
 const version = "2025-11-25"
 /** What servers tell by themselves. */
 const status = "notifications/tasks/status"
-/** Tasks in one page of a list. */
-const PageSize = 50
-
-type Answer = (params: Fields, exchange: Exchange) => Effect.Effect<Fields, JsonRpcErrorObject>
-
 /**
  * Makes the part.
  *
  * @category constructors
  * @since 0.2.0
  */
-export const make = (options: TasksOptions): Effect.Effect<Tasks, never, Scope.Scope | Upstreams> =>
+export const make = (
+  options: TasksOptions,
+  logging: Pick<Logging, "passes">
+): Effect.Effect<Tasks, never, Scope.Scope | Upstreams> =>
   Effect.gen(function*() {
     const upstreams = yield* Upstreams
     const clock = yield* Clock.Clock
@@ -98,133 +92,21 @@ export const make = (options: TasksOptions): Effect.Effect<Tasks, never, Scope.S
     const servers = TaskServers.make(upstreams, ids, kept, callers, options)
     const questions = yield* TaskQuestions.make(servers, options)
     const rounds = TaskRounds.make(servers)
-    const results = TaskResults.make(servers, rounds)
+    const results = TaskResults.make(servers, rounds, logging)
     const runsTasks = () =>
       upstreams.all().some((upstream) => {
         const { profile } = upstream.state()
         return profile !== undefined && TaskSupport.runsTasks(profile)
       })
 
-    /** The server's own words in the era of the client. */
-    const passed = ({ id }: TaskServers.Task, reply: Reply): Effect.Effect<Fields, JsonRpcErrorObject> => {
-      if ("error" in reply) return Effect.fail(reply.error)
-      const { _meta, ...rest } = reply.result
-      const meta = Meta.withoutHop(Meta.of(reply.result))
-      const named = TaskShape.idOf(rest) === undefined ? rest : { ...rest, taskId: id }
-      return Effect.succeed(meta === undefined ? named : { ...named, _meta: meta })
-    }
-
-    const find = (method: string, params: Fields, client: Client) =>
-      Effect.tap(servers.find(method, params, client), (task) =>
-        Effect.sync(() => {
-          if (!("kept" in task) && task.profile.era === "handshake") callers.seen(client, task.id)
-          if (client.era === "stateless") return
-          if ("kept" in task) owners.note(client, task.id, undefined, task.id)
-          else owners.note(client, task.id, TaskIds.instanceOf(task.server), task.server.id)
-        }))
-
-    /** What a kept task is to a client of the extension. */
-    const keptTask = (id: string, { reply, task }: KeptTasks.KeptTask): Fields => {
-      const shown = TaskShape.toStateless(task, id)
-      return task["status"] === "cancelled" ? shown : TaskShape.concluded(shown, reply)
-    }
-
-    const get: Answer = (params, exchange) =>
-      Effect.flatMap(find("tasks/get", params, exchange.client), (task) => {
-        const { client } = exchange
-        if ("kept" in task) {
-          return Effect.succeed(client.era === "stateless" ? keptTask(task.id, task.kept) : task.kept.task)
-        }
-        if (task.profile.era === client.era) {
-          return Effect.flatMap(servers.send(task, "tasks/get", params, client), (reply) => passed(task, reply))
-        }
-        return client.era === "stateless"
-          ? questions.get(task, params, client)
-          : Effect.map(rounds.look(task, params, exchange), (state) => TaskShape.toHandshake(state, task.id))
-      })
-
-    const result: Answer = (params, exchange) =>
-      Effect.flatMap(
-        find("tasks/result", params, exchange.client),
-        (task) => "kept" in task ? TaskResults.kept(task.id, task.kept.reply) : results(task, params, exchange)
-      )
-
-    const update: Answer = (params, { client }) =>
-      Effect.flatMap(find("tasks/update", params, client), (task) => {
-        // It wants nothing any more.
-        if ("kept" in task) return Effect.succeed({})
-        return task.profile.era === "handshake"
-          ? Effect.as(questions.update(task, params, client), {})
-          : Effect.flatMap(servers.send(task, "tasks/update", params, client), (reply) => passed(task, reply))
-      })
-
-    /** The version 2025-11-25 has a task cancelled at once, and for good; a server of the stateless era takes its time. */
-    const cancelled = (task: TaskServers.Task, state: Fields): Fields => {
-      const shown = TaskShape.toHandshake(state, task.id)
-      if (TaskShape.isOver(state)) return shown
-      const over = { ...shown, status: "cancelled", lastUpdatedAt: new Date(now()).toISOString() }
-      const ttl = typeof shown["ttl"] === "number" ? shown["ttl"] : KeptTasks.LongestTime
-      kept.keep(task.id, { task: over, reply: { error: TaskResults.cancelled } }, ttl)
-      return over
-    }
-
-    const isOver = ({ status }: Fields): JsonRpcErrorObject => ({
-      code: Code.invalidParams,
-      message: `Cannot cancel task: already in terminal status '${String(status)}'`
-    })
-
-    const cancel: Answer = (params, exchange) =>
-      Effect.flatMap(find("tasks/cancel", params, exchange.client), (task) => {
-        const { client } = exchange
-        if (client.era === "stateless") {
-          if ("kept" in task) return Effect.succeed({})
-          return task.profile.era === "handshake"
-            ? Effect.as(questions.cancel(task, params, client), {})
-            : Effect.flatMap(servers.send(task, "tasks/cancel", params, client), (reply) => passed(task, reply))
-        }
-        if ("kept" in task) return Effect.fail(isOver(task.kept.task))
-        if (task.profile.era === "handshake") {
-          return Effect.flatMap(
-            servers.send(task, "tasks/cancel", params, client),
-            (reply) => passed(task, reply)
-          )
-        }
-        return Effect.flatMap(rounds.look(task, {}, exchange), (state) =>
-          TaskShape.isOver(state)
-            ? Effect.fail(isOver(TaskShape.toHandshake(state, task.id)))
-            : Effect.map(rounds.cancel(task, params, exchange), (state) => cancelled(task, state)))
-      })
-
-    const list: Answer = ({ cursor }, exchange) =>
-      Effect.suspend(() => {
-        const all = owners.of(exchange.client)
-        const after = cursor === undefined ? -1 : all.findIndex((id) => id === cursor)
-        if (cursor !== undefined && after < 0) {
-          return Effect.fail({ code: Code.invalidParams, message: "Invalid cursor: it is not one of this server's" })
-        }
-        const page = all.slice(after + 1, after + 1 + PageSize)
-        const last = page.at(-1)
-        const nextCursor = all.length > after + 1 + PageSize && last !== undefined ? { nextCursor: last } : undefined
-        // One that its server doesn't know any more is none.
-        return Effect.map(
-          Effect.forEach(page, (taskId) => Effect.orElseSucceed(get({ taskId }, exchange), () => undefined), {
-            concurrency: 8
-          }),
-          (tasks) => ({ tasks: tasks.filter(isFields), ...nextCursor })
-        )
-      })
-
-    const missing: JsonRpcErrorObject = TaskCalls.missing
+    const methods = TaskMethods.make({ callers, kept, now, owners, questions, results, rounds, servers })
 
     const tell: Tasks["tell"] = ({ key }, { method, params }) => {
       const own = TaskShape.idOf(params)
       if (method !== status || params === undefined || own === undefined) return
       const { client, id } = owners.find(key, own) ?? {}
       if (id === undefined) return
-      const { _meta, ...rest } = params
-      const meta = Meta.withoutHop(Meta.of(params))
-      const task = { ...rest, taskId: id }
-      client?.tell?.({ jsonrpc: "2.0", method, params: meta === undefined ? task : { ...task, _meta: meta } })
+      client?.tell?.({ jsonrpc: "2.0", method, params: { ...Meta.onward(params), taskId: id } })
     }
     yield* upstreams.events.pipe(
       Stream.runForEach((event) =>
@@ -233,14 +115,23 @@ export const make = (options: TasksOptions): Effect.Effect<Tasks, never, Scope.S
       Effect.forkScoped
     )
 
-    const method = (name: string, eras: ReadonlyArray<Era>, answer: Answer): readonly [string, Method] => [name, {
+    const method = (
+      name: string,
+      eras: ReadonlyArray<Era>,
+      answer: TaskMethods.TaskMethod
+    ): readonly [string, Method] => [name, {
       eras,
       answer: ({ params = {} }, exchange) => {
         const { client } = exchange
         if (client.era === "stateless") {
-          if (!TaskSupport.declares(client.capabilities)) return Effect.succeed({ error: missing })
-        } else if (client.protocolVersion !== version) return Effect.succeed(notFound(name))
-        return Effect.match(answer(params, exchange), {
+          if (!TaskSupport.declares(client.capabilities)) return Effect.succeed({ error: TaskCalls.missing })
+        } else if (client.protocolVersion !== version || (name === "tasks/list" && !runsTasks())) {
+          return Effect.succeed(notFound(name))
+        }
+        // Of the header and the message, the one that says it; it goes on in the message.
+        const trace = TraceContext.orElse(TraceContext.read(Meta.of(params)), exchange.hop?.trace)
+        const given = trace === undefined ? params : { ...params, _meta: TraceContext.write(trace, Meta.of(params)) }
+        return Effect.match(answer(given, exchange), {
           onFailure: (error): Reply => ({ error: Translation.error(client.era, error) }),
           onSuccess: (result): Reply => ({
             result: client.era === "handshake" ? result : {
@@ -255,11 +146,11 @@ export const make = (options: TasksOptions): Effect.Effect<Tasks, never, Scope.S
 
     return {
       methods: Object.fromEntries([
-        method("tasks/get", everyEra, get),
-        method("tasks/result", ["handshake"], result),
-        method("tasks/update", ["stateless"], update),
-        method("tasks/cancel", everyEra, cancel),
-        method("tasks/list", ["handshake"], list)
+        method("tasks/get", everyEra, methods.get),
+        method("tasks/result", ["handshake"], methods.result),
+        method("tasks/update", ["stateless"], methods.update),
+        method("tasks/cancel", everyEra, methods.cancel),
+        method("tasks/list", ["handshake"], methods.list)
       ]),
       capabilities: (era, protocolVersion): Fields => {
         if (!runsTasks()) return {}
@@ -268,7 +159,7 @@ export const make = (options: TasksOptions): Effect.Effect<Tasks, never, Scope.S
           ? { tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } } }
           : {}
       },
-      following: TaskFollowing.make(get, (id, { client }) => ids.open(id, client.principal) !== undefined),
+      following: TaskFollowing.make(methods.get, (id, { client }) => ids.open(id, client.principal) !== undefined),
       tell,
       asClient: ({ key }, client, request) => {
         const own = TaskIds.relatedOf(request.params)

@@ -165,7 +165,7 @@ export const make = (
       const refuse = (error: Parameters<typeof Failures.toClient>[0]): Outcome => ({
         reply: { error: Failures.toClient(error, { name: uri, repeatable: true, era: client.era }) },
         final: error._tag === "SessionLost" ||
-          (error._tag === "CallFailed" && error.failure.error._tag === "Answered" && error.failure.blame === "caller")
+          (error._tag === "CallFailed" && error.failure.error._tag === "Answered")
       })
       const over = bound?.lost()
       if (over !== undefined) return Effect.succeed(refuse(new SessionLost({ requested: uri, ...over })))
@@ -271,7 +271,10 @@ export const make = (
       watch: (watched) =>
         Effect.gen(function*() {
           const first = Deferred.makeUnsafe<Reply>()
-          yield* Effect.forkScoped(keep(watched, first), { startImmediately: true })
+          yield* keep(watched, first).pipe(
+            Effect.onError((cause) => Deferred.failCause(first, cause)),
+            Effect.forkScoped({ startImmediately: true })
+          )
           return yield* Deferred.await(first)
         }),
       areOffered: () =>

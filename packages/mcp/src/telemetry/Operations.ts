@@ -90,6 +90,11 @@ const methods: ReadonlySet<string> = new Set([
   "resources/unsubscribe",
   "server/discover",
   "subscriptions/listen",
+  "tasks/cancel",
+  "tasks/get",
+  "tasks/list",
+  "tasks/result",
+  "tasks/update",
   "tools/call",
   "tools/list"
 ])

@@ -3,8 +3,9 @@
  * not on how slow the subscriber is.
  *
  * **Details**: what a slow subscriber hasn't read yet is replaced by what makes it obsolete: a state by a newer state, a
- * list-changed notice by a second one, everything by `Closed`. Of log messages it loses the oldest. Of too many kinds of
- * notifications it gets one `Connected` instead, after which it reads all lists anew.
+ * list-changed notice by a second one, everything by `Closed`. Of log messages it loses the oldest. Where too many resources
+ * changed, the list of resources did. Of too many kinds of notifications it gets one `Connected` instead, after which it
+ * reads all lists anew.
  *
  * @since 0.1.0
  */
@@ -33,10 +34,19 @@ interface Waiting {
   state: UpstreamEvent | undefined
   closed: UpstreamEvent | undefined
   readonly notices: Map<string, UpstreamEvent>
+  /** Changes of resources, by their URIs. */
+  readonly updates: Map<string, UpstreamEvent>
   readonly logs: Array<UpstreamEvent>
 }
 
-const empty = (): Waiting => ({ opened: undefined, state: undefined, closed: undefined, notices: new Map(), logs: [] })
+const empty = (): Waiting => ({
+  opened: undefined,
+  state: undefined,
+  closed: undefined,
+  notices: new Map(),
+  updates: new Map(),
+  logs: []
+})
 
 const resync = (upstream: Upstream): UpstreamEvent | undefined => {
   const { profile } = upstream.state()
@@ -63,15 +73,24 @@ class Mailbox {
       case "Failed":
         waiting.state = event
         // Whoever is told that it is connected reads all lists anyway.
-        if (event._tag === "Connected") waiting.notices.clear()
+        if (event._tag === "Connected") {
+          waiting.notices.clear()
+          waiting.updates.clear()
+        }
         break
       case "Notified": {
         const { method, params } = event.notification
         if (method === "notifications/message") {
           waiting.logs.push(event)
           if (waiting.logs.length > MaxWaiting) waiting.logs.shift()
+        } else if (method === "notifications/resources/updated") {
+          waiting.updates.set(String(params?.["uri"]), event)
+          if (waiting.updates.size <= MaxWaiting) break
+          waiting.updates.clear()
+          const listChanged = "notifications/resources/list_changed"
+          waiting.notices.set(listChanged, { ...event, notification: { jsonrpc: "2.0", method: listChanged } })
         } else {
-          waiting.notices.set(typeof params?.["uri"] === "string" ? `${method} ${params["uri"]}` : method, event)
+          waiting.notices.set(method, event)
           if (waiting.notices.size > MaxWaiting) {
             waiting.notices.clear()
             waiting.state = resync(event.upstream) ?? waiting.state
@@ -94,8 +113,8 @@ class Mailbox {
 
   #drain(): ReadonlyArray<UpstreamEvent> {
     const events: Array<UpstreamEvent> = []
-    for (const { closed, logs, notices, opened, state } of this.#waiting.values()) {
-      for (const event of [closed, opened, state, ...notices.values(), ...logs]) {
+    for (const { closed, logs, notices, opened, state, updates } of this.#waiting.values()) {
+      for (const event of [closed, opened, state, ...notices.values(), ...updates.values(), ...logs]) {
         if (event !== undefined) events.push(event)
       }
     }

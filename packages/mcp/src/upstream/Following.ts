@@ -34,6 +34,8 @@ export interface Options {
   ) => (() => void) | undefined
   /** Whether what the server says of itself reaches us on a connection. Plain. */
   readonly hears: (link: Link) => boolean
+  /** A resource may have changed without a notice; told before those who follow it. Plain. */
+  readonly onMissed?: ((uri: string) => void) | undefined
   /** Runs what takes time, until the upstream is closed. */
   readonly run: (effect: Effect.Effect<void>) => void
   /** Epoch ms. */
@@ -174,21 +176,24 @@ export const make = (options: Options): Following => {
     forget(one)
   }
 
-  /** Nobody follows it, and the server tells nobody of it. */
+  const isTold = (one: Followed): boolean => link !== undefined && one.on === link
+
+  /** Drops what nobody follows, and the server doesn't tell of. */
   const forget = (one: Followed) => {
-    if (one.followers.size > 0 || one.busy || (link !== undefined && one.on === link)) return
+    if (one.followers.size > 0 || one.busy || isTold(one)) return
     if (followed.get(one.uri) === one) followed.delete(one.uri)
   }
 
-  const isTold = (one: Followed): boolean => one.on === link
+  const tellMissed = (one: Followed) => {
+    one.missed = false
+    options.onMissed?.(one.uri)
+    one.tell({ uri: one.uri })
+  }
 
   const take = (one: Followed) => {
     one.on = link
     one.losses = 0
-    if (one.missed) {
-      one.missed = false
-      one.tell({ uri: one.uri })
-    }
+    if (one.missed) tellMissed(one)
     settle(one, Effect.succeed(taken), true)
   }
 
@@ -196,10 +201,7 @@ export const make = (options: Options): Following => {
     one.on = undefined
     one.refusedOn = link
     // It was told of before: why it isn't any more shows when it is read.
-    if (one.missed) {
-      one.missed = false
-      one.tell({ uri: one.uri })
-    }
+    if (one.missed) tellMissed(one)
     settle(one, Effect.succeed(reply), false)
   }
 
@@ -464,7 +466,7 @@ export const make = (options: Options): Following => {
     }
     if (!open) return
     for (const one of followed.values()) {
-      if (isTold(one)) one.tell({ uri: one.uri })
+      if (isTold(one)) tellMissed(one)
     }
   }
 

@@ -2,7 +2,9 @@
  * All that is followed at one server, by the connections that it goes over.
  *
  * **Details**: to follow, nobody has to be asked anything. So who has no session follows as one who can't be asked: over the
- * gateway's own connection, or over that of the principal. A session that has a connection of its own follows over that.
+ * gateway's own connection, or over that of the principal. A session follows over a connection of its own, for which the
+ * server may keep resources of its own; where too many sessions do, over that of the gateway, as it keeps the connection from
+ * others.
  *
  * @since 0.2.0
  */
@@ -20,13 +22,15 @@ import type { Caller, CallerSession, ServerProfile } from "./Upstream.ts"
  * @category models
  * @since 0.2.0
  */
-export interface Options extends Pick<Following.Options, "run" | "now"> {
+export interface Options extends Pick<Following.Options, "run" | "now" | "onMissed"> {
   /** The connection for a caller: see `Following.Options`. */
   readonly acquire: (
     caller: Caller | undefined,
     connected: (link: Link, profile: ServerProfile, release: () => void) => void,
     failed: (failure: Failure) => void
   ) => (() => void) | undefined
+  /** Sessions that may follow over connections of their own. Plain. */
+  readonly most: () => number
 }
 
 /**
@@ -58,7 +62,7 @@ const follower = (caller: Caller | undefined): Caller | undefined => {
  * @category constructors
  * @since 0.2.0
  */
-export const make = ({ acquire, now, run }: Options): Followings => {
+export const make = ({ acquire, most, now, onMissed, run }: Options): Followings => {
   const all = new Map<CallerSession | string | undefined, Following.Following>()
   const heard = new WeakSet<Link>()
 
@@ -66,9 +70,11 @@ export const make = ({ acquire, now, run }: Options): Followings => {
     const key = caller?.session ?? caller?.principal
     const known = all.get(key)
     if (known !== undefined) return known
+    if (caller?.session !== undefined && all.size >= most()) return of(follower({ ...caller, session: undefined }))
     const made: Following.Following = Following.make({
       acquire: (connected, failed) => acquire(caller, connected, failed),
       hears: (link) => heard.has(link),
+      onMissed,
       run,
       now,
       onEmpty: () => {

@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
-import type { Fields, JsonRpcNotification } from "../JsonRpc.ts"
+import { type Fields, isFields, type JsonRpcNotification } from "../JsonRpc.ts"
 import type { Failure } from "./Connection.ts"
 import type { Leaving } from "./Leaving.ts"
 import type { Link } from "./Link.ts"
@@ -127,10 +127,11 @@ const LevelTime = 2_000
 
 /** JSON whose text says only what is in it, not in what order. */
 const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => one < other ? -1 : 1))
-      : part) ?? ""
+  Array.isArray(value)
+    ? `[${value.map(canonical).join()}]`
+    : isFields(value)
+    ? `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`
+    : JSON.stringify(value) ?? "null"
 
 const declares = ({ capabilities }: Caller): boolean => {
   for (const _ in capabilities) return true

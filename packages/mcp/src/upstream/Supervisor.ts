@@ -204,6 +204,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const followings = Followings.make({
     now,
+    onMissed: (uri) =>
+      emit({
+        _tag: "Notified",
+        upstream,
+        notification: { jsonrpc: "2.0", method: "notifications/resources/updated", params: { uri } }
+      }),
+    // The other half is left to those that call.
+    most: () => Math.ceil(options.limits.maxSessions / 2),
     run: yield* FiberSet.makeRuntime<never, void, never>(),
     acquire: (caller, connected, fail) =>
       lease(caller, (current, claim) => {

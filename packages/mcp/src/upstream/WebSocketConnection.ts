@@ -9,7 +9,7 @@
  */
 import type { SecureContext } from "node:tls"
 import type { ClientOptions, WebSocket } from "ws"
-import { type Connection, dead, type Failure, type Listener, oneLine } from "./Connection.ts"
+import { type Connection, dead, type Failure, idOfLong, type Listener, oneLine } from "./Connection.ts"
 import * as HttpExchange from "./HttpExchange.ts"
 import * as NetworkErrors from "./NetworkErrors.ts"
 import * as Replies from "./Replies.ts"
@@ -53,6 +53,11 @@ interface Waiting {
   readonly fail: (failure: Failure) => void
 }
 
+/** Times the longest message that one may be for its call alone to fail: beyond that the connection is given up. */
+const Bearable = 4
+/** Bytes of both ends of a message that is too long, in which its id is looked for. */
+const EndLength = 128
+
 /**
  * Opens a connection.
  *
@@ -83,7 +88,7 @@ export const open = (options: Options, listener: Listener): Connection => {
   try {
     socket = new options.WebSocket(options.url, ["mcp"], {
       headers: { ...options.headers },
-      maxPayload: options.maxMessageSize,
+      maxPayload: Bearable * options.maxMessageSize,
       handshakeTimeout: options.connectTimeout,
       followRedirects: false,
       perMessageDeflate: false,
@@ -116,7 +121,10 @@ export const open = (options: Options, listener: Listener): Connection => {
   socket.on("message", (data: Buffer) => {
     heard = true
     if (gone !== undefined || closing !== undefined) return
-    replies.read(data.toString("utf8"))
+    if (data.length > options.maxMessageSize) {
+      const id = idOfLong(data.toString("utf8", 0, EndLength), data.toString("utf8", data.length - EndLength))
+      if (id !== undefined) replies.unreadable(id, `the reply is longer than ${options.maxMessageSize} bytes`)
+    } else replies.read(data.toString("utf8"))
   })
   socket.on("unexpected-response", (request, response) => {
     const status = response.statusCode ?? 0
@@ -137,7 +145,7 @@ export const open = (options: Options, listener: Listener): Connection => {
   })
   const reasonOf = (error: Error): string =>
     NetworkErrors.codeOf(error) === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
-      ? `a message of the server is longer than ${options.maxMessageSize} bytes`
+      ? `a message of the server is longer than ${Bearable * options.maxMessageSize} bytes`
       : error.message === "Server sent no subprotocol" || error.message === "Server sent an invalid subprotocol"
       ? "the server doesn't speak MCP: it didn't take the subprotocol mcp"
       : NetworkErrors.reason(error)

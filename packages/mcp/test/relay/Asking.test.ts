@@ -13,7 +13,7 @@ import * as StdioEndpoint from "../../src/relay/StdioEndpoint.ts"
 import type { ServerRequest, UpstreamRequest } from "../../src/upstream/Upstream.ts"
 import { eventually } from "../upstream/Harness.ts"
 import { listen } from "../upstream/Servers.ts"
-import { envelope, harness, type Message, modern, type Open, openRequest, send, text } from "./Harness.ts"
+import { both, envelope, harness, type Message, modern, type Open, openRequest, send, text } from "./Harness.ts"
 
 setFlagsFromString("--expose-gc")
 /** Collects what nobody holds any more. */
@@ -439,20 +439,32 @@ describe("one client", () => {
       const other = yield* initialize("2025-11-25", { authorization: "ann" }, capabilities)
       const stream = yield* openRequest(url, "POST", other.headers, JSON.stringify(call(1)))
       const asked = yield* question(stream)
-      const opened: Array<Record<string, string>> = []
+      const opened: Array<string> = []
+      const headers = { ...both, authorization: "mallory" }
+      const body = JSON.stringify({
+        jsonrpc: "2.0",
+        id: 0,
+        method: "initialize",
+        params: { protocolVersion: "2025-11-25", capabilities, clientInfo: { name: "m", version: "1" } }
+      })
       yield* Effect.forEach(
         Array.from({ length: 5_000 }, (_, index) => index),
-        () => Effect.map(initialize("2025-11-25", { authorization: "mallory" }), ({ headers }) => opened.push(headers)),
+        () =>
+          Effect.promise(async () => {
+            const answer = await fetch(url, { method: "POST", headers, body })
+            await answer.text()
+            opened.push(answer.headers.get("mcp-session-id") ?? "")
+          }),
         { concurrency: 16, discard: true }
       )
       assert.strictEqual(endpoint.figures().sessions, 101)
-      assert.isTrue(opened.every((headers) => headers["mcp-session-id"] !== ""))
+      assert.strictEqual(new Set(opened).size, 5_000)
       yield* post(answerTo(asked), other.headers)
       yield* ended(stream)
       assert.deepStrictEqual(answered(stream.messages().at(-1)), accepted)
       // What made room is taken up again.
       const ping = { jsonrpc: "2.0", id: 1, method: "ping" }
-      assert.strictEqual((yield* post(ping, opened[0] ?? {})).status, 200)
+      assert.strictEqual((yield* post(ping, { ...headers, "mcp-session-id": opened[0] ?? "" })).status, 200)
       assert.strictEqual(endpoint.figures().sessions, 101)
     }), 60_000)
 

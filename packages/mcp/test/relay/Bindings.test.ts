@@ -8,7 +8,7 @@ import * as Schedule from "effect/Schedule"
 import * as fc from "fast-check"
 import type { Fields, Reply } from "../../src/JsonRpc.ts"
 import type { SessionMode } from "../../src/relay/Bindings.ts"
-import { UpstreamError } from "../../src/upstream/Upstream.ts"
+import { type Caller, UpstreamError } from "../../src/upstream/Upstream.ts"
 import { type Answer, harness, text } from "./Harness.ts"
 
 const ids = ["a", "b", "c", "d"] as const
@@ -299,4 +299,53 @@ describe("`sessions: strict`", () => {
       // Three attempts may all meet one that is gone; the next call doesn't.
       assert.strictEqual((answer.error === undefined ? answer : yield* call()).text, "d")
     }))
+})
+
+describe("a session with connections of its own", () => {
+  /** Two servers that know each such session by itself; the sessions that they keep, by the caller's. */
+  const fleet = (sessions: SessionMode) =>
+    Effect.gen(function*() {
+      const kept = new Map<unknown, symbol>()
+      const shared = Symbol("shared")
+      const keptFor = (caller: Caller | undefined) => {
+        if (caller?.session === undefined) return shared
+        const known = kept.get(caller.session) ?? Symbol("own")
+        kept.set(caller.session, known)
+        return known
+      }
+      const made = yield* harness({
+        servers: ["a", "b"].map((id) => ({ id, session: keptFor, answer: () => Effect.succeed(text(id)) })),
+        offers: [{ name: "look", repeatable: true }],
+        options: { sessions },
+        balancing: { strategy: "round-robin" }
+      })
+      let count = 0
+      const open = Effect.map(made.initialize("2025-11-25", {}, { elicitation: {} }), ({ headers }) =>
+        Effect.map(
+          made.post({ jsonrpc: "2.0", id: ++count, method: "tools/call", params: { name: "svc__look" } }, headers),
+          ({ messages: [message] }) => message?.error?.message ?? JSON.stringify(message?.result?.["content"])
+        ))
+      return { open, kept }
+    })
+
+  for (const sessions of ["sticky", "strict"] as const) {
+    it.live(`${sessions}: stays where it is kept; that it is lost there is its own loss`, () =>
+      Effect.gen(function*() {
+        const { kept, open } = yield* fleet(sessions)
+        const one = yield* open
+        const other = yield* open
+        const home = yield* one
+        const elsewhere = yield* other
+        for (let times = 0; times < 4; times++) {
+          assert.strictEqual(yield* one, home)
+          assert.strictEqual(yield* other, elsewhere)
+        }
+        assert.strictEqual(kept.size, 2)
+        const [first] = kept.keys()
+        kept.delete(first)
+        if (sessions === "sticky") assert.strictEqual(yield* one, home)
+        else assert.include(yield* one, "session")
+        assert.strictEqual(yield* other, elsewhere)
+      }))
+  }
 })

@@ -55,6 +55,18 @@ const handshake = (figures = { aborted: 0 }): RequestListener => {
           ElicitResultSchema
         )
       ))
+    server.registerTool("busy", {}, async (extra) => {
+      const progressToken = extra._meta?.progressToken ?? "none"
+      const step = (progress: number) =>
+        extra.sendNotification({ method: "notifications/progress", params: { progressToken, progress } })
+      await step(1)
+      const { content } = await extra.sendRequest(
+        { method: "elicitation/create", params: { message: "Who?", requestedSchema } },
+        ElicitResultSchema
+      )
+      await step(2)
+      return said(content)
+    })
     server.registerTool("watched", {}, async (extra) => {
       extra.signal.addEventListener("abort", () => void figures.aborted++)
       return said(
@@ -156,6 +168,20 @@ const stateless = (): RequestListener => {
         requestState: await states.mint(names)
       })
     })
+    server.registerTool("busy", { inputSchema: z.object({}) }, async (_, ctx) => {
+      const answer: unknown = ctx.mcpReq.inputResponses?.["it"]
+      const progressToken = ctx.mcpReq._meta?.progressToken ?? "none"
+      const progress = answer === undefined ? 1 : 2
+      await ctx.mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress } })
+      return typeof answer === "object" && answer !== null && "content" in answer
+        ? said(answer.content)
+        : inputRequired({ inputRequests: { it: form("Who?") } })
+    })
+    server.registerTool(
+      "watched",
+      { inputSchema: z.object({}) },
+      () => inputRequired({ inputRequests: { it: form("Who?") } })
+    )
     const named = (answer: unknown) =>
       typeof answer === "object" && answer !== null && "content" in answer
         ? String((answer.content as Record<string, unknown>)["name"])
@@ -185,12 +211,20 @@ const roots = [{ uri: "file:///here", name: "here" }]
 const sample = { role: "assistant" as const, content: { type: "text" as const, text: "hm" }, model: "m" }
 
 interface Driver {
-  readonly call: (name: string) => Promise<unknown>
+  readonly call: (
+    name: string,
+    options?: {
+      readonly onprogress?: (value: { readonly progress: number; readonly message?: string | undefined }) => void
+      readonly signal?: AbortSignal
+    }
+  ) => Promise<unknown>
   readonly prompt: (name: string) => Promise<unknown>
   readonly read: (uri: string) => Promise<unknown>
   readonly close: () => Promise<void>
   /** What it was asked to say to its user. */
   readonly asked: Array<unknown>
+  /** Its user says nothing. */
+  silent: boolean
 }
 
 const textOf = (given: unknown): string => {
@@ -199,8 +233,9 @@ const textOf = (given: unknown): string => {
 }
 
 /** What the user says: their name is what they are asked. */
-const answer = (asked: Array<unknown>, params: Record<string, unknown>) => {
+const answer = async ({ asked, silent }: Driver, params: Record<string, unknown>) => {
   asked.push(params["mode"] === "url" ? params["url"] : params["message"])
+  if (silent) await new Promise(() => {})
   return params["mode"] === "url"
     ? { action: "accept" as const }
     : { action: "accept" as const, content: { name: `${String(params["message"])}!` } }
@@ -208,15 +243,16 @@ const answer = (asked: Array<unknown>, params: Record<string, unknown>) => {
 
 const sdk1 = async (address: string): Promise<Driver> => {
   const client = new Client1(info, { capabilities })
-  const asked: Array<unknown> = []
-  client.setRequestHandler(ElicitRequestSchema, ({ params }) => answer(asked, params))
+  client.setRequestHandler(ElicitRequestSchema, ({ params }) => answer(driver, params))
   client.setRequestHandler(CreateMessageRequestSchema, () => sample)
   client.setRequestHandler(ListRootsRequestSchema, () => ({ roots }))
   const transport = new Http1(new URL(address))
   await client.connect(transport as Transport)
-  return {
-    asked,
-    call: async (name) => JSON.parse(textOf((await client.callTool({ name, arguments: {} })).content)),
+  const driver: Driver = {
+    asked: [],
+    silent: false,
+    call: async (name, options) =>
+      JSON.parse(textOf((await client.callTool({ name, arguments: {} }, undefined, options)).content)),
     prompt: async (name) => textOf((await client.getPrompt({ name })).messages[0]?.content),
     read: async (uri) => textOf((await client.readResource({ uri })).contents),
     close: async () => {
@@ -224,19 +260,21 @@ const sdk1 = async (address: string): Promise<Driver> => {
       await client.close()
     }
   }
+  return driver
 }
 
 const sdk2 = (mode: "legacy" | "auto") => async (address: string): Promise<Driver> => {
   const client = new Client2(info, { capabilities, versionNegotiation: { mode } })
-  const asked: Array<unknown> = []
-  client.setRequestHandler("elicitation/create", ({ params }) => answer(asked, params))
+  client.setRequestHandler("elicitation/create", ({ params }) => answer(driver, params))
   client.setRequestHandler("sampling/createMessage", () => sample)
   client.setRequestHandler("roots/list", () => ({ roots }))
   const transport = new Http2(new URL(address))
   await client.connect(transport)
-  return {
-    asked,
-    call: async (name) => JSON.parse(textOf((await client.callTool({ name, arguments: {} })).content)),
+  const driver: Driver = {
+    asked: [],
+    silent: false,
+    call: async (name, options) =>
+      JSON.parse(textOf((await client.callTool({ name, arguments: {} }, options)).content)),
     prompt: async (name) => textOf((await client.getPrompt({ name })).messages[0]?.content),
     read: async (uri) => textOf((await client.readResource({ uri })).contents),
     close: async () => {
@@ -244,6 +282,7 @@ const sdk2 = (mode: "legacy" | "auto") => async (address: string): Promise<Drive
       await client.close()
     }
   }
+  return driver
 }
 
 const gatewayWith = Effect.fnUntraced(function*(options: McpEndpoint.McpEndpointOptions) {
@@ -297,6 +336,14 @@ describe("official clients are asked by official servers", () => {
           assert.strictEqual(yield* promise(() => client.prompt(`${service}__asking`)), "Who?!")
           assert.strictEqual(yield* promise(() => client.read(`${service}://asking`)), "Who?!")
           assert.deepStrictEqual(client.asked, ["Who?", url.url, "One?", "Two?", "Three?", "Who?", "Who?"])
+          const progress: Array<number> = []
+          const busy = yield* promise(() =>
+            client.call(`${service}__busy`, {
+              // SDK 2.x adds a word of its own for each round.
+              onprogress: ({ message, progress: value }) => message === undefined && progress.push(value)
+            })
+          )
+          assert.deepStrictEqual([busy, progress], [{ name: "Who?!" }, [1, 2]])
           for (const aside of asides) {
             // Not on the stream of its call.
             assert.deepStrictEqual(yield* promise(() => client.call(`${service}__${aside}`)), {
@@ -313,6 +360,28 @@ describe("official clients are asked by official servers", () => {
         yield* eventually("nothing is in flight", () => endpoint.figures().callsInFlight === 0 ? true : undefined)
         assert.strictEqual(endpoint.figures().failedCalls, 0)
       }), 60_000)
+  }
+
+  for (const [name, connect] of clients.slice(0, 2)) {
+    it.live(`${name} cancels a call while it is asked`, () =>
+      Effect.gen(function*() {
+        const { address, endpoint, figures } = yield* gateway
+        const client = yield* Effect.acquireRelease(
+          promise(() => connect(address)),
+          (client) => promise(() => client.close())
+        )
+        client.silent = true
+        for (const service of ["one", "two"]) {
+          client.asked.length = 0
+          const controller = new AbortController()
+          const waiting = client.call(`${service}__watched`, { signal: controller.signal }).catch(() => "cancelled")
+          yield* eventually("a question", () => client.asked.length === 1 ? true : undefined)
+          controller.abort()
+          assert.strictEqual(yield* promise(() => waiting), "cancelled")
+          yield* eventually("nothing is in flight", () => endpoint.figures().callsInFlight === 0 ? true : undefined)
+        }
+        yield* eventually("it is cancelled at the server", () => figures.aborted === 1 ? true : undefined)
+      }), 30_000)
   }
 
   it.live("a call whose client doesn't come back is cancelled at the server", () =>

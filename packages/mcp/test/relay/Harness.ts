@@ -16,7 +16,13 @@ import { type ListKind, type Offer, type OfferKind, ToolCatalog } from "../../sr
 import type { Era } from "../../src/Era.ts"
 import type { Fields, JsonRpcNotification, Reply } from "../../src/JsonRpc.ts"
 import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
-import { type ServerProfile, type Upstream, UpstreamError, type UpstreamRequest } from "../../src/upstream/Upstream.ts"
+import {
+  type Caller,
+  type ServerProfile,
+  type Upstream,
+  UpstreamError,
+  type UpstreamRequest
+} from "../../src/upstream/Upstream.ts"
 import { type UpstreamEvent, Upstreams } from "../../src/upstream/Upstreams.ts"
 import { listen } from "../upstream/Servers.ts"
 
@@ -26,7 +32,7 @@ export interface Scripted {
   readonly era?: Era
   readonly capabilities?: Fields
   /** The session in which it keeps state, which it may begin anew; none: it keeps none. */
-  readonly session?: () => symbol | undefined
+  readonly session?: (caller?: Caller) => symbol | undefined
   /** Whether it is connected. Default yes. */
   readonly connected?: () => boolean
   readonly answer: (request: UpstreamRequest) => Effect.Effect<Reply, UpstreamError>
@@ -202,14 +208,14 @@ export const harness = Effect.fnUntraced(function*(given: {
       request: (request) =>
         Effect.suspend(() => {
           asked.push({ id: server.id, request })
-          if (request.session !== undefined && request.session !== server.session?.()) {
+          if (request.session !== undefined && request.session !== server.session?.(request.caller)) {
             return new UpstreamError({ instance: server.id, phase: "notSent", reason: "over", sessionLost: true })
           }
           request.onSent?.()
           return request.method === "logging/setLevel" ? Effect.succeed({ result: {} }) : server.answer(request)
         }),
       notify: () => Effect.void,
-      session: () => server.session?.(),
+      session: (caller) => server.session?.(caller),
       follow: () => Effect.succeed({ result: {} })
     }]
   }))

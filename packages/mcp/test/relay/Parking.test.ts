@@ -382,6 +382,17 @@ describe("a parked call", () => {
       assert.strictEqual(figures.cancelled, 0)
     }))
 
+  it.live("a client without a name is where it comes from", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [asking().server],
+        offers: [{ name: "t" }],
+        options: { maxParkedPerClient: 1 }
+      })
+      requiredOf(yield* call(built, { name: "svc__t" }))
+      assert.include(textOf(yield* call(built, { name: "svc__t" })), "Too many calls wait for this client")
+    }))
+
   it.live("ends with the endpoint", () =>
     Effect.gen(function*() {
       const { figures, server } = asking()

@@ -31,8 +31,7 @@ describe("Meta", () => {
       {
         traceparent: "00-1",
         "com.example/x": { a: 1 },
-        "io.modelcontextprotocol/related-task": 2,
-        [Meta.Key.routing]: 1
+        "io.modelcontextprotocol/related-task": 2
       }
     )
     assert.isUndefined(Meta.withoutHop({ progressToken: 1 }))
@@ -222,7 +221,7 @@ describe("Messages", () => {
 describe("Translation", () => {
   it("leaves out what the handshake era can't read", () => {
     const tool = { name: "t", outputSchema: { type: "array" }, "x-other": 1 }
-    assert.deepStrictEqual(Translation.definition("handshake", "tools", tool), { name: "t", "x-other": 1 })
+    assert.deepStrictEqual(Translation.definition("earlier", "tools", tool), { name: "t", "x-other": 1 })
     assert.strictEqual(Translation.definition("stateless", "tools", tool), tool)
     assert.deepStrictEqual(
       Translation.result("handshake", "tools/call", {

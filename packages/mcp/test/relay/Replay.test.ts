@@ -43,6 +43,7 @@ const store = (overrides: Partial<Replay.ReplayOptions> = {}) => {
 
 const request: Purpose = { _tag: "Request", id: "r" }
 const ofSession: Purpose = { _tag: "Session" }
+const batch: Purpose = { _tag: "Batch" }
 
 /** Goes on with the stream of an event; gives what came over the new connection. */
 const resume = (replay: Replay.Replay, id: string | undefined) => {
@@ -208,6 +209,60 @@ describe("Replay", () => {
     const one = makeConnection()
     replay.begin(request, one.connection, true).end()
     assert.deepStrictEqual(replay.find(one.events[0]?.id ?? ""), { _tag: "Over" })
+  })
+
+  it("gives each event once and in order, wherever connections break and however much of them was read", () => {
+    const steps = fc.array(
+      fc.oneof(
+        fc.record({ step: fc.constant("send" as const), to: fc.nat(2) }),
+        // How much of what came over its connection the client read before that broke.
+        fc.record({ step: fc.constant("break" as const), to: fc.nat(2), read: fc.nat(4) }),
+        fc.record({ step: fc.constant("return" as const), to: fc.nat(2) })
+      ),
+      { maxLength: 60 }
+    )
+    fc.assert(fc.property(steps, (all) => {
+      const replay = store().replays.make()
+      const streams = [request, ofSession, batch].map((purpose) => {
+        const connection = makeConnection()
+        return {
+          stream: replay.begin(purpose, connection.connection, true),
+          connection,
+          broken: false,
+          last: connection.events[0]?.id,
+          read: new Array<string>(),
+          sent: new Array<string>()
+        }
+      })
+      const take = (one: (typeof streams)[number], count: number) => {
+        for (const { id, line } of one.connection.events.slice(0, count)) {
+          if (line !== "") one.read.push(line)
+          one.last = id
+        }
+      }
+      const back = (one: (typeof streams)[number]) => {
+        one.connection = resume(replay, one.last)
+        one.broken = false
+      }
+      for (const each of all) {
+        const one = streams[each.to]
+        if (one === undefined) continue
+        if (each.step === "send") {
+          const line = `${each.to}-${one.sent.length}`
+          one.sent.push(line)
+          one.stream.send(line)
+        } else if (each.step === "break" && !one.broken) {
+          take(one, each.read)
+          one.stream.disconnect(one.connection.connection)
+          one.broken = true
+        } else if (each.step === "return" && one.broken) back(one)
+      }
+      for (const one of streams) {
+        if (one.broken) back(one)
+        take(one, Infinity)
+        assert.deepStrictEqual(one.read, one.sent)
+      }
+    }))
   })
 
   it("tells of any id what it is worth, and what a lost one was for", () => {

@@ -7,6 +7,7 @@ import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js"
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js"
+import { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
 import {
   CallToolRequestSchema,
@@ -21,8 +22,10 @@ import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, Layer } from "effect"
 import { randomUUID } from "node:crypto"
 import type { RequestListener } from "node:http"
+import { PassThrough } from "node:stream"
 import * as ToolCatalog from "../../src/catalog/ToolCatalog.ts"
 import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
+import * as StdioEndpoint from "../../src/relay/StdioEndpoint.ts"
 import * as Upstreams from "../../src/upstream/Upstreams.ts"
 import { eventually } from "../upstream/Harness.ts"
 import { body, json, listen } from "../upstream/Servers.ts"
@@ -93,6 +96,33 @@ const gateway = Effect.gen(function*() {
   return { endpoint, server, origin: new URL(served.url).origin }
 })
 
+/** The client's end of standard streams that the endpoint serves. */
+const pipe = Effect.fnUntraced(function*(endpoint: McpEndpoint.McpEndpoint["Service"]) {
+  const input = new PassThrough()
+  const output = new PassThrough()
+  yield* StdioEndpoint.serve({ input, output }).pipe(
+    Effect.provideService(McpEndpoint.McpEndpoint, endpoint),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  const read = new ReadBuffer()
+  const transport: Transport = {
+    start: async () => {
+      output.on("data", (chunk: Buffer) => {
+        read.append(chunk)
+        for (let message = read.readMessage(); message !== null; message = read.readMessage()) {
+          transport.onmessage?.(message)
+        }
+      })
+    },
+    send: async (message) => void input.write(serializeMessage(message)),
+    close: async () => {
+      input.end()
+      transport.onclose?.()
+    }
+  }
+  return transport
+})
+
 /** A client with roots that change. */
 const connected = Effect.fnUntraced(function*(transport: Transport, first: string, listChanged = true) {
   const client = new Client({ name: "c", version: "1" }, { capabilities: { roots: { listChanged } } })
@@ -118,18 +148,19 @@ describe("roots", () => {
     Effect.gen(function*() {
       const { endpoint, origin, server } = yield* gateway
       const transports = {
-        http: () => new StreamableHTTPClientTransport(new URL(`${origin}/mcp`)) as Transport,
-        sse: () => new SSEClientTransport(new URL(`${origin}/sse`))
+        http: Effect.sync(() => new StreamableHTTPClientTransport(new URL(`${origin}/mcp`)) as Transport),
+        sse: Effect.sync(() => new SSEClientTransport(new URL(`${origin}/sse`))),
+        stdio: pipe(endpoint)
       }
       const own: Array<readonly [string, Effect.Success<ReturnType<typeof connected>>]> = []
       for (const [name, transport] of Object.entries(transports)) {
         for (const number of [1, 2]) {
-          const client = yield* connected(transport(), `file:///${name}/${number}`)
+          const client = yield* connected(yield* transport, `file:///${name}/${number}`)
           yield* client.call
           own.push([`file:///${name}/${number}`, client])
         }
       }
-      const quiet = yield* connected(transports.http(), "file:///quiet", false)
+      const quiet = yield* connected(yield* transports.http, "file:///quiet", false)
       yield* quiet.call
       // One client tells of a change: one server session hears of it, asks, and learns.
       for (const [uri, { change }] of own) {
@@ -152,8 +183,10 @@ describe("roots", () => {
         "file:///http/2,file:///http/2/changed",
         "file:///quiet",
         "file:///sse/1,file:///sse/1/changed",
-        "file:///sse/2,file:///sse/2/changed"
+        "file:///sse/2,file:///sse/2/changed",
+        "file:///stdio/1,file:///stdio/1/changed",
+        "file:///stdio/2,file:///stdio/2/changed"
       ])
-      assert.strictEqual(endpoint.figures().sessions, 5)
+      assert.strictEqual(endpoint.figures().sessions, 7)
     }))
 })

@@ -113,7 +113,9 @@ describe("both eras", () => {
             protocolVersion: fc.jsonValue(),
             notifications: fc.jsonValue()
           }, { requiredKeys: [] })
-        )
+        ),
+        result: fc.jsonValue(),
+        error: fc.jsonValue()
       }, { requiredKeys: ["jsonrpc"] })
       const headers = fc.record({
         "mcp-session-id": fc.constantFrom(session, "x"),
@@ -289,7 +291,6 @@ describe("stateless era", () => {
           "ping",
           "logging/setLevel",
           "initialize",
-          "resources/subscribe",
           "tasks/list",
           "constructor",
           "nonsense"
@@ -412,8 +413,7 @@ describe("handshake era", () => {
         const method of [
           "server/discover",
           "subscriptions/listen",
-          "resources/subscribe",
-          "tasks/list",
+          "tasks/update",
           "sampling/createMessage",
           "toString"
         ]

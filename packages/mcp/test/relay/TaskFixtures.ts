@@ -29,6 +29,8 @@ export const question = {
 
 export interface TaskServer {
   readonly handler: RequestListener
+  /** Completes the tasks that wait for that. */
+  readonly finish: () => void
   /** What was asked of it, with the ids that it gave. */
   readonly figures: { calls: number; cancelled: number; readonly ids: Array<string>; readonly methods: Array<string> }
 }
@@ -39,6 +41,7 @@ const figuresOf = (): TaskServer["figures"] => ({ calls: 0, cancelled: 0, ids: [
 export const handshakeTasks = (pollInterval = 20): TaskServer => {
   const figures = figuresOf()
   const transports = new Map<string, StreamableHTTPServerTransport>()
+  const waiting: Array<() => void> = []
   const taskStore = new InMemoryTaskStore()
   const make = () => {
     const server = new Server1({ name: "old", version: "1.0.0" }, {
@@ -59,7 +62,7 @@ export const handshakeTasks = (pollInterval = 20): TaskServer => {
           const text = (text: string) => ({ content: [{ type: "text" as const, text }] })
           const run = async () => {
             if (how === "wait") return
-            if (how === "later") await new Promise((resolve) => setTimeout(resolve, 100))
+            if (how === "later") await new Promise<void>((resolve) => waiting.push(resolve))
             if (how === "fail") {
               return taskStore.storeTaskResult(taskId, "failed", { ...text("it failed"), isError: true })
             }
@@ -119,7 +122,10 @@ export const handshakeTasks = (pollInterval = 20): TaskServer => {
       await transport.handleRequest(request, response, parsed)
     })().catch((error: unknown) => json(response, 500, { error: String(error) }))
   }
-  return { handler, figures }
+  const finish = () => {
+    for (const done of waiting.splice(0)) done()
+  }
+  return { handler, figures, finish }
 }
 
 interface Running {
@@ -219,6 +225,7 @@ export const statelessTasks = (): TaskServer => {
   return {
     handler: (request, response) =>
       void serve(Object.assign(request, { method: request.method ?? "", url: request.url ?? "" }), response),
-    figures
+    figures,
+    finish: () => {}
   }
 }

@@ -16,10 +16,17 @@ import * as TaskCallers from "../../src/relay/TaskCallers.ts"
 import * as TaskIds from "../../src/relay/TaskIds.ts"
 import * as TaskOwners from "../../src/relay/TaskOwners.ts"
 import * as TaskQuestions from "../../src/relay/TaskQuestions.ts"
+import * as TaskResults from "../../src/relay/TaskResults.ts"
 import * as TaskRounds from "../../src/relay/TaskRounds.ts"
-import type { Task, TaskServers } from "../../src/relay/TaskServers.ts"
+import * as TaskServers from "../../src/relay/TaskServers.ts"
 import * as TaskShape from "../../src/relay/TaskShape.ts"
-import type { CallerSession, ServerRequest, Upstream, UpstreamRequest } from "../../src/upstream/Upstream.ts"
+import {
+  type CallerSession,
+  type ServerRequest,
+  type Upstream,
+  UpstreamError,
+  type UpstreamRequest
+} from "../../src/upstream/Upstream.ts"
 import { profile, scripted } from "../Catalogs.ts"
 import { envelope, harness, modern } from "./Harness.ts"
 import { extension, question } from "./TaskFixtures.ts"
@@ -37,6 +44,15 @@ const clientOf = (more: Partial<Client> = {}): Client => {
   }
 }
 
+/** A client of the stateless era that looks at its task. */
+const looking = (address = "here"): Exchange => ({
+  client: clientOf(),
+  streams: false,
+  notify: () => {},
+  logLevel: undefined,
+  address: () => address
+})
+
 const record = ServiceInstance.make({
   id: "one",
   service: "svc",
@@ -44,9 +60,9 @@ const record = ServiceInstance.make({
 })
 const { upstream } = scripted(record, () => Effect.never)
 
-const taskOf = (id: string): Task => ({
+const taskOf = (id: string): TaskServers.Task => ({
   id: `sealed ${id}`,
-  server: { source: "scripted", instance: "one", id },
+  server: { service: "svc", source: "scripted", instance: "one", id },
   upstream,
   profile
 })
@@ -61,12 +77,12 @@ type Answers = Readonly<
     string,
     (
       params: Fields,
-      more: { readonly onRequest?: ((request: ServerRequest) => void) | undefined }
+      more: Pick<UpstreamRequest, "onNotification" | "onRequest" | "progress">
     ) => Effect.Effect<Reply, JsonRpcErrorObject>
   >
 >
 
-const serversOf = (answers: Answers): TaskServers & { readonly sent: Array<string> } => {
+const serversOf = (answers: Answers): TaskServers.TaskServers & { readonly sent: Array<string> } => {
   const sent: Array<string> = []
   return {
     sent,
@@ -95,19 +111,16 @@ const asked = (method = "elicitation/create", related?: string) => {
 
 describe("ids of tasks", () => {
   const ids = TaskIds.make(Seal.make(Redacted.make("a key")))
-  const server = { source: "memory", instance: "one", id: "t-1" }
+  const server = { service: "svc", source: "memory", instance: "one", id: "t-1" }
 
   it("lead back to the task, for the same principal, on every replica", () => {
     const replica = TaskIds.make(Seal.make(Redacted.make("a key")))
-    fc.assert(fc.property(fc.string(), fc.string(), fc.string(), fc.option(fc.string(), { nil: undefined }), (
-      source,
-      instance,
-      id,
-      principal
-    ) => {
-      const sealed = ids.seal({ source, instance, id }, principal)
-      assert.deepStrictEqual(replica.open(sealed ?? "", principal), { source, instance, id })
-      assert.match(sealed ?? "", /^[\w-]+$/)
+    const text = fc.string()
+    const task = fc.record({ service: text, source: text, instance: text, id: text })
+    fc.assert(fc.property(task, fc.option(text, { nil: undefined }), (server, principal) => {
+      const sealed = ids.seal(server, principal) ?? ""
+      assert.deepStrictEqual(replica.open(sealed, principal), server)
+      assert.match(sealed, /^[\w-]+$/)
     }))
   })
 
@@ -253,7 +266,7 @@ describe("callers of tasks", () => {
 })
 
 describe("questions of servers of the handshake era to clients of the stateless era", () => {
-  const settings = { inputTimeout: 60_000, maxParked: 1_000 }
+  const settings = { inputTimeout: 60_000, maxParked: 1_000, maxParkedPerClient: 64 }
 
   it.effect("end when nobody answers them, and come again with the task", () =>
     Effect.gen(function*() {
@@ -266,7 +279,7 @@ describe("questions of servers of the handshake era to clients of the stateless 
         }
       })
       const questions = yield* TaskQuestions.make(servers, settings)
-      const get = questions.get(taskOf("t"), {}, clientOf())
+      const get = questions.get(taskOf("t"), {}, looking())
       const keys = (task: Fields) => Object.keys(Object(task["inputRequests"]))
       const [first] = keys(yield* get)
       yield* TestClock.adjust("59 seconds")
@@ -293,10 +306,10 @@ describe("questions of servers of the handshake era to clients of the stateless 
         }),
         settings
       )
-      const looking = yield* Effect.forkChild(questions.get(taskOf("t"), {}, clientOf()), { startImmediately: true })
+      const looks = yield* Effect.forkChild(questions.get(taskOf("t"), {}, looking()), { startImmediately: true })
       yield* TestClock.adjust("2 seconds")
       // Nothing is to be answered: the client goes on waiting.
-      assert.deepInclude(yield* Fiber.join(looking), { status: "working" })
+      assert.deepInclude(yield* Fiber.join(looks), { status: "working" })
       for (const { replies: [reply] } of all) {
         assert.nestedPropertyVal(reply, "error.code", Code.methodNotFound)
       }
@@ -309,7 +322,7 @@ describe("questions of servers of the handshake era to clients of the stateless 
         "tasks/result": () => Effect.never
       })
       const questions = yield* TaskQuestions.make(servers, settings)
-      const looks = yield* Effect.forkChild(questions.get(taskOf("t"), {}, clientOf()), { startImmediately: true })
+      const looks = yield* Effect.forkChild(questions.get(taskOf("t"), {}, looking()), { startImmediately: true })
       const nobodys = asked("elicitation/create", "unknown")
       const unnamed = asked()
       for (const { request } of [nobodys, unnamed]) questions.asked(upstream, request)
@@ -338,11 +351,13 @@ describe("questions of servers of the handshake era to clients of the stateless 
           return Effect.never
         }
       })
-      const questions = yield* TaskQuestions.make(servers, { ...settings, maxParked: 1 })
-      assert.include(yield* questions.get(taskOf("a"), {}, clientOf()), { status: "input_required" })
-      const error = yield* Effect.flip(questions.get(taskOf("b"), {}, clientOf()))
-      assert.include(error.message, "Too many tasks")
-      assert.include(yield* questions.get(taskOf("a"), {}, clientOf()), { status: "input_required" })
+      const questions = yield* TaskQuestions.make(servers, { ...settings, maxParked: 3, maxParkedPerClient: 2 })
+      const get = (id: string, address: string) => questions.get(taskOf(id), {}, looking(address))
+      for (const id of ["a", "b"]) assert.include(yield* get(id, "here"), { status: "input_required" })
+      assert.include((yield* Effect.flip(get("c", "here"))).message, "the answers of this client")
+      assert.include(yield* get("c", "there"), { status: "input_required" })
+      assert.include((yield* Effect.flip(get("d", "there"))).message, "the answers of clients")
+      assert.include(yield* get("a", "here"), { status: "input_required" })
     }))
 
   it.effect("end with the gateway", () =>
@@ -359,7 +374,7 @@ describe("questions of servers of the handshake era to clients of the stateless 
           }),
           settings
         )
-        yield* questions.get(taskOf("t"), {}, clientOf())
+        yield* questions.get(taskOf("t"), {}, looking())
       }))
       assert.lengthOf(replies, 1)
     }))
@@ -377,11 +392,11 @@ describe("questions of servers of the handshake era to clients of the stateless 
       })
       const first = asked()
       const questions = yield* TaskQuestions.make(servers, settings)
-      const task = yield* questions.get(taskOf("t"), {}, clientOf())
+      const task = yield* questions.get(taskOf("t"), {}, looking())
       const [key] = Object.keys(Object(task["inputRequests"]))
       yield* questions.update(taskOf("t"), { inputResponses: { [key ?? ""]: { action: "decline" } } }, clientOf())
       assert.deepNestedInclude(first.replies[0], { "result.action": "decline" })
-      const again = yield* Effect.forkChild(questions.get(taskOf("t"), {}, clientOf()), { startImmediately: true })
+      const again = yield* Effect.forkChild(questions.get(taskOf("t"), {}, looking()), { startImmediately: true })
       yield* TestClock.adjust("2 seconds")
       assert.include(yield* Fiber.join(again), { status: "working" })
     }))
@@ -451,6 +466,104 @@ describe("rounds of tasks of servers of the stateless era", () => {
   })
 })
 
+describe("servers of tasks", () => {
+  const ids = TaskIds.make(Seal.make(undefined))
+  const none = TaskCallers.make({ forget: () => {} }, { onRequest: () => {}, onNotification: () => {} })
+  const find = Effect.fnUntraced(function*(there: Upstream, server: TaskIds.ServerTask) {
+    const upstreams = { get: (key: Catalog.InstanceKey) => key === there.key ? there : undefined, all: () => [there] }
+    const kept = KeptTasks.make(() => 0)
+    const servers = TaskServers.make(upstreams, ids, kept, yield* none, { timeout: undefined })
+    return yield* servers.find("tasks/get", { taskId: ids.seal(server, undefined) }, clientOf())
+  })
+  const server = { service: "svc", source: "scripted", instance: "one", id: "t" }
+
+  it.effect("are found where another registry announces them by now, and no other in their place", () =>
+    Effect.gen(function*() {
+      assert.deepInclude(yield* find(upstream, server), { upstream, server })
+      const moved = { ...server, source: "gone" }
+      assert.deepInclude(yield* find(upstream, moved), { upstream, server: moved })
+      for (const other of [{ ...moved, service: "other" }, { ...moved, instance: "two" }]) {
+        assert.include((yield* Effect.flip(find(upstream, other))).message, "it is not announced any more")
+      }
+    }))
+
+  it.effect("are connected first where they are not", () =>
+    Effect.gen(function*() {
+      const down: Upstream = {
+        ...upstream,
+        state: () => ({ _tag: "connecting", since: 0, lastError: undefined, profile: undefined })
+      }
+      assert.deepInclude(yield* find(down, server), { profile })
+      const reason = "connection refused"
+      const dead = { ...down, connect: new UpstreamError({ instance: "one", phase: "notSent", reason }) }
+      assert.deepInclude(yield* Effect.flip(find(dead, server)), {
+        code: Code.unavailable,
+        message: "tasks/get: connection refused (instance one, which runs the task)"
+      })
+    }))
+})
+
+describe("results of tasks of servers of the handshake era", () => {
+  it.effect("come with what the server says meanwhile", () =>
+    Effect.gen(function*() {
+      const own = TaskIds.relatedTo({ level: "info", data: "a" }, "t")
+      const servers = serversOf({
+        "tasks/result": (_, { onNotification, progress }) => {
+          assert.isTrue(progress)
+          for (
+            const [method, params] of [
+              ["notifications/message", own],
+              ["notifications/message", { level: "debug", data: "b" }],
+              ["notifications/progress", { progressToken: 77, progress: 1 }],
+              ["notifications/other", {}]
+            ] as const
+          ) onNotification?.({ jsonrpc: "2.0", method, params })
+          return Effect.succeed({ result: { content: [] } })
+        }
+      })
+      const told: Array<unknown> = []
+      const results = TaskResults.make(servers, TaskRounds.make(servers), { passes: (_, level) => level === "info" })
+      const result = yield* results(taskOf("t"), { _meta: { progressToken: "mine" } }, {
+        client: clientOf({ era: "handshake" }),
+        streams: true,
+        notify: ({ method, params }) => void told.push([method, params]),
+        logLevel: "info"
+      })
+      assert.deepStrictEqual(result, TaskIds.relatedTo({ content: [] }, "sealed t"))
+      assert.deepStrictEqual(told, [
+        ["notifications/message", TaskIds.relatedTo({ level: "info", data: "a" }, "sealed t")],
+        ["notifications/progress", { progressToken: "mine", progress: 1 }]
+      ])
+    }))
+
+  it.effect("take back a question that the server withdraws", () =>
+    Effect.gen(function*() {
+      const { replies, request, withdraw } = asked()
+      let interrupted = 0
+      const servers = serversOf({
+        "tasks/result": (_, { onRequest }) => {
+          onRequest?.(request)
+          return Effect.as(Effect.sleep("1 second"), { result: {} })
+        }
+      })
+      const results = TaskResults.make(servers, TaskRounds.make(servers), { passes: () => false })
+      const waits = yield* Effect.forkChild(
+        results(taskOf("t"), {}, {
+          client: clientOf({ era: "handshake" }),
+          streams: true,
+          notify: () => {},
+          ask: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)),
+          logLevel: undefined
+        }),
+        { startImmediately: true }
+      )
+      withdraw()
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(waits)
+      assert.deepStrictEqual([interrupted, replies], [1, []])
+    }))
+})
+
 describe("tasks whose servers fail", () => {
   const declaring = { "io.modelcontextprotocol/clientCapabilities": { extensions: { [extension]: {} } } }
   const created: Reply = { result: { resultType: "task", taskId: "t-1", status: "working", ttlMs: null } }
@@ -505,7 +618,9 @@ describe("tasks whose servers fail", () => {
       const taskId = (yield* call("tools/call", { name: "svc__run" })).result?.["taskId"]
       const wrong = yield* call("tasks/get", { taskId }, { "mcp-name": "other" })
       assert.strictEqual(wrong.error?.code, Code.headerMismatch)
-      assert.deepInclude((yield* call("tasks/get", { taskId })).result, { taskId })
+      const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+      assert.deepInclude((yield* call("tasks/get", { taskId }, { traceparent })).result, { taskId })
+      assert.deepNestedInclude(asked.at(-1)?.request.params, { "_meta.traceparent": traceparent })
       assert.deepInclude(asked.at(-1)?.request.params, { taskId: "t-1" })
     }))
 })

@@ -15,7 +15,7 @@ import {
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { fileURLToPath } from "node:url"
 import * as z from "zod"
 import * as ToolCatalog from "../../src/catalog/ToolCatalog.ts"
@@ -252,16 +252,20 @@ describe("clients of version 2025-11-25, servers of the handshake era", () => {
       for (const client of [yield* sdk1(url), yield* sdk1(url, () => ({ content: {} }))]) {
         const told: Array<Fields> = []
         client.setNotificationHandler(TaskStatusNotificationSchema, ({ params }) => void told.push(params))
-        // Its stream for notices is open once the list was heard of.
-        yield* support(client)
-        const { task } = yield* promise(() =>
-          client.request({
-            method: "tools/call",
-            params: { name: "old__research", arguments: { how: "later" }, task: {} }
-          }, CreateTaskResultSchema)
-        )
-        yield* eventually("the notification", () => told.length > 0 ? true : undefined)
-        assert.deepInclude(told[0], { taskId: task.taskId, status: "completed" })
+        const ids = new Set<unknown>()
+        // Once the streams are open on which servers tell of themselves.
+        const once = Effect.gen(function*() {
+          const params = { name: "old__research", arguments: { how: "later" }, task: {} }
+          const { task } = yield* promise(() =>
+            client.request({ method: "tools/call", params }, CreateTaskResultSchema)
+          )
+          ids.add(task.taskId)
+          old.finish()
+          yield* Effect.sleep(50)
+        })
+        yield* Effect.repeat(once, { until: () => told.length > 0 }).pipe(Effect.timeout("15 seconds"))
+        assert.deepInclude(told[0], { status: "completed" })
+        assert.include(Array.from(ids), told[0]?.["taskId"])
         hides(old.figures, told)
       }
     }), 30_000)
@@ -317,7 +321,7 @@ describe("clients of version 2025-11-25, servers of the stateless era", () => {
           promise(() =>
             client.request({
               method: "tools/call",
-              params: { name: "fresh__research", arguments: { how }, task: { ttl: 5_000 } }
+              params: { name: "fresh__research", arguments: { how }, task: { ttl: 90_000 } }
             }, CreateTaskResultSchema)
           ),
           ({ task }) => task
@@ -331,7 +335,7 @@ describe("clients of version 2025-11-25, servers of the stateless era", () => {
       assert.include(yield* result((yield* create("error")).taskId), "-32603: it broke")
       // The server answers at once: the gateway keeps the task.
       const now = yield* create("now")
-      assert.include(now, { status: "completed", ttl: 5_000 })
+      assert.include(now, { status: "completed", ttl: 90_000 })
       assert.include(yield* promise(() => tasks.getTask(now.taskId)), { status: "completed" })
       assert.strictEqual(yield* result(now.taskId), said("at once"))
       const waits = yield* create("wait")
@@ -399,6 +403,18 @@ describe("clients of the stateless era, servers of the stateless era", () => {
       assert.include(yield* result("tasks/update", { taskId, inputResponses }), { resultType: "complete" })
       const task = yield* settled(taskId)
       assert.nestedInclude(task, { status: "completed", "result.content[0].text": "accept cem" })
+    }), 30_000)
+
+  it.live("find their tasks at every gateway with the key", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const options = { sessionKey: Redacted.make("a key of several gateways") }
+      const one = statelessClient(yield* gateway({ fresh }, options))
+      const other = statelessClient(yield* gateway({ fresh }, options))
+      const { taskId } = yield* one.result("tools/call", { name: "fresh__research", arguments: {} })
+      assert.nestedInclude(yield* other.settled(taskId), { taskId, "result.content[0].text": "done" })
+      const stranger = statelessClient(yield* gateway({ fresh }))
+      assert.strictEqual((yield* stranger.request("tasks/get", { taskId })).error?.code, -32602)
     }), 30_000)
 
   it.live("don't find the tasks of others", () =>
@@ -508,7 +524,8 @@ describe("the reference server, over a pipe", () => {
 describe("notifications/tasks", () => {
   it.live("tell of the tasks that a stream names, whatever their servers are", () =>
     Effect.gen(function*() {
-      const url = yield* gateway({ old: handshakeTasks(), fresh: statelessTasks() })
+      const old = handshakeTasks()
+      const url = yield* gateway({ old, fresh: statelessTasks() })
       const { request, result } = statelessClient(url)
       const ids: Array<unknown> = []
       for (const [service, how] of [["old", "later"], ["old", "ask"], ["fresh", "run"], ["fresh", "ask"]] as const) {
@@ -535,6 +552,8 @@ describe("notifications/tasks", () => {
         return seen
       }
       const [later, oldAsks, run, freshAsks] = ids
+      yield* eventually("its beginning", () => told(later).length > 0 || undefined)
+      old.finish()
       yield* eventually("the ends", () => [later, run].every((id) => told(id).at(-1) === "completed 1") || undefined)
       const asks = (id: unknown) => told(id).at(-1) === "input_required 0"
       yield* eventually("the questions", () => [oldAsks, freshAsks].every(asks) || undefined)

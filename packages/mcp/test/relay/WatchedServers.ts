@@ -48,6 +48,8 @@ export interface WatchedServer {
 export interface ServerOptions {
   readonly subscribe?: boolean
   readonly refuses?: (uri: string) => boolean
+  /** Leaves those who ask for it without an answer. */
+  readonly hangs?: (uri: string) => boolean
 }
 
 const counter = () => {
@@ -84,6 +86,7 @@ export const handshakeServer = (uris: ReadonlyArray<string>, options: ServerOpti
     server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
       count("resources/subscribe")
       if (options.refuses?.(uri) === true) throw new Error("not this one")
+      if (options.hangs?.(uri) === true) return new Promise(() => {})
       watched.add(uri)
       return {}
     })
@@ -105,15 +108,15 @@ export const handshakeServer = (uris: ReadonlyArray<string>, options: ServerOpti
           : known.handleRequest(request, response)
       }
       const parsed: unknown = JSON.parse(await body(request))
+      const server = make()
       const transport = new StreamableHTTPServerTransport({
         sessionIdGenerator: () => randomUUID(),
         onsessioninitialized: (id) => {
           count("sessions")
           sessions.set(id, transport)
-        }
+        },
+        onsessionclosed: () => void servers.delete(server)
       })
-      const server = make()
-      transport.onclose = () => servers.delete(server)
       await server.connect(transport as Transport)
       await transport.handleRequest(request, response, parsed)
     })().catch(() => response.destroy())

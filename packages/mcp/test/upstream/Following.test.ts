@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, FiberSet, Scope } from "effect"
+import { Effect, Exit, Fiber, FiberSet } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import type { Fields, Reply } from "../../src/JsonRpc.ts"
+import { type Fields, isFields, type Reply } from "../../src/JsonRpc.ts"
 import type { Failure } from "../../src/upstream/Connection.ts"
 import * as Following from "../../src/upstream/Following.ts"
 import type { Link } from "../../src/upstream/Link.ts"
@@ -64,8 +64,9 @@ const server = (era: Era, capabilities: Fields = { resources: { subscribe: true 
     if (one === undefined || one.link !== current) return
     const { method, params } = one.request
     if (method === "subscriptions/listen") {
-      const notifications: any = params?.["notifications"]
-      const uris: ReadonlyArray<string> = notifications.resourceSubscriptions.filter((uri: string) => !refused.has(uri))
+      const filter = params?.["notifications"]
+      const named = isFields(filter) ? filter["resourceSubscriptions"] : undefined
+      const uris = Array.isArray(named) ? named.filter((uri) => !refused.has(uri)).map(String) : []
       streams.set(one, { uris, asked: one })
       return one.request.onNotification?.({
         jsonrpc: "2.0",

@@ -293,6 +293,10 @@ describe("WebSocket", () => {
             return client.close(1011, "oops")
           case "long":
             return client.send(JSON.stringify(result(message, { text: "x".repeat(300_000) })))
+          case "huge":
+            return client.send(JSON.stringify(result(message, { text: "x".repeat(500_000) })))
+          case "never":
+            return
           default:
             return client.send(JSON.stringify(result(message)))
         }
@@ -305,10 +309,20 @@ describe("WebSocket", () => {
             reason: "closed by the server (1011): oops"
           })
           assert.deepStrictEqual(yield* upstream.request(call("x")), { result: {} })
-          assert.deepInclude(yield* Effect.flip(upstream.request(call("long"))), {
-            phase: "mayHaveRun",
-            reason: "a message of the server is longer than 100000 bytes"
+          const other = yield* Effect.forkChild(Effect.flip(upstream.request(call("never"))), {
+            startImmediately: true
           })
+          assert.deepInclude(yield* Effect.flip(upstream.request(call("long"))), {
+            phase: "answered",
+            reason: "the reply is longer than 100000 bytes"
+          })
+          assert.deepStrictEqual(yield* upstream.request(call("x")), { result: {} })
+          assert.isUndefined(other.pollUnsafe())
+          assert.deepInclude(yield* Effect.flip(upstream.request(call("huge"))), {
+            phase: "mayHaveRun",
+            reason: "a message of the server is longer than 400000 bytes"
+          })
+          assert.strictEqual((yield* Fiber.join(other)).phase, "mayHaveRun")
           assert.deepStrictEqual(yield* upstream.request(call("x")), { result: {} })
         }), { maxMessageSize: 100_000 })
       yield* noSocketsLeft(running)

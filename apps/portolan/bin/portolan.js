@@ -8,9 +8,9 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exit(1)
 }
 // V8 lets the young generation grow to over 100 MB under load and never gives that back. Small as it begins, it is collected
-// a hundred times a second, and much of what is collected was under way just then. So it grows once, to eight times its first
-// size (16 MB), for which something has to survive two collections, and never again.
-setFlagsFromString("--semi-space-growth-factor=8")
+// hundreds of times a second, and most of what is there was under way just then. So it grows once, to four times its first
+// size (8 MB), for which something has to survive two collections, and never again.
+setFlagsFromString("--semi-space-growth-factor=4")
 const isYoung = ({ space_name }) => space_name === "new_space"
 const youngGeneration = () => getHeapSpaceStatistics().find(isYoung)?.space_size ?? 0
 for (let kept = []; youngGeneration() < 4_194_304 && kept.length < 128;) kept.push(new Array(8_192).fill(0))

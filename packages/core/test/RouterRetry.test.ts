@@ -216,6 +216,27 @@ describe("back-off", () => {
       assert.isTrue(Exit.isFailure(exit))
     }).pipe(Effect.provide(live())))
 
+  it.effect("what is bound by a getter is tried again where it is bound, however it is asked for", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* fleetOf(3)
+      class Bound implements Router.RouteRequest {
+        readonly target = request.target
+        readonly repeatable = true
+        get affinity() {
+          return { instance: key("i1"), strict: true }
+        }
+      }
+      const asked: Array<string> = []
+      const fiber = yield* begin(router.route(new Bound(), ({ id }) => {
+        asked.push(id)
+        return asked.length < 3 ? Effect.fail(failure()) : Effect.succeed(id)
+      }))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Fiber.join(fiber)).value, "i1")
+      assert.deepStrictEqual(asked, ["i1", "i1", "i1"])
+    }).pipe(Effect.provide(live())))
+
   it.effect("an instance that comes while a call pauses gets it", () =>
     Effect.gen(function*() {
       const fleet = yield* Fleet

@@ -353,6 +353,8 @@ export interface ClientLimits {
   readonly parked?: number | undefined
   /** Those of one client. Default 64. */
   readonly parkedPerClient?: number | undefined
+  /** Bytes kept of a session's events for a client that lost its stream. Default 256 KiB; 0 keeps none. */
+  readonly replay?: number | undefined
 }
 
 /**

@@ -65,7 +65,8 @@ describe("Configuration", () => {
         requestsPerSession: 256,
         streams: 10_000,
         parked: 1_000,
-        parkedPerClient: 64
+        parkedPerClient: 64,
+        replay: 256 * 1024
       },
       bodyLimit: 4 * 1024 * 1024,
       allowedHosts: [],

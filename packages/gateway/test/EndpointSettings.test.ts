@@ -25,7 +25,8 @@ describe("the settings of the MCP endpoint", () => {
           requestsPerSession: 24,
           streams: 25,
           parked: 26,
-          parkedPerClient: 27
+          parkedPerClient: 27,
+          replay: "28kb"
         }
       },
       upstreams: { sessions: 31, idleTimeout: "32s", maxMessageSize: "33mb" }
@@ -47,7 +48,8 @@ describe("the settings of the MCP endpoint", () => {
       maxInFlightPerSession: 24,
       maxStreams: 25,
       maxParked: 26,
-      maxParkedPerClient: 27
+      maxParkedPerClient: 27,
+      maxReplay: 28 * 1_024
     })
     assert.deepStrictEqual(upstreams, {
       maxSessions: 31,

@@ -8,10 +8,11 @@ import * as Listing from "../src/catalog/Listing.ts"
 import * as Merging from "../src/catalog/Merging.ts"
 import * as Naming from "../src/catalog/Naming.ts"
 import * as UriTemplate from "../src/catalog/UriTemplate.ts"
+import type { Era } from "../src/Era.ts"
 import type { Fields } from "../src/JsonRpc.ts"
 
 import type { Upstream } from "../src/upstream/Upstream.ts"
-import { harness, instance, names, scripted, toolsOnly } from "./Catalogs.ts"
+import { harness, instance, names, profile, scripted, toolsOnly } from "./Catalogs.ts"
 
 describe("ToolCatalog", () => {
   it.effect("named otherwise, lists one change, and still finds the names of before", () =>
@@ -363,6 +364,24 @@ describe("Listing", () => {
       const { asked, upstream } = paged(250, 100)
       assert.strictEqual((yield* Listing.read(upstream, "tools")).items.size, 250)
       assert.strictEqual(asked.length, 3)
+    }))
+
+  it.effect("takes an empty cursor for one in the stateless era, and for the end before", () =>
+    Effect.gen(function*() {
+      const read = (era: Era, next: (cursor: unknown) => string | undefined) => {
+        const { upstream } = scripted(instance("p", "paged"), ({ params: { cursor } = {} }) => {
+          const nextCursor = next(cursor)
+          const tools = [{ name: `after ${String(cursor)}` }]
+          return Effect.succeed({ result: { tools, ...(nextCursor === undefined ? {} : { nextCursor }) } })
+        }, { ...profile, era })
+        return Effect.map(Listing.read(upstream, "tools"), ({ items }) => Array.from(items.keys()))
+      }
+      const once = (cursor: unknown) => cursor === undefined ? "" : undefined
+      assert.deepStrictEqual(yield* read("stateless", once), ["after undefined", "after "])
+      assert.deepStrictEqual(yield* read("handshake", once), ["after undefined"])
+      for (const again of ["", "x"]) {
+        assert.include((yield* Effect.flip(read("stateless", () => again))).reason, "repeats its cursor")
+      }
     }))
 
   it.effect("refuses more pages and more items than its limits", () =>

@@ -1,7 +1,11 @@
 /**
  * The clients of the matrix, one like the other.
  */
-import { Client as Client2, type McpSubscription, StreamableHTTPClientTransport as Http2 } from "@modelcontextprotocol/client"
+import {
+  Client as Client2,
+  type McpSubscription,
+  StreamableHTTPClientTransport as Http2
+} from "@modelcontextprotocol/client"
 import { Client as Client1 } from "@modelcontextprotocol/sdk/client/index.js"
 import { StreamableHTTPClientTransport as Http1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
@@ -73,10 +77,24 @@ const user = () => {
     signal.addEventListener("abort", () => void withdrawn.count++)
     await held
   }
+  /** Says how far it is, where somebody wants to know. */
+  const sampled = async (
+    params: { readonly _meta?: { readonly progressToken?: string | number | undefined } | undefined },
+    signal: AbortSignal,
+    report: (params: { progressToken: string | number; progress: number; total: number }) => Promise<void>
+  ) => {
+    const progressToken = params._meta?.progressToken
+    if (progressToken !== undefined) {
+      for (const progress of [1, 2]) await report({ progressToken, progress, total: 2 })
+    }
+    await note("sampling/createMessage", params, signal)
+    return answers.sample
+  }
   return {
     asked,
     withdrawn,
     note,
+    sampled,
     elicited: async (params: object, signal: AbortSignal) => {
       await note("elicitation/create", params, signal)
       return "mode" in params && params.mode === "url" ? answers.url : answers.form
@@ -101,15 +119,16 @@ const textOf = (result: Fields): string => {
 
 /** SDK 1.x. */
 const classic = async (url: URL, capabilities: object): Promise<Peer> => {
-  const { asked, elicited, hold, move, note, roots, withdrawn } = user()
+  const { asked, elicited, hold, move, note, roots, sampled, withdrawn } = user()
   const notices: Array<Notice> = []
   const client = new Client1(info, { capabilities })
   if ("elicitation" in capabilities) {
     client.setRequestHandler(ElicitRequestSchema, ({ params }, { signal }) => elicited(params, signal))
-    client.setRequestHandler(CreateMessageRequestSchema, async ({ params }, { signal }) => {
-      await note("sampling/createMessage", params, signal)
-      return answers.sample
-    })
+    client.setRequestHandler(
+      CreateMessageRequestSchema,
+      ({ params }, { sendNotification, signal }) =>
+        sampled(params, signal, (params) => sendNotification({ method: "notifications/progress", params }))
+    )
     client.setRequestHandler(ListRootsRequestSchema, async (_, { signal }) => {
       await note("roots/list", undefined, signal)
       return roots()
@@ -121,7 +140,7 @@ const classic = async (url: URL, capabilities: object): Promise<Peer> => {
   return {
     era: "handshake",
     request: (method, params) => client.request({ method, params }, anything),
-    call: async (name, args = {}, { logLevel: _, ...options } = {}) =>
+    call: async (name, args = {}, options) =>
       textOf(await client.callTool({ name, arguments: args }, undefined, options)),
     setLevel: async () => void await client.setLoggingLevel("error"),
     watch: async (uri) => void await client.subscribeResource({ uri }),
@@ -143,15 +162,17 @@ const classic = async (url: URL, capabilities: object): Promise<Peer> => {
 
 /** SDK 2.x, of either era. */
 const modern = (mode: "legacy" | "auto") => async (url: URL, capabilities: object): Promise<Peer> => {
-  const { asked, elicited, hold, move, note, roots, withdrawn } = user()
+  const { asked, elicited, hold, move, note, roots, sampled, withdrawn } = user()
   const notices: Array<Notice> = []
   const client = new Client2(info, { capabilities, versionNegotiation: { mode } })
   if ("elicitation" in capabilities) {
     client.setRequestHandler("elicitation/create", ({ params }, { mcpReq }) => elicited(params, mcpReq.signal))
-    client.setRequestHandler("sampling/createMessage", async ({ params }, { mcpReq }) => {
-      await note("sampling/createMessage", params, mcpReq.signal)
-      return answers.sample
-    })
+    client.setRequestHandler("sampling/createMessage", ({ params }, { mcpReq }) =>
+      sampled(
+        { ...params, _meta: mcpReq._meta },
+        mcpReq.signal,
+        (params) => mcpReq.notify({ method: "notifications/progress", params })
+      ))
     client.setRequestHandler("roots/list", async (_, { mcpReq }) => {
       await note("roots/list", undefined, mcpReq.signal)
       return roots()
@@ -215,7 +236,12 @@ export const open = async (connect: typeof classic, url: URL) => ({
 })
 
 /** A request of the stateless era as it goes over the wire, by a client that knows the extension of tasks: no SDK does. */
-export const bareRequest = async (url: URL, method: string, params: Fields, extensions: Fields = { [extension]: {} }) => {
+export const bareRequest = async (
+  url: URL,
+  method: string,
+  params: Fields,
+  extensions: Fields = { [extension]: {} }
+) => {
   const name = params["taskId"] ?? params["name"]
   const response = await fetch(url, {
     method: "POST",
@@ -243,5 +269,5 @@ export const bareRequest = async (url: URL, method: string, params: Fields, exte
   const text = await response.text()
   const last = text.startsWith("{") ? text : text.match(/^data: ?(\{.*)$/gm)?.at(-1)?.replace(/^data: ?/, "") ?? "{}"
   const { error, result }: { readonly result?: Fields; readonly error?: { readonly code: number } } = JSON.parse(last)
-  return { status: response.status, result: result ?? {}, code: error?.code }
+  return { status: response.status, result: result ?? {}, error }
 }

@@ -87,22 +87,21 @@ export const make = (service: string, control: Control): Server => {
   // A session may be over by then.
   control.onOrder((order) => void obey(order)?.catch(() => {}))
 
-  const elicit = (extra: Extra, params: typeof form | typeof url, more: object = {}, signal = extra.signal) =>
-    extra.sendRequest(
-      { method: "elicitation/create", params: { ...params, ...more } },
-      ElicitResultSchema,
-      { signal }
-    )
+  const elicit = (extra: Extra, params: typeof form | typeof url, signal = extra.signal) =>
+    extra.sendRequest({ method: "elicitation/create", params }, ElicitResultSchema, { signal })
 
   const tools: Record<string, (args: Record<string, unknown>, extra: Extra) => Promise<unknown>> = {
     form: (_, extra) => elicit(extra, form),
     url: async (_, extra) => {
-      const answer = await elicit(extra, url, { elicitationId: "pay-1" })
-      await server.notification({ method: "notifications/elicitation/complete", params: { elicitationId: "pay-1" } })
+      const answer = await elicit(extra, url)
+      const { elicitationId } = url
+      await server.notification({ method: "notifications/elicitation/complete", params: { elicitationId } })
       return answer
     },
     sample: (_, extra) =>
-      extra.sendRequest({ method: "sampling/createMessage", params: sampling }, CreateMessageResultSchema),
+      extra.sendRequest({ method: "sampling/createMessage", params: sampling }, CreateMessageResultSchema, {
+        onprogress: (progress) => control.tell("progress", progress)
+      }),
     roots: (_, extra) => extra.sendRequest({ method: "roots/list" }, ListRootsResultSchema),
     // Belongs to no call: the one that began it is over.
     aside: async () => {
@@ -123,7 +122,7 @@ export const make = (service: string, control: Control): Server => {
     wait: async ({ ask, tag }, extra) => {
       control.tell("began", tag)
       extra.signal.addEventListener("abort", () => control.tell("cancelled", tag))
-      if (ask === true) return elicit(extra, form, {}, withdraw.signal).then(() => "answered", () => "withdrawn")
+      if (ask === true) return elicit(extra, form, withdraw.signal).then(() => "answered", () => "withdrawn")
       return new Promise((resolve) => withdraw.signal.addEventListener("abort", () => resolve("went on")))
     },
     log: async (_, extra) => {
@@ -138,8 +137,8 @@ export const make = (service: string, control: Control): Server => {
   }
 
   const research = async (how: unknown, { taskRequestedTtl, taskStore }: Extra) => {
-    if (taskStore === undefined || taskRequestedTtl === undefined) throw new Error("research runs as a task only")
-    const task = await taskStore.createTask({ ttl: taskRequestedTtl, pollInterval: 20 })
+    if (taskStore === undefined) throw new Error("research runs as a task only")
+    const task = await taskStore.createTask({ ttl: taskRequestedTtl ?? null, pollInterval: 20 })
     const { taskId } = task
     control.tell("task", taskId)
     const run = async () => {
@@ -147,11 +146,12 @@ export const make = (service: string, control: Control): Server => {
       let answer: unknown = "found"
       if (how === "ask") {
         await taskStore.updateTaskStatus(taskId, "input_required")
-        answer = await server.request(
+        const { action, content } = await server.request(
           { method: "elicitation/create", params: form },
           ElicitResultSchema,
           { relatedTask: { taskId } }
         )
+        answer = { action, content }
         await taskStore.updateTaskStatus(taskId, "working")
       }
       await taskStore.storeTaskResult(taskId, "completed", text(answer))
@@ -169,8 +169,11 @@ export const make = (service: string, control: Control): Server => {
       )
     }
   })
-  server.setRequestHandler(CallToolRequestSchema, async ({ params: { arguments: args = {}, name } }, extra) =>
-    name === "research" ? research(args["how"], extra) : text(await tools[name]?.(args, extra) ?? "nothing"))
+  server.setRequestHandler(
+    CallToolRequestSchema,
+    async ({ params: { arguments: args = {}, name } }, extra) =>
+      name === "research" ? research(args["how"], extra) : text(await tools[name]?.(args, extra) ?? "nothing")
+  )
   server.setRequestHandler(ListPromptsRequestSchema, ({ params }) => offers.prompts(params?.cursor))
   server.setRequestHandler(GetPromptRequestSchema, ({ params }) => ({
     messages: [{ role: "user", content: { type: "text", text: `Hello ${params.arguments?.["city"]}` } }]

@@ -12,7 +12,7 @@ export const form = {
     required: ["name"]
   }
 }
-export const url = { mode: "url" as const, message: "Go there", url: "https://example.com/pay" }
+export const url = { mode: "url" as const, message: "Go there", url: "https://example.com/pay", elicitationId: "pay-1" }
 export const sampling = {
   messages: [{ role: "user" as const, content: { type: "text" as const, text: "Say something" } }],
   maxTokens: 7
@@ -34,7 +34,7 @@ export const text = (value: unknown) => ({
 /** The lists of one server, which grow when the test says so. */
 export const lists = (service: string, control: Control) => {
   const tools = [...toolNames]
-  const prompts = ["greet"]
+  const prompts = ["greet", "part"]
   const uris = [`${service}://a`, `${service}://b`]
   const page = <A>(method: string, all: ReadonlyArray<A>, cursor: string | undefined) => {
     control.tell(method, cursor)

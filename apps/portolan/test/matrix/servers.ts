@@ -76,16 +76,16 @@ const served = (handler: RequestListener) => {
 /** Pages of the gateway's lists. */
 export const pageSize = 3
 
+/** Who they are. */
+export const subjects = [
+  { name: "SDK 1.x over HTTP", service: "old", era: "handshake" },
+  { name: "SDK 1.x on standard input", service: "child", era: "handshake" },
+  { name: "SDK 2.x", service: "fresh", era: "stateless" }
+] as const
+
 /** Runs the gateway in front of them until the scope closes. */
 export const fleet = Effect.gen(function*() {
-  const subject = (name: string, service: string, era: Subject["era"]) => {
-    const { control, watched } = local()
-    return { control, subject: { name, service, era, ...watched } }
-  }
-  const http = subject("SDK 1.x over HTTP", "old", "handshake")
-  const child = subject("SDK 1.x on standard input", "child", "handshake")
-  const fresh = subject("SDK 2.x, stateless", "fresh", "stateless")
-
+  const [old, child, fresh] = [local(), local(), local()]
   const sockets = new Set<Socket>()
   const port = yield* listening(
     createSocketServer((socket) => {
@@ -97,7 +97,7 @@ export const fleet = Effect.gen(function*() {
   const running = yield* gateway({
     gateway: { pageSize },
     mcpServers: {
-      old: { type: "http", url: yield* served(sessions("old", http.control)) },
+      old: { type: "http", url: yield* served(sessions("old", old.control)) },
       child: {
         command: process.execPath,
         args: [fileURLToPath(new URL("child.ts", import.meta.url)), "child", String(port)]
@@ -105,5 +105,10 @@ export const fleet = Effect.gen(function*() {
       fresh: { type: "http", url: yield* served(stateless("fresh", fresh.control)) }
     }
   })
-  return { url: new URL("/mcp", running.url), subjects: [http.subject, child.subject, fresh.subject] }
+  const watched: Readonly<Record<(typeof subjects)[number]["service"], Watched>> = {
+    old: old.watched,
+    child: child.watched,
+    fresh: fresh.watched
+  }
+  return { url: new URL("/mcp", running.url), watched }
 })

@@ -302,6 +302,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       sessionLifetime: durationOf(gateway.sessionLifetime),
       sessionIdleTimeout: durationOf(gateway.sessionIdleTimeout),
       inputTimeout: durationOf(gateway.inputTimeout),
+      limits: { ...gateway.limits, replay: bytesOf(gateway.limits.replay) },
       tls: tls === undefined ? undefined : {
         ...tls,
         cert: absolute(tls.cert),

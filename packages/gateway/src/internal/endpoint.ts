@@ -27,5 +27,6 @@ export const liveOptionsOf = ({ limits = {}, ...options }: GatewayOptions): Live
   maxInFlightPerSession: limits.requestsPerSession,
   maxStreams: limits.streams,
   maxParked: limits.parked,
-  maxParkedPerClient: limits.parkedPerClient
+  maxParkedPerClient: limits.parkedPerClient,
+  maxReplay: limits.replay
 })

@@ -39,7 +39,11 @@ const Limits = Schema.Struct({
     1_000,
     "Calls that wait for a client to come back with what their server asked of it"
   ),
-  parkedPerClient: defaulted(count(1, 1_000_000), 64, "Those of one client")
+  parkedPerClient: defaulted(count(1, 1_000_000), 64, "Those of one client"),
+  replay: bytes(
+    "256kb",
+    "What is kept of a session's events for a client that lost its stream and comes back; 0b keeps nothing"
+  )
 })
 
 const Gateway = Schema.Struct({

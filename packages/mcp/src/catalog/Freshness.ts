@@ -4,7 +4,6 @@
  * @see https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/caching
  * @since 0.2.0
  */
-import type { Era } from "../Era.ts"
 import type { Fields } from "../JsonRpc.ts"
 
 /**
@@ -52,8 +51,6 @@ export interface Freshness {
   readonly scope: CacheScope
 }
 
-/** How long a list stays whose server neither says nor tells of changes, ms; a heuristic, as the specification allows. */
-const untold = 30_000
 /** A list is never asked for more often than this, ms. */
 const shortest = 100
 
@@ -112,12 +109,11 @@ export const add = (before: Freshness | undefined, reading: Reading, now: number
 }
 
 /**
- * Whether a list is to be asked for again when it is used.
- *
- * **Details**: a server of the handshake era that doesn't tell of changes has none.
+ * Whether a list is to be asked for again when it is used: its time is over, or nobody says a time or tells of changes and it
+ * is older than `maxAge`, ms; a heuristic, as the specification allows.
  *
  * @category guards
  * @since 0.2.0
  */
-export const isOutdated = ({ at, ttl = 0 }: Reading, now: number, era: Era, tells: boolean): boolean =>
-  ttl > 0 ? now - at >= Math.max(ttl, shortest) : era === "stateless" && !tells && now - at >= untold
+export const isOutdated = ({ at, ttl = 0 }: Reading, now: number, tells: boolean, maxAge: number): boolean =>
+  ttl > 0 ? now - at >= Math.max(ttl, shortest) : !tells && now - at >= Math.max(maxAge, shortest)

@@ -31,6 +31,8 @@ export interface ListedServer {
   readonly wanted: Set<ListKind>
   /** A fiber reads it. */
   reading: boolean
+  /** Readings since one without a problem. */
+  failures: number
   /** Asked once, whatever came of it. */
   asked: boolean
   /** Epoch ms. */
@@ -51,6 +53,7 @@ export const make = (upstream: Upstream, known: ListedServer | undefined, announ
   refused: known?.refused ?? new Map(),
   wanted: new Set(),
   reading: false,
+  failures: 0,
   asked: known !== undefined,
   announced
 })
@@ -114,8 +117,16 @@ export const read = (
     })
   })
 
+/** Whether its server tells of changes of a list, and is heard. */
+const tellsOf = ({ upstream }: ListedServer, kind: ListKind): boolean => {
+  const { _tag, heard, profile } = upstream.state()
+  const capability = profile?.capabilities[kind]
+  return _tag === "connected" && heard !== false && isFields(capability) && capability["listChanged"] === true
+}
+
 /**
- * How long a list of all these servers may be kept, and those that are to be asked for it again. Plain.
+ * How long a list of all these servers may be kept, and those that are to be asked for it again; `maxAge` as in
+ * `Freshness.isOutdated`. Plain.
  *
  * @category accessors
  * @since 0.2.0
@@ -123,20 +134,19 @@ export const read = (
 export const freshness = (
   servers: ReadonlyMap<InstanceKey, ListedServer>,
   kind: OfferKind,
-  now: number
+  now: number,
+  maxAge: number
 ): { readonly freshness: Freshness.Freshness; readonly outdated: ReadonlyArray<InstanceKey> } => {
   const list = kind === "resourceTemplates" ? "resources" : kind
   let all: Freshness.Freshness | undefined
   const outdated: Array<InstanceKey> = []
-  for (const [key, { reading: isAsked, readings, upstream }] of servers) {
-    const reading = readings.get(kind)
+  for (const [key, server] of servers) {
+    const reading = server.readings.get(kind)
     if (reading === undefined) continue
-    const { _tag, profile } = upstream.state()
-    const connected = _tag === "connected" && profile !== undefined
-    const capability = profile?.capabilities[list]
-    const tells = connected && isFields(capability) && capability["listChanged"] === true
+    const tells = tellsOf(server, list)
     all = Freshness.add(all, reading, now, tells)
-    if (connected && !isAsked && Freshness.isOutdated(reading, now, profile.era, tells)) outdated.push(key)
+    if (server.reading || server.upstream.state()._tag !== "connected") continue
+    if (Freshness.isOutdated(reading, now, tells, maxAge)) outdated.push(key)
   }
   return { freshness: all ?? Freshness.nobodys, outdated }
 }

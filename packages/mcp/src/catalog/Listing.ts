@@ -110,7 +110,10 @@ export const read = Effect.fnUntraced(function*(
     const given = Freshness.hints(reply.result)
     hints = hints === undefined ? given : Freshness.together(hints, given)
     const next = reply.result["nextCursor"]
-    if (typeof next !== "string" || next === "") return { items: found, hints }
+    // Before the stateless era nobody said that an empty one leads on, and some servers end like that.
+    if (typeof next !== "string" || (next === "" && upstream.state().profile?.era !== "stateless")) {
+      return { items: found, hints }
+    }
     if (cursors.has(next)) return yield* broken("the server repeats its cursor")
     cursors.add(next)
     cursor = next

@@ -2,15 +2,14 @@
  * What all announced servers offer: tools, resources, resource templates and prompts, replicas merged, under public names
  * with an exact table back.
  *
- * **Mental model**: each server is asked once when it is connected, and again when it says that a list changed. The
- * offers are made anew from what all of them listed, and whoever reads a list reads memory.
+ * **Mental model**: each server is asked once when it is connected, and again when it says that a list changed, or a list is
+ * used that may be out of date. The offers are made anew from what all of them listed, and whoever reads a list reads memory.
  *
  * **Gotchas**: announced is listed. Health never removes an offer, and neither does a lost connection: a server's last
  * good lists stay until its last instance is deregistered.
  *
  * @since 0.1.0
  */
-import * as Catalog from "@portolan/core/Catalog"
 import type { InstanceKey } from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { pattern } from "@portolan/core/Query"
@@ -19,17 +18,14 @@ import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FiberMap from "effect/FiberMap"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import type { Upstream } from "../upstream/Upstream.ts"
 import { isMcp, Upstreams } from "../upstream/Upstreams.ts"
 import type * as Freshness from "./Freshness.ts"
-import * as ListedServer from "./ListedServer.ts"
+import * as ListedServers from "./ListedServers.ts"
 import * as Listing from "./Listing.ts"
 import type * as Merging from "./Merging.ts"
 import * as Naming from "./Naming.ts"
@@ -63,7 +59,7 @@ export interface Problem {
  * @since 0.1.0
  */
 export class ToolCatalog extends Context.Service<ToolCatalog, {
-  /** All offers of a kind, in a deterministic order; the same array while nothing changed. Plain. */
+  /** All offers of a kind, in the order of their public names; the same array while nothing changed. Plain. */
   readonly list: (kind: OfferKind) => ReadonlyArray<Offer>
   /** Exact table: public name to offer. A resource that is not listed is found by the templates. Plain. */
   readonly find: (kind: OfferKind, publicName: string) => Offer | undefined
@@ -96,7 +92,7 @@ export class ToolCatalog extends Context.Service<ToolCatalog, {
   /** Instances whose lists failed or are stale, with the reason, for `status`. Plain. */
   readonly problems: () => ReadonlyArray<Problem>
   /** Takes other settings; what an option doesn't say is its default. Clients hear of one change where the lists differ. */
-  readonly reconfigure: (options: Pick<ToolCatalogOptions, "naming" | "groups" | "aliases">) => Effect.Effect<void>
+  readonly reconfigure: (options: LiveOptions) => Effect.Effect<void>
 }>()("@portolan/mcp/catalog/ToolCatalog") {}
 
 /**
@@ -112,11 +108,26 @@ export interface ToolCatalogOptions {
   /** Tools that stand for capabilities: capability to names of tools. Default none. */
   readonly aliases?: Readonly<Record<string, ReadonlyArray<string>>> | undefined
   readonly limits?: Partial<Listing.ListingLimits> | undefined
+  /**
+   * How old a list may be whose server neither says how long it holds nor tells of changes, ms: used after that, it is read
+   * again behind whoever uses it. Default 30,000.
+   */
+  readonly maxAge?: number | undefined
   /** How long the first list waits for servers that are still connecting, ms. Default 2,000. */
   readonly settleTimeout?: number | undefined
   /** Servers that are asked for their lists at the same time. Default 16. */
   readonly concurrency?: number | undefined
 }
+
+/**
+ * The settings that may change while it runs.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type LiveOptions = Pick<ToolCatalogOptions, "naming" | "groups" | "aliases" | "maxAge">
+
+const DefaultMaxAge = 30_000
 
 /** How long changes that come together are gathered, ms. Far below the 100 ms in which clients hear of them. */
 const GatherTime = 20
@@ -139,16 +150,11 @@ export const layer = (
       const discovery = yield* Discovery
       const registries = yield* Registries
       const clock = yield* Clock.Clock
-      const now = () => clock.currentTimeMillisUnsafe()
-      const limits = { ...Listing.defaultLimits, ...options?.limits }
 
-      const servers = new Map<InstanceKey, ListedServer.ListedServer>()
-      const unasked = new Set<ListedServer.ListedServer>()
-      /** Names of the registries that servers came from. */
-      const sources = new Set<string>()
       let naming: Naming.NamingOptions = { ...Naming.defaults, ...options?.naming }
       let groups = options?.groups ?? {}
       let aliases = options?.aliases ?? {}
+      let maxAge = options?.maxAge ?? DefaultMaxAge
       const offers = Offers.make(naming)
       offers.group(groups)
       let discovered = false
@@ -158,20 +164,28 @@ export const layer = (
       const dirty = yield* Effect.acquireRelease(PubSub.sliding<void>({ capacity: 1 }), PubSub.shutdown)
       /** Epoch ms since when something is read, or changed since the offers were made last. */
       let behind: number | undefined
-      let readings = 0
       const touch = Effect.suspend(() => {
         behind ??= clock.currentTimeMillisUnsafe()
         return Effect.asVoid(PubSub.publish(dirty, undefined))
       })
-      const readers = yield* FiberMap.make<InstanceKey>()
-      const permits = yield* Semaphore.make(options?.concurrency ?? 16)
+      const servers = yield* ListedServers.make({
+        upstreams,
+        discovery,
+        limits: { ...Listing.defaultLimits, ...options?.limits },
+        concurrency: options?.concurrency ?? 16,
+        maxAge: () => maxAge,
+        onReading: () => {
+          behind ??= clock.currentTimeMillisUnsafe()
+        },
+        onChange: touch
+      })
 
       const rebuild = Effect.sync(() => {
-        if (readings === 0) behind = undefined
+        if (!servers.isReading()) behind = undefined
         const entries = discovery.catalog().entries
         const precedence = new Map(registries.members().map((member) => [member.registry.name, member.precedence]))
         const listed: Array<Merging.ListedInstance> = []
-        for (const [key, server] of servers) {
+        for (const [key, server] of servers.all) {
           const entry = HashMap.get(entries, key)
           if (!server.asked || server.lists.size === 0 || Option.isNone(entry)) continue
           const { instance, source } = entry.value
@@ -180,110 +194,6 @@ export const layer = (
         }
         offers.rebuild(listed)
       })
-
-      /** Who has the same address under another key: it moves from one registry to another, with its lists. */
-      const sameServer = (upstream: Upstream): ListedServer.ListedServer | undefined => {
-        const { id } = upstream.instance()
-        const address = ServiceInstance.endpointKey(upstream.instance())
-        for (const source of sources) {
-          const server = servers.get(Catalog.key(source, id))
-          if (server?.asked === true && ServiceInstance.endpointKey(server.upstream.instance()) === address) {
-            return server
-          }
-        }
-        return undefined
-      }
-
-      /** Reads what is wanted of a server until nothing more is; `done` before that is told. */
-      const readAll = Effect.fnUntraced(function*(server: ListedServer.ListedServer, done: () => void) {
-        while (server.wanted.size > 0) {
-          const wanted = Array.from(server.wanted)
-          server.wanted.clear()
-          yield* permits.withPermits(1)(
-            Effect.forEach(wanted, (kind) => ListedServer.read(server, kind, limits, now), {
-              concurrency: "unbounded",
-              discard: true
-            })
-          )
-          server.asked = true
-          unasked.delete(server)
-          // The offers may be made of it at once, and then nobody is to wait for it any more.
-          if (server.wanted.size === 0) done()
-          yield* touch
-        }
-        // In one step with the look at what is wanted, so that no wish falls between the two.
-        server.reading = false
-      })
-
-      /** Has a list read; whoever waits for what is behind waits for it, unless it is read only because it is old. */
-      const want = (key: InstanceKey, wanted: Iterable<ListKind>, isAwaited = true) =>
-        Effect.suspend(() => {
-          const server = servers.get(key)
-          if (server === undefined) return Effect.void
-          for (const kind of wanted) server.wanted.add(kind)
-          if (server.reading) return Effect.void
-          server.reading = true
-          let counts = isAwaited
-          if (isAwaited) {
-            readings++
-            behind ??= now()
-          }
-          const done = () => {
-            if (counts) readings--
-            counts = false
-          }
-          return FiberMap.run(
-            readers,
-            key,
-            Effect.onExit(readAll(server, done), () =>
-              Effect.sync(() => {
-                server.reading = false
-                done()
-              }))
-          )
-        })
-
-      yield* upstreams.events.pipe(
-        Stream.runForEach((event) => {
-          switch (event._tag) {
-            case "Opened": {
-              const server = servers.get(event.upstream.key)
-              if (server !== undefined) {
-                server.upstream = event.upstream
-                return Effect.void
-              }
-              const known = sameServer(event.upstream)
-              sources.add(Catalog.sourceOf(event.upstream.key))
-              const added = ListedServer.make(event.upstream, known, now())
-              servers.set(event.upstream.key, added)
-              if (!added.asked) unasked.add(added)
-              return known === undefined ? Effect.void : touch
-            }
-            case "Connected":
-              return want(event.upstream.key, listKinds)
-            case "Failed": {
-              const server = servers.get(event.upstream.key)
-              if (server === undefined || server.asked) return Effect.void
-              server.asked = true
-              unasked.delete(server)
-              return touch
-            }
-            case "Notified": {
-              const kind = listKinds.find((kind) => event.notification.method === `notifications/${kind}/list_changed`)
-              return kind === undefined ? Effect.void : want(event.upstream.key, [kind])
-            }
-            case "Closed": {
-              // Still announced: it moved, and what it listed stays until it is asked at its new address.
-              if (HashMap.has(discovery.catalog().entries, event.key)) return FiberMap.remove(readers, event.key)
-              const closed = servers.get(event.key)
-              if (closed !== undefined) unasked.delete(closed)
-              servers.delete(event.key)
-              return Effect.andThen(FiberMap.remove(readers, event.key), touch)
-            }
-          }
-        }),
-        Effect.forkScoped
-      )
 
       // A record may change its version, service or source without its connection changing.
       yield* discovery.updates.pipe(
@@ -312,7 +222,7 @@ export const layer = (
         for (;;) {
           const now = clock.currentTimeMillisUnsafe()
           let until = now
-          for (const { announced } of unasked) until = Math.max(until, announced + LongestGatherTime)
+          for (const { announced } of servers.unasked) until = Math.max(until, announced + LongestGatherTime)
           until = Math.min(until, latest)
           if (until <= now) return
           yield* Effect.timeoutOption(PubSub.take(rebuilds), until - now)
@@ -348,7 +258,7 @@ export const layer = (
         const { entries, revision } = discovery.catalog()
         if (revision === opened) return false
         for (const entry of HashMap.values(entries)) {
-          if (!servers.has(entry.key) && isMcp(entry)) return true
+          if (!servers.all.has(entry.key) && isMcp(entry)) return true
         }
         opened = revision
         return false
@@ -360,7 +270,7 @@ export const layer = (
         let until = behind === undefined ? now : behind + settleTimeout
         if (!discovered) until = Math.max(until, since + settleTimeout)
         if (hasUnopened()) until = Math.max(until, now + settleTimeout)
-        for (const { announced } of unasked) until = Math.max(until, Math.max(since, announced) + settleTimeout)
+        for (const { announced } of servers.unasked) until = Math.max(until, Math.max(since, announced) + settleTimeout)
         return until - now
       }
       const settled = Effect.suspend(() => {
@@ -372,17 +282,6 @@ export const layer = (
           }
         })).pipe(Effect.timeoutOption(settleTimeout), Effect.asVoid)
       })
-
-      const freshness = (kind: OfferKind) =>
-        Effect.suspend(() => {
-          const found = ListedServer.freshness(servers, kind, now())
-          if (found.outdated.length === 0) return Effect.succeed(found.freshness)
-          const list = kind === "resourceTemplates" ? "resources" : kind
-          return Effect.as(
-            Effect.forEach(found.outdated, (key) => want(key, [list], false), { discard: true }),
-            found.freshness
-          )
-        })
 
       const named = (name: string) => offers.named("tools", name)
       const offering = (capability: string): ReadonlyArray<Offer> => {
@@ -405,7 +304,7 @@ export const layer = (
         revision: offers.revision,
         changes,
         settled,
-        freshness,
+        freshness: servers.freshness,
         capabilities: () => {
           const offered = { tools: false, resources: false, prompts: false, completions: false, logging: false }
           for (const upstream of upstreams.all()) {
@@ -421,11 +320,12 @@ export const layer = (
         },
         hidden: offers.hidden,
         problems: () =>
-          Array.from(servers).flatMap(([key, server]) =>
+          Array.from(servers.all).flatMap(([key, server]) =>
             server.problems.size === 0 ? [] : [{ key, reason: Array.from(server.problems.values()).join("; ") }]
           ),
         reconfigure: (next) =>
           Effect.suspend(() => {
+            maxAge = next.maxAge ?? DefaultMaxAge
             const wanted = { ...Naming.defaults, ...next.naming }
             const sameGroups = ServiceInstance.equals(next.groups ?? {}, groups)
             const sameNames = ServiceInstance.equals(wanted, naming)

@@ -7,7 +7,8 @@ import * as NearestName from "@portolan/core/NearestName"
 import * as Effect from "effect/Effect"
 import type { Offer, OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
-import { Code, type Fields, type Reply } from "../JsonRpc.ts"
+import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
+import * as Inputs from "./Inputs.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
 import * as Translation from "./Translation.ts"
@@ -71,14 +72,15 @@ export const make = (catalog: ToolCatalog["Service"]): Destination => {
 }
 
 /**
- * Gives parameters for the next hop: `changed` in place of what was given, and no `_meta` of the client's hop. `task` asks
- * for what isn't declared here, and is then to be ignored.
+ * Gives parameters for the next hop: `changed` in place of what was given, and no `_meta` of the client's hop, nor in its
+ * answers. `task` asks for what isn't declared here, and is then to be ignored.
  *
  * @category combinators
  * @since 0.2.0
  */
 export const outgoing = (params: Fields, changed: Fields): Record<string, unknown> => {
   const { _meta, task: _task, ...rest } = params
+  if (isFields(rest["inputResponses"])) rest["inputResponses"] = Inputs.onward(rest["inputResponses"])
   const meta = Meta.withoutHop(Meta.of(params))
   return meta === undefined ? { ...rest, ...changed } : { ...rest, ...changed, _meta: meta }
 }

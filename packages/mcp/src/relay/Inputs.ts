@@ -131,6 +131,17 @@ export const responseTo = (responses: unknown, key: string): Fields | undefined 
 }
 
 /**
+ * Gives `inputResponses` for the next hop.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const onward = (responses: Fields): Fields =>
+  Object.fromEntries(
+    Object.entries(responses).map(([key, response]) => [key, isFields(response) ? Meta.onward(response) : response])
+  )
+
+/**
  * Asks a client of the handshake era everything at once, and gives `inputResponses`. Fails with what the caller is told where
  * the client gives one of the answers not; the other questions are withdrawn.
  *

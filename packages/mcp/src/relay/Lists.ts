@@ -18,13 +18,11 @@ const listed: Readonly<Record<string, { readonly kind: OfferKind; readonly list:
   "prompts/list": { kind: "prompts", list: "prompts" }
 }
 
-const encodeCursor = (kind: OfferKind, index: number, last: string): string =>
-  Buffer.from(JSON.stringify([kind, index, last]), "utf8").toString("base64url")
+const encodeCursor = (kind: OfferKind, last: string): string =>
+  Buffer.from(JSON.stringify([kind, last]), "utf8").toString("base64url")
 
-const decodeCursor = (
-  kind: OfferKind,
-  cursor: unknown
-): { readonly index: number; readonly last: string } | undefined => {
+/** The last name of the page before. */
+const decodeCursor = (kind: OfferKind, cursor: unknown): string | undefined => {
   if (typeof cursor !== "string") return undefined
   let decoded: unknown
   try {
@@ -32,12 +30,9 @@ const decodeCursor = (
   } catch {
     return undefined
   }
-  if (!Array.isArray(decoded) || decoded.length !== 3 || decoded[0] !== kind) return undefined
-  const index: unknown = decoded[1]
-  const last: unknown = decoded[2]
-  return typeof index === "number" && Number.isInteger(index) && index > 0 && typeof last === "string"
-    ? { index, last }
-    : undefined
+  if (!Array.isArray(decoded) || decoded.length !== 2 || decoded[0] !== kind) return undefined
+  const last: unknown = decoded[1]
+  return typeof last === "string" ? last : undefined
 }
 
 /**
@@ -56,8 +51,9 @@ export interface ListsSettings {
 /**
  * Makes the function that gives a page; `undefined` for a cursor that isn't ours.
  *
- * **Details**: a cursor names the last item of its page, so that a list which changes between two pages repeats and
- * skips as little as can be. The settings are read for each page. Definitions are translated once per list and dialect.
+ * **Details**: a cursor names the last item of its page, and the list is in the order of the names: one that changes between
+ * two pages repeats and skips nothing. The settings are read for each page. Definitions are translated once per list and
+ * dialect.
  *
  * @category constructors
  * @since 0.1.0
@@ -94,19 +90,16 @@ export const pages = (
     const { definitions: all, offers } = definitionsOf(Translation.dialectOf(client), kind, catalog.list(kind))
     let start = 0
     if (cursor !== undefined) {
-      const decoded = decodeCursor(kind, cursor)
-      if (decoded === undefined) return undefined
-      const at = offers[decoded.index - 1]?.publicName === decoded.last
-        ? decoded.index - 1
-        : offers.findIndex((offer) => offer.publicName === decoded.last)
-      // The item is gone: what stands in its place is next.
-      start = at === -1 ? decoded.index - 1 : at + 1
+      const last = decodeCursor(kind, cursor)
+      if (last === undefined) return undefined
+      start = offers.findIndex((offer) => offer.publicName > last)
+      if (start === -1) start = offers.length
     }
     if (start === 0 && all.length <= pageSize) return { [kind]: all }
     const end = Math.min(start + pageSize, all.length)
     const last = offers[end - 1]
     const page: Record<string, unknown> = { [kind]: all.slice(start, end) }
-    if (end < all.length && last !== undefined) page["nextCursor"] = encodeCursor(kind, end, last.publicName)
+    if (end < all.length && last !== undefined) page["nextCursor"] = encodeCursor(kind, last.publicName)
     return page
   }
 }

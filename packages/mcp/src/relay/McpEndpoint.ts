@@ -127,7 +127,7 @@ export interface McpEndpointOptions {
   readonly maxSessions?: number | undefined
   /** Those of one client: of one principal, else of one address. Default 1,000. */
   readonly maxSessionsPerClient?: number | undefined
-  /** Bytes of events that are kept for each session, for clients that lost their stream. Default 262,144. */
+  /** Bytes of events that are kept for each session, for clients that lost their stream. Default 256 KiB; 0 keeps none. */
   readonly maxReplay?: number | undefined
   /** Time without a request and without a stream after which a session is no longer kept. Default 30 minutes. */
   readonly sessionIdleTimeout?: number | undefined
@@ -165,6 +165,7 @@ export type LiveOptions = Pick<
   | "maxParkedPerClient"
   | "maxSessions"
   | "maxSessionsPerClient"
+  | "maxReplay"
   | "sessionIdleTimeout"
   | "sessionLifetime"
   | "maxInFlightPerSession"
@@ -184,6 +185,7 @@ const live = (options: LiveOptions) => ({
   maxParkedPerClient: options.maxParkedPerClient ?? 64,
   maxSessions: options.maxSessions ?? 10_000,
   maxSessionsPerClient: options.maxSessionsPerClient ?? 1_000,
+  maxReplay: options.maxReplay ?? 262_144,
   sessionIdleTimeout: options.sessionIdleTimeout ?? 30 * 60_000,
   sessionLifetime: options.sessionLifetime ?? 24 * 3_600_000,
   maxInFlightPerSession: options.maxInFlightPerSession ?? 256,
@@ -260,7 +262,9 @@ export const layer = (
       })
       const replays = Replay.make({
         now: () => clock.currentTimeMillisUnsafe(),
-        maxReplay: options.maxReplay ?? 262_144,
+        get maxReplay() {
+          return settings.maxReplay
+        },
         maxReplayTotal: 32 * 1_048_576,
         keep: 5 * 60_000
       })

@@ -17,7 +17,7 @@ import { randomUUID } from "node:crypto"
 import { Code, type Fields, type Reply } from "../JsonRpc.ts"
 import * as Instruments from "../telemetry/Instruments.ts"
 import type { ServerRequest } from "../upstream/Upstream.ts"
-import type { Exchange } from "./Exchange.ts"
+import type { Client, Exchange } from "./Exchange.ts"
 import * as Hearing from "./Hearing.ts"
 import * as Inputs from "./Inputs.ts"
 import { failure } from "./Method.ts"
@@ -83,6 +83,8 @@ interface Question extends Inputs.InputRequest {
 
 interface Parked {
   readonly hearing: Hearing.Hearing
+  /** As its newest request says it: what the client can be asked is said anew with each. */
+  client: Client
   readonly owner: string | undefined
   readonly asks: Asks
   readonly questions: Map<string, Question>
@@ -105,6 +107,13 @@ interface Parked {
 const parked: Instruments.Family = {
   name: "portolan_mcp_parked_calls",
   help: "Calls that wait for their clients to come back."
+}
+
+/** The answer to a question, if there is one by now: a client that can't be asked this any more gives none. */
+const answerTo = (question: Question, response: Fields | undefined, client: Client): Reply | undefined => {
+  if (response !== undefined) return { result: response }
+  const reason = Inputs.unanswerable(client, question)
+  return reason === undefined ? undefined : Inputs.refusal(reason)
 }
 
 /** Questions of one call that may be open at once. */
@@ -208,10 +217,10 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
       settle(one, Exit.succeed(one.asks(requests, { _tag: "Parked", gateway, call: one.id, round: one.round })))
     }
 
-    const ask = (one: Parked, client: Exchange["client"], attempt: Attempt, request: ServerRequest): void => {
+    const ask = (one: Parked, attempt: Attempt, request: ServerRequest): void => {
       const { reply, withdrawn } = request
       const asked = Inputs.ofHandshake(request)
-      const reason = Inputs.unanswerable(client, asked)
+      const reason = Inputs.unanswerable(one.client, asked)
       if (reason !== undefined) return reply(Inputs.refusal(reason))
       if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
       if (one.questions.size >= MaxQuestions) return reply({ error: overloaded("Too many questions of one call") })
@@ -234,13 +243,16 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
       start(Effect.andThen(Effect.yieldNow, Effect.sync(() => tell(one))))
     }
 
-    const wait = (one: Parked): Effect.Effect<Reply> =>
-      Effect.callback((resume) => {
-        one.done = resume
-        if (one.exit !== undefined) ended(one, one.exit)
-        else if (!one.telling) tell(one)
-        return Effect.sync(() => end(one))
-      })
+    /** Of whoever waits, and is interrupted, nothing stays: also where that comes before the waiting. */
+    const wait = (one: Parked, restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<Reply> =>
+      Effect.onInterrupt(
+        restore(Effect.callback((resume) => {
+          one.done = resume
+          if (one.exit !== undefined) ended(one, one.exit)
+          else if (!one.telling) tell(one)
+        })),
+        () => Effect.sync(() => end(one))
+      )
 
     return {
       begin: (hearing, exchange, asks, run) =>
@@ -249,6 +261,7 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
             const { client } = exchange
             const one: Parked = {
               hearing,
+              client,
               owner: client.principal === undefined ? exchange.address?.() : `principal ${client.principal}`,
               asks,
               questions: new Map(),
@@ -261,38 +274,44 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
               fiber: undefined,
               timer: undefined
             }
-            const call = run((attempt, request) => ask(one, client, attempt, request))
+            const call = run((attempt, request) => ask(one, attempt, request))
             return Effect.flatMap(Effect.forkIn(call, scope, { startImmediately: true }), (fiber) => {
               one.fiber = fiber
               fiber.addObserver((exit) => ended(one, exit))
-              return restore(wait(one))
+              return wait(one, restore)
             })
           })
         ),
 
       goOn: (state, exchange, meta, inputResponses) =>
-        Effect.suspend(() => {
-          if (state.gateway !== gateway) return Effect.succeed(elsewhere)
-          const one = calls.get(state.call)
-          // A state is worth one answer.
-          if (one === undefined || one.round !== state.round || one.done !== undefined) return Effect.succeed(gone)
-          one.timer?.interruptUnsafe()
-          one.timer = undefined
-          one.hearing.exchange = exchange
-          one.hearing.token = Hearing.tokenOf(meta)
-          one.hearing.highest = -Infinity
-          for (const [key, { land, reply }] of Array.from(one.questions)) {
-            const response = Inputs.responseTo(inputResponses, key)
-            if (response !== undefined && land()) reply({ result: response })
-          }
-          return wait(one)
-        }),
+        Effect.uninterruptibleMask((restore) =>
+          Effect.suspend(() => {
+            if (state.gateway !== gateway) return Effect.succeed(elsewhere)
+            const one = calls.get(state.call)
+            // A state is worth one answer.
+            if (one === undefined || one.round !== state.round || one.done !== undefined) return Effect.succeed(gone)
+            one.timer?.interruptUnsafe()
+            one.timer = undefined
+            one.client = exchange.client
+            one.hearing.exchange = exchange
+            one.hearing.token = Hearing.tokenOf(meta)
+            one.hearing.highest = -Infinity
+            for (const [key, question] of Array.from(one.questions)) {
+              const answer = answerTo(question, Inputs.responseTo(inputResponses, key), exchange.client)
+              if (answer !== undefined && question.land()) question.reply(answer)
+            }
+            return wait(one, restore)
+          })
+        ),
 
       size: () => calls.size,
 
       close: () => {
         closed = true
-        for (const one of Array.from(calls.values())) end(one)
+        for (const one of Array.from(calls.values())) {
+          settle(one, Exit.succeed({ error: draining }))
+          end(one)
+        }
       }
     }
   })

@@ -26,13 +26,17 @@ export interface StatelessHttpOptions {
   readonly principal: (request: IncomingMessage) => string | undefined
 }
 
+/** What these fail with is said by the tool, prompt or resource: the method itself is known. */
+const used: ReadonlySet<string> = new Set(["tools/call", "prompts/get", "resources/read"])
+
 /** The status that an error of a server has to have, too, where nothing was written before it. */
-const statusOf = (reply: Reply): number => {
+const statusOf = (method: string, reply: Reply): number => {
   switch ("error" in reply ? reply.error.code : undefined) {
     case Code.missingClientCapability:
       return 400
     case Code.methodNotFound:
-      return 404
+      // A client takes the status for the absence of the method, and hides what was said.
+      return used.has(method) ? 200 : 404
     default:
       return 200
   }
@@ -79,7 +83,7 @@ export const make = ({ http, principal, relay, traffic }: StatelessHttpOptions) 
   })
   const fiber = traffic.run({ method, stream: subscribes }, effect, (reply) => {
     if (reply === undefined) responder.skip()
-    else responder.reply(id, reply, statusOf(reply))
+    else responder.reply(id, reply, statusOf(method, reply))
   })
   // The end of the connection is the cancellation.
   response.on("close", () => fiber.interruptUnsafe())

@@ -11,7 +11,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Pool from "../upstream/Pool.ts"
+import * as Sharing from "../upstream/Sharing.ts"
 import type { Caller, CallerSession } from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import type { Client } from "./Exchange.ts"
@@ -94,8 +94,8 @@ export const make = (
     }
 
     const groupFor = ({ caller }: Client): Group | undefined => {
-      if (!Pool.serves(caller)) return undefined
-      const key = Pool.keyOf(caller)
+      if (!Sharing.needsOwn(caller)) return undefined
+      const key = Sharing.keyOf(caller)
       return typeof key === "string" ? groupOf(key, caller) : undefined
     }
 

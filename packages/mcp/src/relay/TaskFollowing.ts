@@ -36,7 +36,7 @@ export interface TaskFollowing {
 const MaxTasks = 100
 /** ms between two looks: where the server doesn't say, and what it may say. */
 const DefaultPause = 1_000
-const ShortestPause = 200
+const ShortestPause = 500
 const LongestPause = 30_000
 
 const pauseOf = (task: Fields | undefined): number => {

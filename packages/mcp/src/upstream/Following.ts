@@ -13,7 +13,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
 import type { Failure } from "./Connection.ts"
+import * as Followed from "./Followed.ts"
 import type { Link } from "./Link.ts"
+import * as ResourceRequest from "./ResourceRequest.ts"
+import * as ResourceStream from "./ResourceStream.ts"
 import * as ResourceUpdates from "./ResourceUpdates.ts"
 import type { ServerProfile } from "./Upstream.ts"
 
@@ -77,44 +80,11 @@ export interface Following {
   readonly updated: (link: Link, params: Fields | undefined) => void
 }
 
-interface Follower {
-  readonly onUpdated: (params: Fields) => void
-  readonly outcome: Deferred.Deferred<Reply, Failure>
-  /** The server took it. */
-  taken: boolean
-}
-
-interface Followed {
-  readonly uri: string
-  readonly followers: Set<Follower>
-  readonly tell: (params: Fields) => void
-  /** The connection on which the server tells of it. */
-  on: Link | undefined
-  /** The connection on which the server doesn't want to. */
-  refusedOn: Link | undefined
-  /** A request about it is under way. */
-  busy: boolean
-  /** The server failed to answer about it: it is asked again after a pause. */
-  rests: boolean
-  /** It may have changed without a notice. */
-  missed: boolean
-  /** Connections that were lost while the server was asked. */
-  losses: number
-}
-
-/** A `subscriptions/listen`. */
-interface Stream {
-  readonly uris: ReadonlySet<string>
-  stop: () => void
-}
-
 /** ms; the second pause before a server is asked again; the first time that is done at once, and each one doubles. */
 const FirstPause = 250
 const LongestPause = 30_000
 /** ms without a pause after which they begin anew. */
 const Calm = 60_000
-/** ms that a server has to answer. */
-const AnswerTime = 30_000
 /** ms that following waits for the stream on which the server tells; some send no header before the first event. */
 const StreamTime = 1_000
 /** Requests about single resources that are under way at once. */
@@ -147,9 +117,9 @@ export const isOffered = ({ capabilities }: ServerProfile): boolean => {
 export const make = (options: Options): Following => {
   const { now, run } = options
   const later = (ms: number, act: () => void) => run(Effect.andThen(Effect.sleep(ms), Effect.sync(act)))
-  const followed = new Map<string, Followed>()
+  const followed = new Map<string, Followed.Followed>()
   /** What the server is to be asked about, or told of, in the handshake era. */
-  const due = new Set<Followed>()
+  const due = new Set<Followed.Followed>()
   let link: Link | undefined
   let profile: ServerProfile | undefined
   let stopWaiting: (() => void) | undefined
@@ -163,41 +133,36 @@ export const make = (options: Options): Following => {
   let pausing = false
   let pausedAt = -Infinity
   /** The stream there is, and the one that is to replace it. */
-  let stream: Stream | undefined
-  let opening: Stream | undefined
+  let stream: ResourceStream.ResourceStream | undefined
+  let opening: ResourceStream.ResourceStream | undefined
 
-  const settle = (one: Followed, outcome: Effect.Effect<Reply, Failure>, took: boolean) => {
-    for (const follower of one.followers) {
-      if (follower.taken) continue
-      follower.taken = took
-      if (!took) one.followers.delete(follower)
-      Deferred.doneUnsafe(follower.outcome, outcome)
-    }
-    forget(one)
-  }
-
-  const isTold = (one: Followed): boolean => link !== undefined && one.on === link
+  const isTold = (one: Followed.Followed): boolean => link !== undefined && one.on === link
 
   /** Drops what nobody follows, and the server doesn't tell of. */
-  const forget = (one: Followed) => {
+  const forget = (one: Followed.Followed) => {
     if (one.followers.size > 0 || one.busy || isTold(one)) return
     if (followed.get(one.uri) === one) followed.delete(one.uri)
   }
 
-  const tellMissed = (one: Followed) => {
+  const settle = (one: Followed.Followed, outcome: Effect.Effect<Reply, Failure>, taken: boolean) => {
+    Followed.settle(one, outcome, taken)
+    forget(one)
+  }
+
+  const tellMissed = (one: Followed.Followed) => {
     one.missed = false
     options.onMissed?.(one.uri)
     one.tell({ uri: one.uri })
   }
 
-  const take = (one: Followed) => {
+  const take = (one: Followed.Followed) => {
     one.on = link
     one.losses = 0
     if (one.missed) tellMissed(one)
     settle(one, Effect.succeed(taken), true)
   }
 
-  const refuse = (one: Followed, reply: Reply) => {
+  const refuse = (one: Followed.Followed, reply: Reply) => {
     one.on = undefined
     one.refusedOn = link
     // It was told of before: why it isn't any more shows when it is read.
@@ -205,7 +170,7 @@ export const make = (options: Options): Following => {
     settle(one, Effect.succeed(reply), false)
   }
 
-  const fail = (one: Followed, failure: Failure) => settle(one, Effect.fail(failure), false)
+  const fail = (one: Followed.Followed, failure: Failure) => settle(one, Effect.fail(failure), false)
 
   /** Looks after everything again, after a pause. */
   const tryAgain = () => {
@@ -249,7 +214,7 @@ export const make = (options: Options): Following => {
 
   /** Asks about one resource, in the handshake era. */
   const ask = (
-    one: Followed,
+    one: Followed.Followed,
     method: "resources/subscribe" | "resources/unsubscribe",
     done: (outcome: Reply | Failure) => void
   ) => {
@@ -257,31 +222,17 @@ export const make = (options: Options): Following => {
     if (at === undefined) return
     one.busy = true
     busy++
-    const asked = Effect.callback<Reply | Failure>((resume) =>
-      Effect.sync(at.request(
-        { method, params: { uri: one.uri } },
-        (reply) => resume(Effect.succeed(reply)),
-        (failure) => resume(Effect.succeed(failure))
-      ))
-    ).pipe(
-      Effect.timeoutOrElse({
-        duration: AnswerTime,
-        orElse: (): Effect.Effect<Failure> =>
-          Effect.succeed({ phase: "mayHaveRun", reason: `${method} was not answered within ${AnswerTime} ms` })
-      }),
-      Effect.map((outcome) => {
-        one.busy = false
-        busy--
-        // What a connection that is gone had to say concerns nobody.
-        if (at === link || "phase" in outcome) done(outcome)
-        due.add(one)
-        sync()
-      })
-    )
-    run(asked)
+    run(Effect.map(ResourceRequest.ask(at, method, one.uri), (outcome) => {
+      one.busy = false
+      busy--
+      // What a connection that is gone had to say concerns nobody.
+      if (at === link || "phase" in outcome) done(outcome)
+      due.add(one)
+      sync()
+    }))
   }
 
-  const subscribe = (one: Followed) =>
+  const subscribe = (one: Followed.Followed) =>
     ask(one, "resources/subscribe", (outcome) => {
       if (!("phase" in outcome)) return "error" in outcome ? refuse(one, outcome) : take(one)
       const lost = outcome.connectionLost === true || outcome.sessionLost === true
@@ -293,7 +244,7 @@ export const make = (options: Options): Following => {
     })
 
   /** Brings one resource nearer to what is wanted, in the handshake era. */
-  const step = (one: Followed, told: ServerProfile) => {
+  const step = (one: Followed.Followed, told: ServerProfile) => {
     if (one.busy) return
     if (one.followers.size > 0) {
       if (isTold(one)) return settle(one, Effect.succeed(taken), true)
@@ -324,66 +275,45 @@ export const make = (options: Options): Following => {
       return
     }
     if (uris.size === 0) return followed.size === 0 ? end() : stopStreams()
-    const next: Stream = { uris, stop: () => {} }
-    opening = next
-
-    const ended = (act: (one: Followed) => void) => {
-      const acknowledged = stream === next
-      if (acknowledged) stream = undefined
-      else if (opening === next) opening = undefined
-      else return
-      for (const uri of uris) {
-        const one = followed.get(uri)
-        if (one === undefined) continue
-        if (acknowledged && isTold(one)) {
-          one.on = undefined
-          one.missed = true
+    const next: ResourceStream.ResourceStream = ResourceStream.make({
+      link: at,
+      uris,
+      later,
+      onTaken: (told) => {
+        if (opening !== next) return
+        opening = undefined
+        stream?.stop()
+        stream = next
+        for (const uri of uris) {
+          const one = followed.get(uri)
+          if (one === undefined) continue
+          if (told.has(uri)) take(one)
+          else refuse(one, refusal)
         }
-        act(one)
-        forget(one)
-      }
-      tryAgain()
-    }
-
-    const acknowledged = (params: Fields | undefined) => {
-      if (opening !== next) return
-      opening = undefined
-      stream?.stop()
-      stream = next
-      const honored = params?.["notifications"]
-      const given = isFields(honored) ? honored["resourceSubscriptions"] : undefined
-      const told = new Set<unknown>(Array.isArray(given) ? given : [])
-      for (const uri of uris) {
-        const one = followed.get(uri)
-        if (one === undefined) continue
-        if (told.has(uri)) take(one)
-        else refuse(one, refusal)
-      }
-      sync()
-    }
-
-    const stop = at.request(
-      {
-        method: "subscriptions/listen",
-        params: { notifications: { resourceSubscriptions: [...uris] } },
-        onNotification: (notification) => {
-          if (notification.method === "notifications/subscriptions/acknowledged") acknowledged(notification.params)
-        }
+        sync()
       },
-      (reply) => ended((one) => settle(one, Effect.succeed("error" in reply ? reply : refusal), false)),
-      (failure) => {
+      onEnded: (outcome) => {
+        const wasOpen = stream === next
         // Of a connection that is lost the next one takes it all up.
-        if (at === link) ended((one) => fail(one, failure))
+        if (!wasOpen && opening !== next) return
+        if (wasOpen) stream = undefined
+        else opening = undefined
+        for (const uri of uris) {
+          const one = followed.get(uri)
+          if (one === undefined) continue
+          if (wasOpen) {
+            // Who came meanwhile waits for the next stream as those do who were there.
+            if (isTold(one)) one.missed = true
+            one.on = undefined
+            forget(one)
+          } else if ("phase" in outcome) fail(one, outcome)
+          else settle(one, Effect.succeed("error" in outcome ? outcome : refusal), false)
+        }
+        tryAgain()
       }
-    )
-    next.stop = stop
-    later(AnswerTime, () => {
-      if (opening !== next) return
-      stop()
-      ended((one) =>
-        fail(one, { phase: "mayHaveRun", reason: `subscriptions/listen was not answered within ${AnswerTime} ms` })
-      )
     })
+    opening = next
+    next.start()
   }
 
   const stopStreams = () => {
@@ -470,26 +400,9 @@ export const make = (options: Options): Following => {
     }
   }
 
-  const add = (uri: string, follower: Follower) => {
+  const add = (uri: string, follower: Followed.Follower) => {
     let one = followed.get(uri)
-    if (one === undefined) {
-      const followers = new Set<Follower>()
-      const pass = (params: Fields) => {
-        for (const each of followers) if (each.taken) each.onUpdated(params)
-      }
-      one = {
-        uri,
-        followers,
-        tell: ResourceUpdates.throttle(uri, pass, (end) => later(ResourceUpdates.Window, end)),
-        on: undefined,
-        refusedOn: undefined,
-        busy: false,
-        rests: false,
-        missed: false,
-        losses: 0
-      }
-      followed.set(uri, one)
-    }
+    if (one === undefined) followed.set(uri, one = Followed.make(uri, later))
     one.refusedOn = undefined
     one.rests = false
     one.followers.add(follower)
@@ -497,7 +410,7 @@ export const make = (options: Options): Following => {
     sync()
   }
 
-  const remove = (uri: string, follower: Follower) => {
+  const remove = (uri: string, follower: Followed.Follower) => {
     const one = followed.get(uri)
     if (one?.followers.delete(follower) !== true || one.followers.size > 0) return
     forget(one)
@@ -507,7 +420,7 @@ export const make = (options: Options): Following => {
 
   return {
     add: (uri, onUpdated) => {
-      const follower: Follower = { onUpdated, outcome: Deferred.makeUnsafe<Reply, Failure>(), taken: false }
+      const follower: Followed.Follower = { onUpdated, outcome: Deferred.makeUnsafe<Reply, Failure>(), taken: false }
       add(uri, follower)
       return { outcome: Deferred.await(follower.outcome), remove: () => remove(uri, follower) }
     },

@@ -18,13 +18,14 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
-import { type Fields, isFields, type JsonRpcNotification } from "../JsonRpc.ts"
+import type { Fields, JsonRpcNotification } from "../JsonRpc.ts"
 import type { Failure } from "./Connection.ts"
 import type { Leaving } from "./Leaving.ts"
 import type { Link } from "./Link.ts"
 import type * as Opening from "./Opening.ts"
 import * as Seat from "./Seat.ts"
 import * as ServerRequests from "./ServerRequests.ts"
+import * as Sharing from "./Sharing.ts"
 import type { Caller, CallerSession, ServerProfile, ServerRequest, UpstreamRequest } from "./Upstream.ts"
 
 /**
@@ -101,17 +102,9 @@ export interface Pool {
   readonly close: (reason: string) => void
 }
 
-/**
- * What connections are shared by.
- *
- * @category models
- * @since 0.2.0
- */
-export type Key = string | CallerSession
-
 interface Waiter extends Seat.Claimant {
   readonly caller: Caller
-  readonly key: Key
+  readonly key: Sharing.Key
 }
 
 /** Callers that may wait for a place. */
@@ -121,42 +114,8 @@ const MaxFailing = 64
 /** ms; the first pause after a failed attempt, in which callers fail at once; it doubles. */
 const FirstPause = 250
 const LongestPause = 30_000
-
 /** ms that a server has to take a log level. */
 const LevelTime = 2_000
-
-/** JSON whose text says only what is in it, not in what order. */
-const canonical = (value: unknown): string =>
-  Array.isArray(value)
-    ? `[${value.map(canonical).join()}]`
-    : isFields(value)
-    ? `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`
-    : JSON.stringify(value) ?? "null"
-
-const declares = ({ capabilities }: Caller): boolean => {
-  for (const _ in capabilities) return true
-  return false
-}
-
-/**
- * Whether a caller needs connections of a pool; the others share that of the gateway. Plain.
- *
- * @category guards
- * @since 0.2.0
- */
-export const serves = (caller: Caller | undefined): caller is Caller =>
-  caller !== undefined && (caller.principal !== undefined || caller.session !== undefined || declares(caller))
-
-/**
- * What callers that share connections have in common; the session of one that shares them with nobody. Plain.
- *
- * @category accessors
- * @since 0.2.0
- */
-export const keyOf = (caller: Caller): Key =>
-  caller.session ?? (declares(caller)
-    ? canonical([caller.principal ?? null, caller.capabilities])
-    : `only ${caller.principal}`)
 
 /**
  * Makes an empty one.
@@ -171,10 +130,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const { leaving, limits, oneChannel } = options
 
   /** Those of callers that are the same to the server. */
-  const seats = new Map<Key, Set<Seat.Seat>>()
+  const seats = new Map<Sharing.Key, Set<Seat.Seat>>()
   let count = 0
   const queue = new Set<Waiter>()
-  const failing = new Map<Key, { readonly failure: Failure; readonly until: number; readonly pause: number }>()
+  const failing = new Map<Sharing.Key, { readonly failure: Failure; readonly until: number; readonly pause: number }>()
   const forgotten = new WeakSet<CallerSession>()
   let closed: string | undefined
   let level: UpstreamRequest | undefined
@@ -186,7 +145,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     fork(Effect.andThen(Effect.sleep(LevelTime), Effect.sync(giveUp)))
   }
 
-  const remember = (key: Key, failure: Failure) => {
+  const remember = (key: Sharing.Key, failure: Failure) => {
     const pause = Math.min(LongestPause, 2 * (failing.get(key)?.pause ?? FirstPause / 2))
     failing.delete(key)
     const [oldest] = failing.keys()
@@ -215,7 +174,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return found
   }
 
-  const add = (key: Key, { capabilities, session }: Caller): Seat.Seat => {
+  const add = (key: Sharing.Key, { capabilities, session }: Caller): Seat.Seat => {
     const all = seats.get(key) ?? new Set<Seat.Seat>()
     const askable = ServerRequests.askable(capabilities)
     const seat = Seat.make({
@@ -312,7 +271,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }
     const waiter: Waiter = {
       caller,
-      key: keyOf(caller),
+      key: Sharing.keyOf(caller),
       claimed: (claim) => {
         settle()
         claimed(claim)
@@ -351,9 +310,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   return {
     acquire,
-    find: (caller) => Array.from(seats.get(keyOf(caller)) ?? [], (seat) => seat.opened()?.link ?? []).flat(),
+    find: (caller) => Array.from(seats.get(Sharing.keyOf(caller)) ?? [], (seat) => seat.opened()?.link ?? []).flat(),
     session: (caller) => {
-      const [seat, ...others] = seats.get(keyOf(caller)) ?? []
+      const [seat, ...others] = seats.get(Sharing.keyOf(caller)) ?? []
       return others.length > 0 ? undefined : seat?.opened()?.profile.session
     },
     setLevel: (request) => {

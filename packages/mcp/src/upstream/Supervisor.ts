@@ -30,6 +30,7 @@ import * as Opening from "./Opening.ts"
 import * as Pool from "./Pool.ts"
 import type * as Seat from "./Seat.ts"
 import * as ServerStream from "./ServerStream.ts"
+import * as Sharing from "./Sharing.ts"
 import { type Caller, type CallerSession, type ServerProfile, type Upstream, type UpstreamState } from "./Upstream.ts"
 import type { UpstreamEvent } from "./Upstreams.ts"
 
@@ -190,7 +191,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     connected: (link: Link.Link, claim?: Seat.Claim) => void,
     fail: (failure: Failure) => void
   ): (() => void) | undefined => {
-    if (!Pool.serves(caller)) return acquire(connected, fail)
+    if (!Sharing.needsOwn(caller)) return acquire(connected, fail)
     const own = () => pool.acquire(caller, (claim) => connected(claim.link, claim), fail)
     // A process or a socket of its own doesn't depend on ours.
     if (link === undefined && !retired && oneChannel() && pool.find(caller).length > 0) return own()
@@ -248,7 +249,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
             { jsonrpc: "2.0", method, params },
             (failure) => failure === undefined ? resume(Effect.void) : fail(failure)
           )
-        if (Pool.serves(caller) && profile?.era === "handshake") {
+        if (Sharing.needsOwn(caller) && profile?.era === "handshake") {
           const own = pool.find(caller)
           // A server that doesn't know the caller has nothing to hear of it.
           if (own.length === 0) resume(Effect.void)
@@ -257,7 +258,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         const cancel = acquire(post, fail)
         return cancel === undefined ? undefined : Effect.sync(cancel)
       }),
-    session: (caller) => Pool.serves(caller) && profile?.era === "handshake" ? pool.session(caller) : profile?.session,
+    session: (caller) =>
+      Sharing.needsOwn(caller) && profile?.era === "handshake" ? pool.session(caller) : profile?.session,
     follow: (uri, caller, onUpdated) => Effect.mapError(followings.follow(uri, caller, onUpdated), toError)
   }
 

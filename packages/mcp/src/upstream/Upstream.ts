@@ -148,6 +148,8 @@ export interface UpstreamState {
   /** One line; why it failed last. */
   readonly lastError: string | undefined
   readonly profile: ServerProfile | undefined
+  /** `false`: what it tells of itself doesn't reach us, as it offers no stream for that. */
+  readonly heard?: boolean | undefined
 }
 
 /**

@@ -27,6 +27,7 @@ import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, Layer } from "effect"
 import { randomBytes, randomUUID } from "node:crypto"
 import type { RequestListener } from "node:http"
+import { fileURLToPath } from "node:url"
 import * as z from "zod"
 import * as ToolCatalog from "../../src/catalog/ToolCatalog.ts"
 import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
@@ -285,9 +286,12 @@ const sdk2 = (mode: "legacy" | "auto") => async (address: string): Promise<Drive
   return driver
 }
 
-const gatewayWith = Effect.fnUntraced(function*(options: McpEndpoint.McpEndpointOptions) {
+const gatewayWith = Effect.fnUntraced(function*(
+  options: McpEndpoint.McpEndpointOptions,
+  ...more: ReadonlyArray<ServiceInstance.ServiceInstance>
+) {
   const figures = { aborted: 0 }
-  const instances: Array<ServiceInstance.ServiceInstance> = []
+  const instances: Array<ServiceInstance.ServiceInstance> = [...more]
   for (const [id, handler] of [["one", handshake(figures)], ["two", stateless()]] as const) {
     const server = yield* listen(handler)
     instances.push(
@@ -382,6 +386,32 @@ describe("official clients are asked by official servers", () => {
         }
         yield* eventually("it is cancelled at the server", () => figures.aborted === 1 ? true : undefined)
       }), 30_000)
+  }
+
+  for (const [name, connect] of clients) {
+    it.live(`${name}, by a child process, where all share one pipe`, () =>
+      Effect.gen(function*() {
+        const script = fileURLToPath(new URL("../upstream/fixtures/asking.ts", import.meta.url))
+        const { address, endpoint } = yield* gatewayWith(
+          {},
+          ServiceInstance.make({
+            id: "child",
+            service: "child",
+            endpoint: { transport: "stdio", command: process.execPath, args: [script] }
+          })
+        )
+        const client = yield* Effect.acquireRelease(
+          promise(() => connect(address)),
+          (client) => promise(() => client.close())
+        )
+        const said = { action: "accept", content: { name: "?!" } }
+        assert.deepStrictEqual(yield* promise(() => client.call("child__ask")), said)
+        assert.deepStrictEqual(yield* promise(() => client.call("child__aside")), said)
+        assert.deepStrictEqual(yield* promise(() => client.call("child__roots")), { roots })
+        const all = yield* promise(() => Promise.all([1, 2, 3].map(() => client.call("child__ask"))))
+        assert.deepStrictEqual(all, [said, said, said])
+        yield* eventually("nothing is in flight", () => endpoint.figures().callsInFlight === 0 ? true : undefined)
+      }), 60_000)
   }
 
   it.live("a call whose client doesn't come back is cancelled at the server", () =>

@@ -245,6 +245,7 @@ export const harness = Effect.fnUntraced(function*(given: {
       })
       next.set(kind, of)
     }
+    for (const of of next.values()) of.sort((a, b) => a.publicName < b.publicName ? -1 : 1)
     offers = next
   }
   setOffers(given.offers)

@@ -168,4 +168,21 @@ describe("_meta", () => {
       const reply = yield* lastOf(open)
       assert.deepStrictEqual(JSON.parse(textOf(reply)), [{ role: "assistant", _meta: { ...trace, ...own } }])
     }))
+
+  it.live("of the answers that a stateless client brings to a stateless server", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{ id: "a", era: "stateless", answer: () => Effect.succeed({ result: { content: [] } }) }],
+        offers
+      })
+      yield* built.stateless("tools/call", {
+        name: "svc__tool",
+        inputResponses: { asked: { action: "accept", _meta: all }, plain: { action: "decline" }, none: null }
+      })
+      assert.deepStrictEqual(built.asked.at(-1)?.request.params?.["inputResponses"], {
+        asked: { action: "accept", _meta: { ...trace, ...own } },
+        plain: { action: "decline" },
+        none: null
+      })
+    }))
 })

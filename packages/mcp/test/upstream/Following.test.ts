@@ -211,26 +211,37 @@ describe("Following", () => {
                     yield* quiet
                   }
                   yield* settle(given)
-                  const wanted = Array.from(new Set(places.map(({ uri }) => uri))).sort()
-                  assert.deepStrictEqual(given.tells(), wanted)
+                  // A connection may be lost once while a server is first asked.
+                  const lost = operations.filter(({ _tag }) => _tag === "lose").length
+                  const failed = new Set<object>()
                   for (const one of places) {
-                    assert.deepStrictEqual(yield* one.place.outcome, { result: {} })
+                    const exit = yield* Effect.exit(one.place.outcome)
                     one.heard = 0
+                    if (Exit.isSuccess(exit)) {
+                      assert.deepStrictEqual(exit.value, { result: {} })
+                      continue
+                    }
+                    assert.isAbove(lost, 1)
+                    one.place.remove()
+                    failed.add(one)
                   }
+                  const left = places.filter((one) => !failed.has(one))
+                  const wanted = Array.from(new Set(left.map(({ uri }) => uri))).sort()
+                  assert.deepStrictEqual(given.tells(), wanted)
                   const link = given.current()
                   for (const uri of wanted) if (link !== undefined) following.updated(link, { uri })
-                  for (const { heard } of places) assert.strictEqual(heard, 1)
+                  for (const { heard } of left) assert.strictEqual(heard, 1)
                   // Who has lost what was told meanwhile hears of it once.
                   given.lose(following)
                   yield* settle(given)
                   assert.deepStrictEqual(given.tells(), wanted)
-                  for (const { heard } of places) assert.strictEqual(heard, 2)
+                  for (const { heard } of left) assert.strictEqual(heard, 2)
                   if (era === "stateless") {
                     given.cut()
                     yield* settle(given)
-                    for (const { heard } of places) assert.strictEqual(heard, 3)
+                    for (const { heard } of left) assert.strictEqual(heard, 3)
                   }
-                  for (const { place } of places) place.remove()
+                  for (const { place } of left) place.remove()
                   yield* settle(given)
                   assert.deepStrictEqual(given.tells(), [])
                   if (operations.some(({ _tag }) => _tag === "follow")) assert.isAbove(empties(), 0)

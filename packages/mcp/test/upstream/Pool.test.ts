@@ -363,4 +363,46 @@ describe("over HTTP", () => {
           assert.deepInclude((yield* call(upstream, "who", caller)) as object, { capabilities: elicitation })
         }))
     }))
+
+  it.live("a stream that breaks after the question is taken up again, and brings the reply to the answer", () =>
+    Effect.gen(function*() {
+      const answered = Promise.withResolvers<Fields>()
+      const event = (id: number, message: object) =>
+        `id: ${id}\ndata: ${JSON.stringify({ jsonrpc: "2.0", ...message })}\n\n`
+      let called: unknown
+      const { url } = yield* Servers.listen((request, response) => {
+        const stream = () => response.writeHead(200, { "content-type": "text/event-stream" })
+        if (request.method === "GET") {
+          if (request.headers["last-event-id"] !== "1") return void response.writeHead(405).end()
+          return void answered.promise.then((answer) =>
+            stream().end(
+              event(2, { id: called, result: { content: [{ type: "text", text: JSON.stringify(answer) }] } })
+            )
+          )
+        }
+        void Servers.body(request).then((text) => {
+          const message: Fields = JSON.parse(text)
+          const { id, method } = message
+          if (method === "initialize") {
+            const result = { protocolVersion: "2025-06-18", capabilities: {}, serverInfo: {} }
+            return Servers.json(response, 200, { jsonrpc: "2.0", id, result })
+          }
+          if (method === "tools/call") {
+            called = id
+            return stream().end(event(1, { id: "the server's own", method: "elicitation/create", params: {} }))
+          }
+          if (method === undefined) answered.resolve(message)
+          response.writeHead(id === undefined || method === undefined ? 202 : 404).end()
+        })
+      })
+      yield* Harness.withUpstreams([http(url)], ({ get }) =>
+        Effect.gen(function*() {
+          const upstream = yield* get("a")
+          const caller = callerOf({ capabilities: elicitation, session: sessionOf().session })
+          assert.deepStrictEqual(
+            yield* call(upstream, "x", caller, (request) => request.reply(accept({ name: "Ada" }))),
+            { jsonrpc: "2.0", id: "the server's own", ...accept({ name: "Ada" }) }
+          )
+        }))
+    }))
 })

@@ -226,4 +226,28 @@ describe.skipIf(process.platform !== "linux")("memory", () => {
       for (let times = 0; times < 9; times++) assert.isAbove((yield* ask("large")).length, Result)
       assert.isBelow(memory(running.pid).most - after, Room)
     }), 180_000)
+
+  it.live(
+    "results of 20 MB that nobody reads: those that wait longest are cut, whoever reads gets all",
+    () =>
+      Effect.gen(function*() {
+        const { ask, running, session, url } = yield* begin("32mb")
+        const before = memory(running.pid)
+        const sent = yield* Effect.forEach(
+          Array.from({ length: 30 }, (_, id) => id),
+          (id) => send(url, "POST", session, { ...call("large"), id })
+        )
+        assert.isAbove((yield* ask("large")).length, Result)
+        // What is held of a result, as text and as bytes, is some times as long as it is.
+        assert.isBelow(memory(running.pid).most - before.now, 4 * Room)
+        const first = yield* Effect.promise(() =>
+          new Promise<Error | undefined>((resolve) => {
+            const [oldest] = sent
+            oldest?.on("error", resolve).on("end", () => resolve(undefined)).resume()
+          })
+        )
+        assert.include(first?.message, "aborted")
+      }),
+    120_000
+  )
 })

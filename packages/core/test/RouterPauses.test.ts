@@ -48,6 +48,7 @@ describe("a pause", () => {
       const used = Array.from(balancer.nodes()).find(({ instance: { id } }) => id === routing.instance)
       assert.strictEqual(used?.latency, 900)
       assert.strictEqual(used?.inFlight, 0)
+      assert.isBelow(router.report().total.latency?.p99 ?? Infinity, 1_000)
     }).pipe(Effect.provide(live())))
 
   it.effect("gives the rest of the time back, and no more", () =>
@@ -124,6 +125,77 @@ describe("a pause", () => {
         assert.include(yield* Fiber.join(fiber), { _tag: "DeadlineExceeded", timeout })
       }
     }).pipe(Effect.provide(live())))
+
+  it.effect("that begins late moves it by no more than it lasts", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* start
+      const fiber = yield* begin(Effect.flip(
+        router.route({ ...request, maxTimeout: 2_000 }, (_, { extend, pause }) =>
+          Effect.gen(function*() {
+            yield* Effect.sleep(900)
+            extend()
+            yield* Effect.sleep(600)
+            const resume = pause()
+            yield* Effect.sleep(30_000)
+            extend()
+            resume()
+            return yield* Effect.never
+          }))
+      ))
+      yield* TestClock.adjust(31_999)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust(1)
+      assert.include(yield* Fiber.join(fiber), { _tag: "DeadlineExceeded", timeout: 2_000 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("of the one of two that is passed over ends; it begins none any more", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* start
+      const readOnly: Router.RouteRequest = { ...request, repeatable: true, readOnly: true }
+      for (let call = 0; call < 60; call++) {
+        yield* begin(router.route(readOnly, () => Effect.sleep("10 millis")))
+        yield* TestClock.adjust("20 millis")
+      }
+      const attempts: Array<Router.Attempt> = []
+      const fiber = yield* begin(Effect.flip(router.route(readOnly, (_, attempt) => {
+        attempts.push(attempt)
+        // One that doesn't let itself be interrupted holds nothing up.
+        return Effect.andThen(Effect.uninterruptible(Effect.sleep("20 seconds")), Effect.never)
+      })))
+      yield* TestClock.adjust("100 millis")
+      const [one, other] = attempts
+      assert.strictEqual(attempts.length, 2)
+      one?.pause()
+      yield* TestClock.adjust("10 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      other?.commit()
+      one?.pause()
+      yield* TestClock.adjust(899)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust(1)
+      assert.include(yield* Fiber.join(fiber), { _tag: "DeadlineExceeded", timeout: 1_000 })
+      yield* TestClock.adjust("20 seconds")
+    }).pipe(Effect.provide(live({ hedging: {} }))))
+
+  it.effect("is nothing that a hedge is measured by", () =>
+    Effect.gen(function*() {
+      const router = yield* Router.Router
+      yield* start
+      const readOnly: Router.RouteRequest = { ...request, repeatable: true, readOnly: true }
+      for (let call = 0; call < 60; call++) {
+        yield* begin(router.route(readOnly, asks(0, 100, 10)))
+        yield* TestClock.adjust("120 millis")
+      }
+      let tried = 0
+      yield* begin(router.route(readOnly, () => {
+        tried++
+        return Effect.never
+      }))
+      yield* TestClock.adjust("50 millis")
+      assert.strictEqual(tried, 2)
+    }).pipe(Effect.provide(live({ hedging: {} }))))
 
   it.effect("ends with its attempt: what follows has its time", () =>
     Effect.gen(function*() {

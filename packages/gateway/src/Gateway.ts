@@ -306,8 +306,8 @@ export interface GatewayOptions extends ListenerOptions {
   readonly naming?: NamingOptions["naming"] | undefined
   /** Between service and name. Default `__`. */
   readonly separator?: string | undefined
-  /** Services that are one to clients, and tools that stand for capabilities. None by default. */
-  readonly catalog?: Pick<ToolCatalog.ToolCatalogOptions, "groups" | "aliases"> | undefined
+  /** Services that are one to clients, tools that stand for capabilities, and how old lists may be. */
+  readonly catalog?: Omit<ToolCatalog.LiveOptions, "naming"> | undefined
   /** Seals session ids; gateways with the same key go on with each other's sessions. Random by default. */
   readonly sessionKey?: string | undefined
   /** How calls of one session stay together where its servers keep state. Default `sticky`. */

@@ -287,10 +287,19 @@ describe("Configuration", () => {
     }
   })
 
-  it("reads groups and aliases", () => {
-    assert.deepStrictEqual(good("").catalog, { groups: {}, aliases: {} })
-    const { catalog } = good("catalog:\n  groups: { weather: [weather-eu, met-office] }\n  aliases: { x.y: [z] }")
-    assert.deepStrictEqual(catalog, { groups: { weather: ["weather-eu", "met-office"] }, aliases: { "x.y": ["z"] } })
+  it("reads groups, aliases and how old lists may be", () => {
+    assert.deepStrictEqual(good("").catalog, { groups: {}, aliases: {}, maxAge: 30_000 })
+    const { catalog } = good(`
+catalog:
+  groups: { weather: [weather-eu, met-office] }
+  aliases: { x.y: [z] }
+  maxAge: 5m
+`)
+    assert.deepStrictEqual(catalog, {
+      groups: { weather: ["weather-eu", "met-office"] },
+      aliases: { "x.y": ["z"] },
+      maxAge: 300_000
+    })
   })
 
   it("reads routing rules", () => {

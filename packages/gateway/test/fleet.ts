@@ -8,6 +8,7 @@ import * as Registries from "@portolan/core/Registries"
 import * as Registry from "@portolan/core/Registry"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Gateway from "@portolan/gateway/Gateway"
+import * as Audiences from "@portolan/mcp/catalog/Audiences"
 import { type Offer, ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
 import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
@@ -80,6 +81,7 @@ const catalogOf = (offers: ReadonlyArray<Offer>) =>
       settled: Effect.void,
       freshness: () => Effect.succeed({ ttl: Infinity, silent: true, scope: "private" }),
       capabilities: () => ({ tools: true, resources: false, prompts: false, completions: false, logging: false }),
+      audiences: Audiences.none,
       hidden: () => [{ kind: "tools", publicName: "x", service: "b", reason: "a has the name" }],
       problems: () => [],
       reconfigure: () => Effect.void

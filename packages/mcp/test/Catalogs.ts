@@ -59,13 +59,14 @@ const profileOf = (upstream: Upstream) => upstream.state().profile ?? profile
 export const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCatalogOptions) {
   const events = yield* PubSub.unbounded<UpstreamEvent>({ replay: 100 })
   const open = new Map<Catalog.InstanceKey, Upstream>()
+  let forgotten = 0
   let entries = HashMap.empty<Catalog.InstanceKey, Catalog.CatalogEntry>()
   const context = yield* Layer.build(
     ToolCatalog.layer(options).pipe(Layer.provide([
       Layer.succeed(Upstreams, {
         get: (key) => open.get(key),
         all: () => Array.from(open.values()),
-        forget: () => {},
+        forget: () => void forgotten++,
         reconfigure: () => Effect.void,
         events: Stream.fromPubSub(events)
       }),
@@ -116,7 +117,9 @@ export const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCat
       entries = HashMap.remove(entries, upstream.key)
       return publish({ _tag: "Closed", key: upstream.key })
     },
-    publish
+    publish,
+    /** Sessions that are over. */
+    forgotten: () => forgotten
   }
 })
 

@@ -45,6 +45,9 @@ describe("the freshness of a list", () => {
       const short = server("short", () => ({ ttlMs: 30_000, cacheScope: "private" }), stateless(telling))
       yield* open(short.upstream)
       assert.deepStrictEqual(yield* freshness, { ttl: 30_000, silent: false, scope: "private" })
+      yield* close(long.upstream)
+      yield* open(long.upstream)
+      assert.strictEqual((yield* freshness).scope, "private", "whichever comes last")
       // What it lists is nobody's concern who asks for something else.
       assert.deepStrictEqual(yield* catalog.freshness("prompts"), { ttl: Infinity, silent: true, scope: "private" })
       yield* close(short.upstream)
@@ -83,21 +86,210 @@ describe("the freshness of a list", () => {
       assert.strictEqual(asked(one), 3, "two pages")
     }))
 
+  /** The handshake era, with a word on whether it tells of changes. */
+  const handshake = (capabilities: Fields): ServerProfile => ({ ...profile, capabilities })
+
   it.effect("of servers that tell of changes, nobody asks again while they give no time", () =>
     Effect.gen(function*() {
       const { catalog, open } = yield* harness()
       const tells = server("tells", () => ({ ttlMs: 0, cacheScope: "public" }), stateless(telling))
-      const old = server("old", () => ({}), profile)
-      const silent = server("silent", () => ({ ttlMs: 0, cacheScope: "public" }), stateless())
-      for (const { upstream } of [tells, old, silent]) yield* open(upstream)
+      const old = server("old", () => ({}), handshake(telling))
+      for (const { upstream } of [tells, old]) yield* open(upstream)
       for (let second = 0; second < 120; second++) {
         assert.strictEqual((yield* catalog.freshness("tools")).ttl, 0)
         yield* TestClock.adjust("1 second")
       }
       assert.deepStrictEqual([asked(tells), asked(old)], [1, 1])
-      // The one that says nothing at all may have changed.
-      assert.isAtLeast(asked(silent), 3)
-      assert.isAtMost(asked(silent), 5)
+    }))
+
+  it.effect("of servers of either era that don't tell, or aren't heard, are asked for again once they are old", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      const silent = server("silent", () => ({ ttlMs: 0, cacheScope: "public" }), stateless())
+      let tools = ["a"]
+      const old = server("old", () => ({}), handshake({ tools: {} }), () => tools)
+      const unheard = server("unheard", () => ({}), handshake(telling))
+      const states = unheard.upstream.state
+      yield* open({ ...unheard.upstream, state: () => ({ ...states(), heard: false }) })
+      for (const { upstream } of [silent, old]) yield* open(upstream)
+      const all = [silent, old, unheard]
+      const usedFor = (seconds: number) =>
+        Effect.gen(function*() {
+          const before = all.map(asked)
+          for (let second = 0; second < seconds; second++) {
+            yield* catalog.freshness("tools")
+            yield* TestClock.adjust("1 second")
+          }
+          return all.map((each, index) => asked(each) - (before[index] ?? 0))
+        })
+      assert.deepStrictEqual(yield* usedFor(25), [0, 0, 0])
+      tools = ["b"]
+      assert.deepStrictEqual(yield* usedFor(10), [1, 1, 1])
+      assert.deepStrictEqual(names(catalog), ["old__b", "silent__t", "unheard__t"])
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(all.map(asked), [2, 2, 2], "nobody used it")
+      // Each use may ask, the next one after a moment.
+      yield* catalog.reconfigure({ maxAge: 0 })
+      assert.deepStrictEqual(yield* usedFor(3), [3, 3, 3])
+      yield* catalog.reconfigure({ maxAge: 60_000 })
+      assert.deepStrictEqual(yield* usedFor(59), [0, 0, 0])
+      yield* catalog.reconfigure({})
+      assert.deepStrictEqual(yield* usedFor(1), [1, 1, 1])
+    }))
+
+  it.effect("is asked for once, however often it is used meanwhile", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness({ maxAge: 60_000 })
+      const slow = scripted(
+        instance("slow", "slow"),
+        () => Effect.delay(Effect.succeed({ result: { tools: [] } }), 500),
+        handshake({ tools: {} })
+      )
+      yield* open(slow.upstream)
+      yield* TestClock.adjust("1 minute")
+      for (let use = 0; use < 50; use++) {
+        yield* catalog.freshness("tools")
+        yield* TestClock.adjust(5)
+      }
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(asked(slow), 2)
+    }))
+
+  it.effect("of a server that isn't connected runs down, and is asked for when it is", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      const one = server("one", () => ({ ttlMs: 60_000, cacheScope: "public" }), stateless(telling))
+      const state = one.upstream.state
+      let connected = true
+      const upstream = {
+        ...one.upstream,
+        state: () => connected ? state() : { ...state(), _tag: "connecting" as const }
+      }
+      yield* open(upstream)
+      yield* TestClock.adjust("39 seconds")
+      assert.strictEqual((yield* catalog.freshness("tools")).ttl, 60_000)
+      connected = false
+      assert.strictEqual((yield* catalog.freshness("tools")).ttl, 20_000)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* catalog.freshness("tools")).ttl, 0)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(asked(one), 1)
+      connected = true
+      yield* open(upstream)
+      assert.strictEqual(asked(one), 2)
+    }))
+
+  it.effect("holds no longer once it can't be read, and says nothing once its server has none", () =>
+    Effect.gen(function*() {
+      const { catalog, open, publish } = yield* harness()
+      let broken = false
+      let of = stateless(telling)
+      const one = scripted(instance("one", "one"), () =>
+        Effect.succeed(
+          broken
+            ? { error: { code: -32603, message: "no" } }
+            : { result: { tools: [], ttlMs: 3_600_000, cacheScope: "public" } }
+        ), of)
+      const state = one.upstream.state
+      const upstream = { ...one.upstream, state: () => ({ ...state(), profile: of }) }
+      yield* open(upstream)
+      assert.strictEqual((yield* catalog.freshness("tools")).ttl, 3_600_000)
+      broken = true
+      const notification = { jsonrpc: "2.0", method: "notifications/tools/list_changed" } as const
+      yield* publish({ _tag: "Notified", upstream, notification })
+      assert.deepStrictEqual(yield* catalog.freshness("tools"), { ttl: 0, silent: false, scope: "public" })
+      of = stateless({})
+      yield* open(upstream)
+      assert.deepStrictEqual(yield* catalog.freshness("tools"), { ttl: Infinity, silent: true, scope: "private" })
+    }))
+
+  it.effect("that can't be read holds nobody up, and is left alone while its server isn't connected", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness()
+      const one = scripted(
+        instance("one", "one"),
+        () => Effect.delay(Effect.succeed({ error: { code: -32603, message: "no" } }), 900)
+      )
+      const state = one.upstream.state
+      let connected = true
+      yield* open({
+        ...one.upstream,
+        state: () => connected ? state() : { ...state(), _tag: "connecting" as const }
+      })
+      for (let step = 0; step < 100; step++) {
+        const settled = yield* Effect.forkChild(catalog.settled, { startImmediately: true })
+        // No longer than the offers are made.
+        yield* TestClock.adjust(100)
+        assert.isDefined(settled.pollUnsafe(), `${step}`)
+      }
+      assert.isAtLeast(asked(one), 3)
+      connected = false
+      yield* TestClock.adjust("1 second")
+      const before = asked(one)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(asked(one), before)
+    }))
+
+  it.effect("is read at the new address of a server that moved while it was read", () =>
+    Effect.gen(function*() {
+      const { catalog, open, publish } = yield* harness()
+      const old = scripted(instance("one", "one"), () => Effect.never)
+      yield* open(old.upstream)
+      yield* publish({ _tag: "Closed", key: old.upstream.key })
+      yield* open(server("one", () => ({}), handshake(telling)).upstream)
+      assert.deepStrictEqual(names(catalog), ["one__t"])
+    }))
+
+  it.effect("is never asked for more often than ten times a second", () =>
+    Effect.gen(function*() {
+      const { catalog, open } = yield* harness({ maxAge: 0 })
+      const brief = server("brief", () => ({ ttlMs: 1, cacheScope: "public" }), stateless())
+      const silent = server("silent", () => ({}), handshake({ tools: {} }))
+      for (const { upstream } of [brief, silent]) yield* open(upstream)
+      for (let ms = 0; ms < 1_000; ms += 10) {
+        yield* catalog.freshness("tools")
+        yield* TestClock.adjust(10)
+      }
+      for (const each of [brief, silent]) {
+        assert.isAtLeast(asked(each), 8)
+        assert.isAtMost(asked(each), 12)
+      }
+    }))
+
+  it.effect("that can't be read is asked for again, later each time, until it can", () =>
+    Effect.gen(function*() {
+      const { catalog, close, open } = yield* harness()
+      let broken = true
+      const one = scripted(instance("one", "one"), () =>
+        Effect.succeed(
+          broken
+            ? { error: { code: -32603, message: "still starting" } }
+            : { result: { tools: [{ name: "t", inputSchema: {} }] } }
+        ), handshake(telling))
+      yield* open(one.upstream)
+      assert.include(catalog.problems()[0]?.reason, "still starting")
+      yield* TestClock.adjust("1 minute")
+      const soon = asked(one)
+      assert.isAtLeast(soon, 5)
+      assert.isAtMost(soon, 9)
+      yield* TestClock.adjust("1 hour")
+      assert.isAtMost(asked(one) - soon, 121)
+      broken = false
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(names(catalog), ["one__t"])
+      assert.deepStrictEqual(catalog.problems(), [])
+      const last = asked(one)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(asked(one), last)
+      // The pauses begin anew, and end with the server.
+      broken = true
+      yield* open(one.upstream)
+      yield* TestClock.adjust("2 seconds")
+      assert.isAtLeast(asked(one) - last, 2)
+      yield* close(one.upstream)
+      const end = asked(one)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(asked(one), end)
     }))
 
   it.effect("asks once for all who use a list meanwhile, and keeps the last good one where that fails", () =>

@@ -19,7 +19,8 @@ const known: Readonly<Record<Eras, Known>> = {
   },
   handshake: {
     "server-stateless": ["sep-2575-server-rejects-undeclared-capability", "sep-2575-missing-capability-http-400"],
-    "input-required-result-basic-elicitation": ["sep-2322-elicitation-incomplete"]
+    "input-required-result-basic-elicitation": ["sep-2322-elicitation-incomplete"],
+    "input-required-result-ignore-extra-params": ["sep-2322-ignore-unexpected-params"]
   }
 }
 

@@ -70,10 +70,13 @@ const withdraws = async (
   const withdrawn = () => peer.withdrawn.count - count
   const release = peer.hold()
   const call = peer.call(`${subject.service}__${tool}`, { ask: true, tag: tag() })
-  await eventually("question", () => asked()[0])
-  subject.give({ order: "withdraw" })
-  await meanwhile(call, withdrawn)
-  release()
+  try {
+    await eventually("question", () => asked()[0])
+    subject.give({ order: "withdraw" })
+    await meanwhile(call, withdrawn)
+  } finally {
+    release()
+  }
   return call
 }
 
@@ -107,8 +110,7 @@ export const questions: ReadonlyArray<Feature> = [
       const saw = sawSince(subject)
       const release = peer.hold()
       const call = peer.call(`${subject.service}__sample`)
-      await until("progress", () => saw("progress").length === 2)
-      release()
+      await until("progress", () => saw("progress").length === 2).finally(release)
       assert.deepStrictEqual(JSON.parse(await call), answers.sample)
       assert.deepStrictEqual(saw("progress"), [{ progress: 1, total: 2 }, { progress: 2, total: 2 }])
     },

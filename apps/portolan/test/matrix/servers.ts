@@ -1,10 +1,10 @@
 /**
- * The servers of the matrix behind a gateway: of the handshake era over HTTP with sessions and on standard input, and of the
- * stateless era.
+ * The servers of the matrix behind a gateway: of both eras, over HTTP and on standard input.
  */
 import { toNodeHandler } from "@modelcontextprotocol/node"
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
+import { createMcpHandler } from "@modelcontextprotocol/server"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
@@ -48,9 +48,12 @@ const sessions = (service: string, control: Control): RequestListener => {
 }
 
 const stateless = (service: string, control: Control): RequestListener => {
-  const serve = toNodeHandler(StatelessServer.make(service, control))
+  const { follow, serve } = StatelessServer.make(service, control)
+  const handler = createMcpHandler(serve, { legacy: "reject" })
+  follow(handler.notify)
+  const handle = toNodeHandler(handler)
   return (request, response) =>
-    void serve(Object.assign(request, { method: request.method ?? "", url: request.url ?? "" }), response)
+    void handle(Object.assign(request, { method: request.method ?? "", url: request.url ?? "" }), response)
 }
 
 const listening = <A extends NetServer>(server: A, close: () => void): Effect.Effect<number, never, Scope.Scope> =>
@@ -79,36 +82,41 @@ export const pageSize = 3
 /** Who they are. */
 export const subjects = [
   { name: "SDK 1.x over HTTP", service: "old", era: "handshake" },
-  { name: "SDK 1.x on standard input", service: "child", era: "handshake" },
-  { name: "SDK 2.x", service: "fresh", era: "stateless" }
+  { name: "SDK 1.x on standard input", service: "oldchild", era: "handshake" },
+  { name: "SDK 2.x over HTTP", service: "fresh", era: "stateless" },
+  { name: "SDK 2.x on standard input", service: "freshchild", era: "stateless" }
 ] as const
+
+/** How the gateway starts one on standard input. */
+const child = (era: Subject["era"], service: string, control: Control) => {
+  const sockets = new Set<Socket>()
+  const server = createSocketServer((socket) => {
+    sockets.add(socket)
+    attach(control, socket)
+  })
+  return Effect.map(listening(server, () => sockets.forEach((socket) => socket.destroy())), (port) => ({
+    command: process.execPath,
+    args: [fileURLToPath(new URL("child.ts", import.meta.url)), era, service, String(port)]
+  }))
+}
 
 /** Runs the gateway in front of them until the scope closes. */
 export const fleet = Effect.gen(function*() {
-  const [old, child, fresh] = [local(), local(), local()]
-  const sockets = new Set<Socket>()
-  const port = yield* listening(
-    createSocketServer((socket) => {
-      sockets.add(socket)
-      attach(child.control, socket)
-    }),
-    () => sockets.forEach((socket) => socket.destroy())
-  )
+  const [old, oldchild, fresh, freshchild] = [local(), local(), local(), local()]
   const running = yield* gateway({
     gateway: { pageSize },
     mcpServers: {
       old: { type: "http", url: yield* served(sessions("old", old.control)) },
-      child: {
-        command: process.execPath,
-        args: [fileURLToPath(new URL("child.ts", import.meta.url)), "child", String(port)]
-      },
-      fresh: { type: "http", url: yield* served(stateless("fresh", fresh.control)) }
+      oldchild: yield* child("handshake", "oldchild", oldchild.control),
+      fresh: { type: "http", url: yield* served(stateless("fresh", fresh.control)) },
+      freshchild: yield* child("stateless", "freshchild", freshchild.control)
     }
   })
   const watched: Readonly<Record<(typeof subjects)[number]["service"], Watched>> = {
     old: old.watched,
-    child: child.watched,
-    fresh: fresh.watched
+    oldchild: oldchild.watched,
+    fresh: fresh.watched,
+    freshchild: freshchild.watched
   }
   return { url: new URL("/mcp", running.url), watched }
 })

@@ -3,7 +3,6 @@
  */
 import {
   CLIENT_CAPABILITIES_META_KEY,
-  createMcpHandler,
   type InputRequests,
   inputRequired,
   ProtocolError,
@@ -31,6 +30,14 @@ const questions: Record<string, InputRequests[string]> = {
 interface Task {
   status: string
   readonly more: Record<string, unknown>
+}
+
+/** How whoever listens is told. */
+export interface Notify {
+  readonly toolsChanged: () => void
+  readonly promptsChanged: () => void
+  readonly resourcesChanged: () => void
+  readonly resourceUpdated: (uri: string) => void
 }
 
 export const make = (service: string, control: Control) => {
@@ -96,7 +103,7 @@ export const make = (service: string, control: Control) => {
       }
     }
 
-  const handler = createMcpHandler(() => {
+  const serve = (): Server => {
     const server = new Server({ name: service, version: "2.0.0" }, {
       capabilities: {
         tools: { listChanged: true },
@@ -144,18 +151,21 @@ export const make = (service: string, control: Control) => {
       return {}
     })
     return server
-  }, { legacy: "reject" })
+  }
 
-  control.onOrder((order) => {
-    if (order.order === "update") handler.notify.resourceUpdated(order.uri)
-    switch (offers.take(order)) {
-      case "tools":
-        return handler.notify.toolsChanged()
-      case "prompts":
-        return handler.notify.promptsChanged()
-      case "resources":
-        return handler.notify.resourcesChanged()
-    }
-  })
-  return handler
+  /** Does what the test says. */
+  const follow = (notify: Notify): void =>
+    control.onOrder((order) => {
+      if (order.order === "update") notify.resourceUpdated(order.uri)
+      switch (offers.take(order)) {
+        case "tools":
+          return notify.toolsChanged()
+        case "prompts":
+          return notify.promptsChanged()
+        case "resources":
+          return notify.resourcesChanged()
+      }
+    })
+
+  return { serve, follow }
 }

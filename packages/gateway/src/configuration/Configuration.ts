@@ -94,10 +94,12 @@ export interface Configuration {
   readonly balancing: BalancerOptions
   /** Of `calls`, `routing` and `balancing.panicThreshold`. */
   readonly routing: RouterOptions
-  /** Services that are one to clients, and tools that stand for capabilities. */
+  /** Services that are one to clients, tools that stand for capabilities, and how old lists may be. */
   readonly catalog: {
     readonly groups: Readonly<Record<string, ReadonlyArray<string>>>
     readonly aliases: Readonly<Record<string, ReadonlyArray<string>>>
+    /** ms */
+    readonly maxAge: number
   }
   readonly telemetry: TelemetryOptions
   readonly webhooks: ReadonlyArray<Webhook>
@@ -317,7 +319,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     health: HealthEntry.toOptions(settings.health, durationOf),
     balancing: { strategy, slowStart: durationOf(slowStart) },
     routing: { ...CallsEntry.toOptions(settings.calls, durationOf), panicThreshold, rules },
-    catalog: settings.catalog,
+    catalog: { ...settings.catalog, maxAge: millisOf(settings.catalog.maxAge) },
     telemetry: { log, ...(otlp === undefined ? {} : { otlp: { ...otlp, interval: durationOf(otlp.interval) } }) },
     webhooks: settings.webhooks,
     document: settings,

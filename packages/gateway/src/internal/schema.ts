@@ -136,7 +136,11 @@ const Catalog = Schema.Struct({
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   aliases: Schema.Record(Schema.String, Names)
     .annotate({ description: "Tools that stand for capabilities: capability to names of tools", default: {} })
-    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({})))
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  maxAge: time(
+    "30s",
+    "How old a list may be whose server neither says how long it holds nor tells of changes; used after that, it is read again"
+  )
 })
 
 const Webhook = Schema.Struct({

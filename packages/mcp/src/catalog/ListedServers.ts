@@ -138,7 +138,7 @@ export const make = Effect.fnUntraced(function*(
     })
 
   /** Has a list read; whoever waits for what is behind waits for it, unless it is read only because it is old. */
-  const want = (key: InstanceKey, wanted: Iterable<ListKind>, isAwaited = true) =>
+  const want = (key: InstanceKey, wanted: Iterable<ListKind>, isAwaited = true): Effect.Effect<unknown> =>
     Effect.suspend(() => {
       const server = servers.get(key)
       if (server === undefined) return Effect.void

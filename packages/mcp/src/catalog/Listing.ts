@@ -75,7 +75,7 @@ export interface Listed {
  * @since 0.1.0
  */
 export const read = Effect.fnUntraced(function*(
-  upstream: Upstream,
+  upstream: Pick<Upstream, "instance" | "request" | "state">,
   kind: OfferKind,
   limits: ListingLimits = defaultLimits
 ): Effect.fn.Return<Listed, UpstreamError> {

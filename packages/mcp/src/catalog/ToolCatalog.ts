@@ -24,6 +24,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import { isMcp, Upstreams } from "../upstream/Upstreams.ts"
+import * as Audiences from "./Audiences.ts"
 import type * as Freshness from "./Freshness.ts"
 import * as ListedServers from "./ListedServers.ts"
 import * as Listing from "./Listing.ts"
@@ -86,6 +87,8 @@ export class ToolCatalog extends Context.Service<ToolCatalog, {
    * waited for.
    */
   readonly freshness: (kind: OfferKind) => Effect.Effect<Freshness.Freshness>
+  /** What servers offer besides to clients that can be asked. */
+  readonly audiences: Audiences.Audiences
   readonly capabilities: () => OfferedCapabilities
   /** What is listed upstream and not offered. Plain. */
   readonly hidden: () => ReadonlyArray<HiddenOffer>
@@ -158,6 +161,7 @@ export const layer = (
       const offers = Offers.make(naming)
       offers.group(groups)
       let discovered = false
+      const limits = { ...Listing.defaultLimits, ...options?.limits }
 
       // Says that something moved; what moved is read from the revisions, so one element of room is enough.
       const moved = yield* Effect.acquireRelease(PubSub.sliding<void>({ capacity: 1 }), PubSub.shutdown)
@@ -171,7 +175,7 @@ export const layer = (
       const servers = yield* ListedServers.make({
         upstreams,
         discovery,
-        limits: { ...Listing.defaultLimits, ...options?.limits },
+        limits,
         concurrency: options?.concurrency ?? 16,
         maxAge: () => maxAge,
         onReading: () => {
@@ -193,6 +197,7 @@ export const layer = (
           listed.push({ key, instance, precedence: precedence.get(source) ?? 0, lists, refused })
         }
         offers.rebuild(listed)
+        audiences.rebuild(listed)
       })
 
       // A record may change its version, service or source without its connection changing.
@@ -283,6 +288,21 @@ export const layer = (
         })).pipe(Effect.timeoutOption(settleTimeout), Effect.asVoid)
       })
 
+      const audiences = yield* Audiences.make({
+        upstreams,
+        limits,
+        settleTimeout,
+        offers,
+        table: () => {
+          const table = Offers.make(naming)
+          table.group(groups)
+          return table
+        },
+        isSettled: () => unsettled() <= 0,
+        moved,
+        onChange: PubSub.publish(dirty, undefined)
+      })
+
       const named = (name: string) => offers.named("tools", name)
       const offering = (capability: string): ReadonlyArray<Offer> => {
         const matches = pattern(capability)
@@ -305,6 +325,7 @@ export const layer = (
         changes,
         settled,
         freshness: servers.freshness,
+        audiences,
         capabilities: () => {
           const offered = { tools: false, resources: false, prompts: false, completions: false, logging: false }
           for (const upstream of upstreams.all()) {
@@ -331,8 +352,12 @@ export const layer = (
             const sameNames = ServiceInstance.equals(wanted, naming)
             if (sameNames && sameGroups && ServiceInstance.equals(next.aliases ?? {}, aliases)) return Effect.void
             aliases = next.aliases ?? {}
-            if (!sameGroups) offers.group(groups = next.groups ?? {})
-            if (!sameNames || !sameGroups) offers.rename(naming = wanted)
+            if (!sameGroups) groups = next.groups ?? {}
+            naming = wanted
+            for (const table of [offers, ...audiences.tables()]) {
+              if (!sameGroups) table.group(groups)
+              if (!sameNames || !sameGroups) table.rename(naming)
+            }
             return touch
           })
       })

@@ -97,9 +97,9 @@ export const make = ({ logging, runFork, tasks, upstreams }: CallerSessionsOptio
   return {
     make: (session) => ({
       onRequest: (upstream, request) => {
-        const { method, params, reply, withdrawn } = tasks.asClient(upstream, session().client, request)
+        const { method, params, progress, reply, withdrawn } = tasks.asClient(upstream, session().client, request)
         if (withdrawn.aborted) return
-        const fiber = runFork(Effect.map(session().questions.ask(method, params), reply))
+        const fiber = runFork(Effect.map(session().questions.ask(method, params, undefined, progress), reply))
         withdrawn.addEventListener("abort", () => fiber.interruptUnsafe(), { once: true })
       },
       onNotification: (upstream, notification) => {

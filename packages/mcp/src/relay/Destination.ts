@@ -5,9 +5,11 @@
  */
 import * as NearestName from "@portolan/core/NearestName"
 import * as Effect from "effect/Effect"
+import type { View } from "../catalog/Audiences.ts"
 import type { Offer, OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
-import type { Era } from "../Era.ts"
 import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
+import * as Callers from "./Callers.ts"
+import type { Client } from "./Exchange.ts"
 import * as Inputs from "./Inputs.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
@@ -22,14 +24,19 @@ import * as Translation from "./Translation.ts"
 export interface Destination {
   /** Succeeds once the servers that are known at the start have been read, or a moment has passed. */
   readonly settled: Effect.Effect<void>
+  /** The same, and what they offer to clients that can be asked what this one can. */
+  readonly settledFor: (client: Client) => Effect.Effect<void>
+  /** What is offered to a client. Plain. */
+  readonly offersFor: (client: Client) => View
   /** Finds an offer; a server that is still connecting may have it. */
   readonly find: (
     kind: OfferKind,
     name: string,
+    client: Client,
     use: (offer: Offer | undefined) => Effect.Effect<Reply>
   ) => Effect.Effect<Reply>
   /** The reply to a request that names what nobody offers. Plain. */
-  readonly unknown: (kind: OfferKind, name: string, era: Era) => Reply
+  readonly unknown: (kind: OfferKind, name: string, client: Client) => Reply
 }
 
 const words: Readonly<Record<OfferKind, string>> = {
@@ -52,17 +59,27 @@ export const make = (catalog: ToolCatalog["Service"]): Destination => {
       settledOnce = true
     })
   )
+  const settledFor = ({ caller }: Client): Effect.Effect<void> => {
+    if (!Callers.isAskable(caller.capabilities)) return settled
+    const theirs = catalog.audiences.settled(caller)
+    return Effect.suspend(() =>
+      settledOnce ? theirs : Effect.all([theirs, settled], { concurrency: "unbounded", discard: true })
+    )
+  }
+  const offersFor = ({ caller }: Client): View => catalog.audiences.of(caller) ?? catalog
   return {
     settled,
-    find: (kind, name, use) => {
-      const offer = catalog.find(kind, name)
-      return offer !== undefined || settledOnce
+    settledFor,
+    offersFor,
+    find: (kind, name, client, use) => {
+      const offer = offersFor(client).find(kind, name)
+      return offer !== undefined
         ? use(offer)
-        : Effect.flatMap(settled, () => use(catalog.find(kind, name)))
+        : Effect.flatMap(settledFor(client), () => use(offersFor(client).find(kind, name)))
     },
-    unknown: (kind, name, era) => {
-      if (kind === "resources") return { error: Translation.unknownResource(era, name) }
-      const nearest = NearestName.nearest(name, catalog.list(kind).map((offer) => offer.publicName))
+    unknown: (kind, name, client) => {
+      if (kind === "resources") return { error: Translation.unknownResource(client.era, name) }
+      const nearest = NearestName.nearest(name, offersFor(client).list(kind).map((offer) => offer.publicName))
       return failure(
         Code.invalidParams,
         `Unknown ${words[kind]}: ${name}${nearest === undefined ? "" : `. Did you mean ${nearest}?`}`
@@ -80,7 +97,10 @@ export const make = (catalog: ToolCatalog["Service"]): Destination => {
  */
 export const outgoing = (params: Fields, changed: Fields): Record<string, unknown> => {
   const { _meta, task: _task, ...rest } = params
-  if (isFields(rest["inputResponses"])) rest["inputResponses"] = Inputs.onward(rest["inputResponses"])
   const meta = Meta.withoutHop(Meta.of(params))
-  return meta === undefined ? { ...rest, ...changed } : { ...rest, ...changed, _meta: meta }
+  const next: Record<string, unknown> = { ...rest, ...changed }
+  if (meta !== undefined) next["_meta"] = meta
+  const { inputResponses } = rest
+  if (isFields(inputResponses)) next["inputResponses"] = Inputs.onward(inputResponses)
+  return next
 }

@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import { offerKinds } from "../catalog/Offer.ts"
 import type { ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { Code, type Fields, type Reply } from "../JsonRpc.ts"
+import type { Destination } from "./Destination.ts"
 import * as DiscoveryFilter from "./DiscoveryFilter.ts"
 import type { Client } from "./Exchange.ts"
 import { everyEra, failure, type Part } from "./Method.ts"
@@ -41,9 +42,8 @@ export const extension = "dev.portolan/discovery"
 export interface DiscoveriesOptions {
   readonly discovery: Pick<Discovery["Service"], "catalog" | "updates">
   readonly health: Pick<Health["Service"], "status">
-  readonly catalog: Pick<ToolCatalog["Service"], "list" | "version" | "changes">
-  /** Succeeds once what is announced has been read, or a moment has passed. */
-  readonly settled: Effect.Effect<void>
+  readonly catalog: Pick<ToolCatalog["Service"], "version" | "changes">
+  readonly destination: Pick<Destination, "offersFor" | "settledFor">
   /** Read for each page. */
   readonly settings: { readonly pageSize: number }
   /** The `_meta` with which the gateway says who it is. */
@@ -84,7 +84,7 @@ export const make = (
   options: DiscoveriesOptions
 ): Effect.Effect<Part, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const { catalog, discovery, health, identity, settings, settled } = options
+    const { catalog, destination, discovery, health, identity, settings } = options
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
 
@@ -102,6 +102,7 @@ export const make = (
 
     const page = (filter: DiscoveryFilter.DiscoveryFilter, client: Client, after: Place | undefined): Fields => {
       const dialect = Translation.dialectOf(client)
+      const offers = destination.offersFor(client)
       const fleet = discovery.catalog()
       const originOf = Origins.make(fleet, (key: InstanceKey) => health.status(key), filter.matches, now())
       const found: Record<string, Array<Fields>> = {}
@@ -112,7 +113,7 @@ export const make = (
         const items: Array<Fields> = []
         found[kind] = items
         if (nextCursor !== undefined) continue
-        for (const offer of catalog.list(kind)) {
+        for (const offer of offers.list(kind)) {
           if (after !== undefined && !isAfter(place, offer.publicName, after)) continue
           const origin = originOf(offer.instances())
           if (origin === undefined || !filter.takes(offer, origin)) continue
@@ -154,7 +155,7 @@ export const make = (
       methods: {
         "discovery/discover": {
           eras: everyEra,
-          answer: ({ params = {} }, { client }) => Effect.map(settled, () => discover(params, client))
+          answer: ({ params = {} }, { client }) => Effect.map(destination.settledFor(client), () => discover(params, client))
         }
       },
       capabilities: (era) => ({ [era === "handshake" ? "experimental" : "extensions"]: { [extension]: {} } })

@@ -35,6 +35,8 @@ export interface EventFields {
   readonly id?: string | undefined
   /** Time after which a client that lost the stream is to come again, ms. */
   readonly retry?: number | undefined
+  /** Whether its client came back for it: then it may lie unread beside what else may. Default no. */
+  readonly missed?: boolean | undefined
 }
 
 /**
@@ -68,9 +70,11 @@ export const open = (
     response.flushHeaders()
   }
   const isOpen = (): boolean => !response.writableEnded && !response.destroyed
-  const write = (chunk: string): void => {
+  let { maxBuffered } = options
+  const write = (chunk: string, missed = false): void => {
     if (!isOpen()) return
-    if (response.writableLength > options.maxBuffered) {
+    if (missed) maxBuffered += Buffer.byteLength(chunk)
+    else if (response.writableLength > maxBuffered) {
       response.destroy()
       return
     }
@@ -78,10 +82,10 @@ export const open = (
   }
   return {
     send: (line) => write(`event: message\ndata: ${line}\n\n`),
-    write: (line, { event, id, retry }) => {
+    write: (line, { event, id, missed, retry }) => {
       const fields = `${id === undefined ? "" : `id: ${id}\n`}${retry === undefined ? "" : `retry: ${retry}\n`}`
       // One without text has no kind: it only tells its fields.
-      write(line === "" ? `${fields}data:\n\n` : `event: ${event ?? "message"}\n${fields}data: ${line}\n\n`)
+      write(line === "" ? `${fields}data:\n\n` : `event: ${event ?? "message"}\n${fields}data: ${line}\n\n`, missed)
     },
     keepAlive: () => write(": keep-alive\n\n"),
     end: () => {

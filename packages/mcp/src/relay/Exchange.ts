@@ -51,9 +51,15 @@ export interface Exchange {
   /**
    * Asks a client of the handshake era something for this request: on its own stream, or on another one of its session.
    * Always replies: with an error where the client can't be reached, or doesn't answer in time. Interruption withdraws it.
-   * None: a client of the stateless era, which is asked by the result.
+   * `progress` hears how far the answer is. None: a client of the stateless era, which is asked by the result.
    */
-  readonly ask?: ((method: string, params: Fields | undefined) => Effect.Effect<Reply>) | undefined
+  readonly ask?:
+    | ((
+      method: string,
+      params: Fields | undefined,
+      progress?: ((params: Fields) => void) | undefined
+    ) => Effect.Effect<Reply>)
+    | undefined
   /** Lowest level of log messages wanted. None: in the handshake era what servers send by themselves, else nothing. */
   readonly logLevel: LogLevel | undefined
   /** What the request came by. Default: HTTP without trace context. */

@@ -11,13 +11,24 @@ import type { UpstreamError } from "../upstream/Upstream.ts"
 import * as Translation from "./Translation.ts"
 
 /**
+ * An instance, and the registry that announces it.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Place {
+  readonly source: string
+  readonly instance: string
+}
+
+/**
  * What an attempt came to: the server answered an error, or gave no answer.
  *
  * @category models
  * @since 0.1.0
  */
 export type Failure =
-  | { readonly _tag: "Answered"; readonly error: JsonRpcErrorObject }
+  | { readonly _tag: "Answered"; readonly error: JsonRpcErrorObject; readonly at?: Place | undefined }
   | UpstreamError
 
 /** Errors that speak of the server's state, or of the hop to it, and not of what the caller asked. */
@@ -35,8 +46,8 @@ const instanceCodes: ReadonlySet<number> = new Set([
  * @category constructors
  * @since 0.1.0
  */
-export const answered = (error: JsonRpcErrorObject): AttemptFailure<Failure> => ({
-  error: { _tag: "Answered", error },
+export const answered = (error: JsonRpcErrorObject, at?: Place): AttemptFailure<Failure> => ({
+  error: { _tag: "Answered", error, at },
   phase: "answered",
   blame: instanceCodes.has(error.code) ? "instance" : "caller",
   reason: oneLine(`answered error ${error.code}: ${error.message}`)

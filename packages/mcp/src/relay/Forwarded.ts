@@ -4,7 +4,7 @@
  * @since 0.2.0
  */
 import * as Effect from "effect/Effect"
-import type { OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
+import type { OfferKind } from "../catalog/ToolCatalog.ts"
 import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
 import * as Destination from "./Destination.ts"
 import type { Exchange, Forwarding } from "./Forwarding.ts"
@@ -27,7 +27,6 @@ const named: Readonly<Record<string, { readonly kind: OfferKind; readonly field:
  * @since 0.2.0
  */
 export const make = (
-  catalog: ToolCatalog["Service"],
   destination: Destination.Destination,
   { close, forward }: Forwarding,
   tasks: Pick<TaskCalls, "call">
@@ -44,9 +43,10 @@ export const make = (
       return Effect.succeed(failure(Code.invalidParams, `ref.${prompt ? "name" : "uri"} must be a string`))
     }
     const kind = prompt ? "prompts" : "resourceTemplates"
-    return destination.find(kind, name, (offer) => {
-      const target = offer ?? (prompt ? undefined : catalog.find("resources", name))
-      if (target === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
+    return destination.find(kind, name, exchange.client, (offer) => {
+      const target = offer ??
+        (prompt ? undefined : destination.offersFor(exchange.client).find("resources", name))
+      if (target === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client))
       const changed = prompt ? { ref: { ...ref, name: target.name } } : {}
       return forward({
         method: "completion/complete",
@@ -72,8 +72,8 @@ export const make = (
         if (typeof name !== "string") {
           return Effect.succeed(failure(Code.invalidParams, `params.${field} must be a string`))
         }
-        return destination.find(kind, name, (offer) => {
-          if (offer === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client.era))
+        return destination.find(kind, name, exchange.client, (offer) => {
+          if (offer === undefined) return Effect.succeed(destination.unknown(kind, name, exchange.client))
           const task = kind === "tools" ? tasks.call(offer, params, exchange.client) : undefined
           if (task !== undefined && "error" in task) return Effect.succeed(task)
           const renamed = field === "name" ? { name: offer.name } : {}
@@ -88,7 +88,9 @@ export const make = (
             headers,
             capabilities: task?.capabilities,
             caller: task?.caller,
-            answer: task?.answer
+            answer: task?.answer,
+            goOn: task?.goOn,
+            late: task?.late
           })
         })
       }

@@ -16,6 +16,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
+import * as MultiRound from "../MultiRound.ts"
 import * as RoutingFigures from "../telemetry/RoutingFigures.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import type { Caller } from "../upstream/Upstream.ts"
@@ -136,13 +137,13 @@ export const make = (
     /** Asks a client of the handshake era what the server asks. */
     const asking =
       (ask: NonNullable<Exchange["ask"]>, hearing: Hearing.Hearing): Round["onRequest"] =>
-      (attempt, { method, params, reply, withdrawn }) => {
+      (attempt, { method, params, progress, reply, withdrawn }) => {
         if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
         attempt.commit()
         hearing.asked = true
         const resume = attempt.pause()
         const answered = (given: Reply) => reply("error" in given ? given : { result: Meta.onward(given.result) })
-        const fiber = Fiber.runIn(fork(Effect.map(ask(method, params), answered)), scope)
+        const fiber = Fiber.runIn(fork(Effect.map(ask(method, params, progress), answered)), scope)
         const withdraw = () => fiber.interruptUnsafe()
         withdrawn.addEventListener("abort", withdraw, { once: true })
         fiber.addObserver((exit) => {
@@ -158,11 +159,12 @@ export const make = (
         return failure(Code.internalError, message)
       })
 
-    const subjectOf = ({ exchange, method, offer }: Call): RequestState.Subject => ({
+    const subjectOf = ({ exchange, method, offer, params }: Call): RequestState.Subject => ({
       principal: exchange.client.principal,
       method,
       name: offer.publicName,
-      service: offer.service
+      service: offer.service,
+      arguments: params["arguments"]
     })
 
     /** The result that asks a client of the stateless era. */
@@ -243,11 +245,12 @@ export const make = (
 
     const unanswered = ({ call }: Round, error: RouteError<Failures.Failure>): Reply => {
       const { exchange: { client }, offer } = call
-      if (error._tag === "CallFailed" && client.era === "stateless" && error.failure.error._tag === "Answered") {
+      const last = error._tag === "CallFailed" ? error.failure.error : undefined
+      if (client.era === "stateless" && last?._tag === "Answered" && last.at !== undefined) {
         // Of the handshake era: the call is to come again once the user has been elsewhere.
-        const requests = Inputs.elsewhere(error.failure.error.error)
+        const requests = Inputs.elsewhere(last.error)
         if (requests?.every(([, request]) => Inputs.unanswerable(client, request) === undefined) === true) {
-          return required(call, requests, { _tag: "Again" })
+          return required(call, requests, { _tag: "Again", ...last.at })
         }
       }
       figures.notRouted(error)
@@ -308,12 +311,13 @@ export const make = (
       const { exchange, meta, params } = call
       const state = states.open(text, subjectOf(call))
       if (typeof state === "string") return Effect.succeed(failure(Code.invalidParams, state))
-      const { inputResponses, requestState: _, ...rest } = params
+      const { inputResponses } = params
+      const rest = MultiRound.without(params)
       switch (state._tag) {
         case "Parked":
           return parking.goOn(state, exchange, meta, inputResponses)
         case "Again":
-          return parkable(call, rest, undefined)
+          return parkable(call, rest, Catalog.key(state.source, state.instance))
         case "Server": {
           const own = state.own === undefined ? undefined : { requestState: state.own }
           const given = inputResponses === undefined ? undefined : { inputResponses }
@@ -329,7 +333,8 @@ export const make = (
         const state = params["requestState"]
         return state === undefined ? parkable(call, params, undefined) : resumed(call, state)
       }
-      const round = first(call)
+      const own = MultiRound.without(params)
+      const round = first(own === params ? call : { ...call, params: own })
       return ask !== undefined && Callers.isAskable(client.capabilities)
         ? begin({ ...round, onRequest: asking(ask, round.hearing) })
         : begin(round)

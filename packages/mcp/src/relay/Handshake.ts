@@ -92,6 +92,7 @@ export const make = ({ callers, relay, sessions, traffic }: HandshakeOptions): H
 
   const notification: Handshake["notification"] = (session, message) => {
     if (message.method === "notifications/roots/list_changed") return callers.rootsChanged(session)
+    if (message.method === "notifications/progress") return session.questions.progress(message.params ?? {})
     if (message.method !== "notifications/cancelled") return
     const id = message.params?.["requestId"]
     session.requests.find((each) => each.id === id)?.cancel()
@@ -138,7 +139,7 @@ export const make = ({ callers, relay, sessions, traffic }: HandshakeOptions): H
           if (responder.streams) responder.notify(notification)
           else if (notification.method === "notifications/message") notify(session, notification)
         },
-        ask: (method, params) => session.questions.ask(method, params, responder)
+        ask: (method, params, progress) => session.questions.ask(method, params, responder, progress)
       })
       traffic.answerAmong(session.requests, message, effect, responder)
     },

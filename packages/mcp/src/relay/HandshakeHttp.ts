@@ -35,8 +35,11 @@ export interface HandshakeHttpOptions {
   readonly principal: (request: IncomingMessage) => string | undefined
 }
 
-/** Whether streams of the session outlive their connections: events of its version have ids. */
-const keeps = ({ client, replay }: Session): boolean => client.protocolVersion !== "2024-11-05" && replay.isOn()
+/** Whether events of the session's version have ids. */
+const hasIds = ({ client }: Session): boolean => client.protocolVersion !== "2024-11-05"
+
+/** Whether streams of the session outlive their connections. */
+const keeps = (session: Session): boolean => hasIds(session) && session.replay.isOn()
 
 /** Whether clients of the session's version know events without text. */
 const primes = ({ client }: Session): boolean => client.protocolVersion === "2025-11-25"
@@ -193,7 +196,8 @@ export const make = ({ handshake, http, principal, sessions, traffic }: Handshak
       }
       const session = sessionOf(request, response, null)
       if (session === undefined) return
-      const last = keeps(session) ? headerOf(request)("last-event-id") : undefined
+      // Also of a time or a replica where events are kept.
+      const last = hasIds(session) ? headerOf(request)("last-event-id") : undefined
       if (last === undefined) open(response, session)
       else resume(response, session, last)
     },

@@ -19,6 +19,8 @@ import * as Meta from "./Meta.ts"
 export interface Hearing {
   /** None while the client is yet to come back: then nobody hears anything. */
   exchange: Exchange | undefined
+  /** Whether servers are asked for progress: the client wanted it when the call began. */
+  readonly progress: boolean
   /** What the client calls the progress of the call. None: it wants none. */
   token: string | number | undefined
   /** The highest progress so far: it must grow, also across attempts and rounds. */
@@ -44,12 +46,10 @@ export const tokenOf = (meta: Fields | undefined): string | number | undefined =
  * @category constructors
  * @since 0.2.0
  */
-export const make = (exchange: Exchange, meta: Fields | undefined): Hearing => ({
-  exchange,
-  token: tokenOf(meta),
-  highest: -Infinity,
-  asked: false
-})
+export const make = (exchange: Exchange, meta: Fields | undefined): Hearing => {
+  const token = tokenOf(meta)
+  return { exchange, progress: token !== undefined, token, highest: -Infinity, asked: false }
+}
 
 /**
  * Passes a notification of a server on, where it is one of those that the client wants. Plain.
@@ -69,10 +69,11 @@ export const tell = (
   const { exchange, token } = hearing
   const progress = method === "notifications/progress"
   if (progress) {
-    if (token === undefined) return
+    if (!hearing.progress) return
+    // Also where the client has come back and wants to hear of it no more: the server is at work all the same.
     attempt.extend()
     const value = given["progress"]
-    if (exchange === undefined || typeof value !== "number" || value <= hearing.highest) return
+    if (exchange === undefined || token === undefined || typeof value !== "number" || value <= hearing.highest) return
     hearing.highest = value
   } else {
     if (exchange === undefined || method !== "notifications/message") return

@@ -36,6 +36,8 @@ export interface HttpResponderOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Bytes. */
   readonly maxBuffered: number
+  /** All is written. Plain; default: nobody is told. */
+  readonly written?: (() => void) | undefined
   /** Makes of the connection a stream that outlives it. Default: none does. */
   readonly keep?: ((connection: EventStream.EventStream) => EventStream.Events) | undefined
 }
@@ -70,13 +72,12 @@ export const make = (response: ServerResponse, options: HttpResponderOptions): H
       response.end()
       return
     }
-    if (stream !== undefined) return stream.end()
-    sendJson(
-      response,
-      status,
-      options.batch ? `[${replies.map(([, json]) => json).join(",")}]` : replies[0]?.[1] ?? "",
-      options.headers
-    )
+    if (stream !== undefined) stream.end()
+    else {
+      const all = replies.splice(0).map(([, json]) => json)
+      sendJson(response, status, options.batch ? `[${all.join(",")}]` : all[0] ?? "", options.headers)
+    }
+    options.written?.()
   }
 
   const say = (message: JsonRpcNotification | JsonRpcRequest): void => {
@@ -103,6 +104,8 @@ export const make = (response: ServerResponse, options: HttpResponderOptions): H
       finish(200)
     },
     keepAlive: () => {
+      // Nothing is left to say, however long its client takes to read it.
+      if (left === 0) return
       if (stream !== undefined) stream.keepAlive()
       else if (waited && options.events) streaming().keepAlive()
       else waited = true

@@ -9,6 +9,10 @@ import * as EventStream from "./EventStream.ts"
 import { type Accepted, refuse } from "./HttpReplies.ts"
 import * as HttpResponder from "./HttpResponder.ts"
 import type { Traffic } from "./Traffic.ts"
+import * as Unread from "./Unread.ts"
+
+/** Bytes of replies that clients leave unread, all together. */
+const MaxUnread = 64 * 1_048_576
 
 /**
  * The traffic over HTTP. All of it plain.
@@ -41,40 +45,44 @@ export interface HttpTraffic {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (traffic: Traffic, maxBuffered: number): HttpTraffic => ({
-  admit: (response, id) => {
-    const refusal = traffic.refusal()
-    if (refusal === undefined) return true
-    refuse(response, 503, refusal, id)
-    return false
-  },
-  admitStream: (response, id) => {
-    const refusal = traffic.streamRefusal()
-    if (refusal === undefined) return true
-    refuse(response, 503, refusal, id)
-    return false
-  },
-  responder: (response, accepted, { batch, headers, keep } = {}) => {
-    const responder = HttpResponder.make(response, {
-      ...accepted,
-      expected: batch ?? 1,
-      batch: batch !== undefined,
-      headers,
-      keep,
-      maxBuffered
-    })
-    response.on("close", traffic.keep(responder))
-    return responder
-  },
-  stream: (response, closed) => {
-    const stream = EventStream.open(response, { maxBuffered })
-    // A client learns only with the first bytes that the stream is open.
-    stream.keepAlive()
-    const remove = traffic.open(stream)
-    response.on("close", () => {
-      remove()
-      closed()
-    })
-    return stream
+export const make = (traffic: Traffic, maxBuffered: number): HttpTraffic => {
+  const unread = Unread.make(MaxUnread)
+  return {
+    admit: (response, id) => {
+      const refusal = traffic.refusal()
+      if (refusal === undefined) return true
+      refuse(response, 503, refusal, id)
+      return false
+    },
+    admitStream: (response, id) => {
+      const refusal = traffic.streamRefusal()
+      if (refusal === undefined) return true
+      refuse(response, 503, refusal, id)
+      return false
+    },
+    responder: (response, accepted, { batch, headers, keep } = {}) => {
+      const responder = HttpResponder.make(response, {
+        ...accepted,
+        expected: batch ?? 1,
+        batch: batch !== undefined,
+        headers,
+        keep,
+        maxBuffered,
+        written: () => unread.add(response)
+      })
+      response.on("close", traffic.keep(responder))
+      return responder
+    },
+    stream: (response, closed) => {
+      const stream = EventStream.open(response, { maxBuffered })
+      // A client learns only with the first bytes that the stream is open.
+      stream.keepAlive()
+      const remove = traffic.open(stream)
+      response.on("close", () => {
+        remove()
+        closed()
+      })
+      return stream
+    }
   }
-})
+}

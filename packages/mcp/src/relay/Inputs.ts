@@ -87,6 +87,18 @@ export const unanswerable = (client: Client, { method, params }: InputRequest): 
 }
 
 /**
+ * Why a client of the stateless era can't be asked what a server of the handshake era asks, as one line. `undefined` where
+ * it can.
+ *
+ * @category guards
+ * @since 0.2.0
+ */
+export const unaskable = (client: Client, request: InputRequest): string | undefined =>
+  Object.hasOwn(Questions.needs, request.method)
+    ? unanswerable(client, request)
+    : `${request.method} is nothing that a client of protocol version ${client.protocolVersion} is asked`
+
+/**
  * Gives what a server of the handshake era asks as clients of the stateless era read it.
  *
  * @category combinators

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { ListKind, Offer, OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import type { Era } from "../Era.ts"
 import { Code, type Fields } from "../JsonRpc.ts"
+import type { Destination } from "./Destination.ts"
 import { everyEra, failure, type Method, type Part } from "./Method.ts"
 import * as Translation from "./Translation.ts"
 
@@ -84,10 +85,11 @@ export const pages = (
   return (
     client: { readonly era: Era; readonly protocolVersion: string },
     kind: OfferKind,
-    cursor: unknown
+    cursor: unknown,
+    { list } = catalog
   ): Record<string, unknown> | undefined => {
     const { pageSize } = settings
-    const { definitions: all, offers } = definitionsOf(Translation.dialectOf(client), kind, catalog.list(kind))
+    const { definitions: all, offers } = definitionsOf(Translation.dialectOf(client), kind, list(kind))
     let start = 0
     if (cursor !== undefined) {
       const last = decodeCursor(kind, cursor)
@@ -105,14 +107,14 @@ export const pages = (
 }
 
 /**
- * Makes the part. Lists wait for `settled`; `identity` is the `_meta` with which the gateway says who it is.
+ * Makes the part. Lists wait for `settledFor`; `identity` is the `_meta` with which the gateway says who it is.
  *
  * @category constructors
  * @since 0.2.0
  */
 export const make = (
-  catalog: ToolCatalog["Service"],
-  settled: Effect.Effect<void>,
+  catalog: Pick<ToolCatalog["Service"], "list" | "freshness">,
+  { offersFor, settledFor }: Pick<Destination, "offersFor" | "settledFor">,
   settings: ListsSettings,
   identity: Fields
 ): Part => {
@@ -122,14 +124,15 @@ export const make = (
     methods[method] = {
       eras: everyEra,
       answer: ({ params }, { client, known }) =>
-        settled.pipe(
+        settledFor(client).pipe(
           Effect.andThen(catalog.freshness(kind)),
           Effect.map(({ scope, silent, ttl }) => {
-            const result = page(client, kind, params?.["cursor"])
+            const offers = offersFor(client)
+            const result = page(client, kind, params?.["cursor"], offers)
             if (result === undefined) {
               return failure(Code.invalidParams, "Invalid cursor: it is not one of this server's")
             }
-            known?.listed.set(list, catalog.revision(list))
+            known?.listed.set(list, offers.revision(list))
             if (client.era === "handshake") return { result }
             const ttlMs = silent ? Math.min(ttl, settings.listTtl) : ttl
             return { result: { ...result, resultType: "complete", ttlMs, cacheScope: scope, _meta: identity } }

@@ -79,3 +79,14 @@ export const onward = (fields: Fields): Fields => {
   const kept = withoutHop(meta)
   return kept === undefined ? rest : { ...rest, _meta: kept }
 }
+
+/**
+ * Gives parameters that ask for progress under a token.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const withProgress = (params: Fields, progressToken: string | number): Fields => ({
+  ...params,
+  _meta: { ...of(params), [Key.progressToken]: progressToken }
+})

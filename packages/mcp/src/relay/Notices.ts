@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ListKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import type { Fields } from "../JsonRpc.ts"
+import type { Caller } from "../upstream/Upstream.ts"
 
 /**
  * The lists there are.
@@ -25,6 +26,8 @@ export const listKinds: ReadonlyArray<ListKind> = ["tools", "resources", "prompt
  * @since 0.1.0
  */
 export interface Known {
+  /** Whose lists they are. None: everybody's. */
+  readonly caller: Caller | undefined
   readonly listed: Map<ListKind, number>
   readonly told: Map<ListKind, number>
   /** Parameters of the notice that it missed of a resource, by the URI that it watches. None: it missed nothing. */
@@ -54,7 +57,13 @@ export interface Listener {
  * @category constructors
  * @since 0.1.0
  */
-export const makeKnown = (): Known => ({ listed: new Map(), told: new Map(), missed: undefined, updated: undefined })
+export const makeKnown = (caller?: Caller): Known => ({
+  caller,
+  listed: new Map(),
+  told: new Map(),
+  missed: undefined,
+  updated: undefined
+})
 
 /**
  * Tells a client that something of what it watches changed, now or as soon as it listens. Plain.
@@ -93,8 +102,14 @@ export const make = (catalog: ToolCatalog["Service"]): Effect.Effect<Notices, ne
   Effect.gen(function*() {
     const listeners = new Set<Listener>()
 
+    const revisionOf = ({ caller }: Known, kind: ListKind): number =>
+      ((caller === undefined ? undefined : catalog.audiences.of(caller)) ?? catalog).revision(kind)
+
+    const seenOf = ({ listed, told }: Known, kind: ListKind): number =>
+      Math.max(listed.get(kind) ?? -1, told.get(kind) ?? -1)
+
     const tell = (listener: Listener, kind: ListKind) => {
-      const revision = catalog.revision(kind)
+      const revision = revisionOf(listener.known, kind)
       // Several changes before the client heard of the first are one to it.
       if ((listener.known.told.get(kind) ?? -1) >= revision) return
       listener.known.told.set(kind, revision)
@@ -114,16 +129,32 @@ export const make = (catalog: ToolCatalog["Service"]): Effect.Effect<Notices, ne
       Effect.forkScoped({ startImmediately: true })
     )
 
+    // Who is of no audience sees nothing of these.
+    yield* catalog.audiences.changes.pipe(
+      Stream.runForEach(() =>
+        Effect.sync(() => {
+          for (const listener of listeners) {
+            if (listener.known.caller === undefined) continue
+            for (const kind of listener.kinds) {
+              if (seenOf(listener.known, kind) < revisionOf(listener.known, kind)) tell(listener, kind)
+            }
+          }
+        })
+      ),
+      Effect.forkScoped({ startImmediately: true })
+    )
+
     return {
       attend: (known, kinds) => {
-        for (const kind of kinds) known.told.set(kind, catalog.revision(kind))
+        for (const kind of kinds) known.told.set(kind, revisionOf(known, kind))
       },
       add: (listener) => {
         listeners.add(listener)
         for (const kind of listener.kinds) {
-          const seen = Math.max(listener.known.listed.get(kind) ?? -1, listener.known.told.get(kind) ?? -1)
-          if (seen === -1) listener.known.told.set(kind, catalog.revision(kind))
-          else if (seen < catalog.revision(kind)) tell(listener, kind)
+          const seen = seenOf(listener.known, kind)
+          const revision = revisionOf(listener.known, kind)
+          if (seen === -1) listener.known.told.set(kind, revision)
+          else if (seen < revision) tell(listener, kind)
         }
         const { known, updated } = listener
         known.updated = updated

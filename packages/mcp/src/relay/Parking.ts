@@ -220,7 +220,7 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
     const ask = (one: Parked, attempt: Attempt, request: ServerRequest): void => {
       const { reply, withdrawn } = request
       const asked = Inputs.ofHandshake(request)
-      const reason = Inputs.unanswerable(one.client, asked)
+      const reason = Inputs.unaskable(one.client, asked)
       if (reason !== undefined) return reply(Inputs.refusal(reason))
       if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
       if (one.questions.size >= MaxQuestions) return reply({ error: overloaded("Too many questions of one call") })

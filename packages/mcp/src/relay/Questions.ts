@@ -91,8 +91,16 @@ export interface Questions {
   /**
    * Asks on a way, or on another one of the session where that is closed. Always replies: with an error where the client
    * did not declare that it can be asked this, can't be reached, or doesn't answer in time. Interruption withdraws it.
+   * `progress`, where given, hears how far the client is.
    */
-  readonly ask: (method: string, params: Fields | undefined, way?: Way | undefined) => Effect.Effect<Reply>
+  readonly ask: (
+    method: string,
+    params: Fields | undefined,
+    way?: Way | undefined,
+    progress?: ((params: Fields) => void) | undefined
+  ) => Effect.Effect<Reply>
+  /** Takes a notification of progress; one that belongs to no question is dropped. Plain. */
+  readonly progress: (params: Fields) => void
   /** Takes an answer. Plain. */
   readonly answer: (id: RequestId, reply: Reply) => Answered
   /** A way was opened: what could not be asked so far is asked now. Plain. */
@@ -105,6 +113,7 @@ export interface Questions {
 interface Question {
   readonly message: JsonRpcRequest
   readonly done: (reply: Reply) => void
+  readonly progress: ((params: Fields) => void) | undefined
   /** Where it was sent. */
   way: Way | undefined
 }
@@ -191,7 +200,7 @@ export const make = (client: Asked, options: QuestionsOptions): Questions => {
   }
 
   return {
-    ask: (method, params, way) =>
+    ask: (method, params, way, progress) =>
       Effect.suspend(() => {
         if (closed) return Effect.succeed(failure(Code.unavailable, `${method}: the client's session is over`))
         const refusal = undeclared(client, method, params)
@@ -206,11 +215,13 @@ export const make = (client: Asked, options: QuestionsOptions): Questions => {
           jsonrpc: "2.0",
           id,
           method,
-          ...(carried === undefined ? undefined : { params: carried })
+          ...(carried === undefined
+            ? undefined
+            : { params: progress === undefined ? carried : Meta.withProgress(carried, id) })
         }
         let question: Question | undefined
         const answered = Effect.callback<Reply>((resume) => {
-          question = { message, done: (reply) => resume(Effect.succeed(reply)), way: undefined }
+          question = { message, done: (reply) => resume(Effect.succeed(reply)), progress, way: undefined }
           waiting.set(id, question)
           send(question, way)
           return Effect.sync(() => {
@@ -238,6 +249,11 @@ export const make = (client: Asked, options: QuestionsOptions): Questions => {
       pending?.delete(id)
       question.done("error" in reply ? reply : { result: Meta.onward(reply.result) })
       return "taken"
+    },
+
+    progress: (params) => {
+      const { progressToken, ...rest } = params
+      if (typeof progressToken === "string") pending?.get(progressToken)?.progress?.(Meta.onward(rest))
     },
 
     opened: () => {

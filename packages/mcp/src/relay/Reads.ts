@@ -2,12 +2,14 @@
  * What servers answered to `resources/read`, kept for as long as they allow.
  *
  * **Mental model**: a public answer is for everybody, a private one for the principal that asked. Both go when their time is
- * over, when the server says that the resource changed or that its list did, when it is connected anew, and when there
- * is no room: what was used longest ago goes first.
+ * over, when the server says that the resource changed or that its list did, when it is connected anew or goes, and when
+ * there is no room: what was used longest ago goes first.
  *
  * @see https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/caching
  * @since 0.2.0
  */
+import * as Catalog from "@portolan/core/Catalog"
+import type { InstanceKey } from "@portolan/core/Catalog"
 import type { Routing } from "@portolan/core/Router"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -64,6 +66,8 @@ const uriOf = ({ method, params }: Call): string | undefined => {
   if (isFields(meta) && !Object.keys(meta).every((name) => traces.has(name))) return undefined
   return typeof uri === "string" ? uri : undefined
 }
+
+const instanceOf = ({ instance, source }: Routing): InstanceKey => Catalog.key(source, instance)
 
 /** A resource, and those that it is a part of: a change may be told of either. */
 const withParents = (uri: string): ReadonlyArray<string> => {
@@ -135,7 +139,10 @@ export const make = (
       Stream.runForEach((event) =>
         Effect.sync(() => {
           if (event._tag === "Connected") return dropService(event.upstream.instance().service)
-          if (event._tag === "Closed") return forget()
+          if (event._tag === "Closed") {
+            for (const kept of all) if (instanceOf(kept.routing) === event.key) drop(kept)
+            return forget()
+          }
           if (event._tag !== "Notified") return
           const { notification: { method, params }, upstream } = event
           const { service } = upstream.instance()
@@ -164,7 +171,8 @@ export const make = (
 
     const keep = (shelf: Shelf, uri: string, principal: string | undefined, result: Fields, routing: Routing) => {
       const { scope, ttl = 0 } = Freshness.hints(result)
-      if (ttl === 0) return
+      // One of the handshake era may answer each session in its own way; one that went meanwhile is closed already.
+      if (ttl === 0 || upstreams.get(instanceOf(routing))?.state().profile?.era !== "stateless") return
       const size = Buffer.byteLength(JSON.stringify(result)) + Overhead
       if (size > options.maxCached * MaxShare) return
       const at = now()
@@ -195,7 +203,11 @@ export const make = (
     }
 
     return (call) => {
-      const uri = options.maxCached === 0 ? undefined : uriOf(call)
+      if (options.maxCached === 0) {
+        for (const kept of all) drop(kept)
+        return forward(call)
+      }
+      const uri = uriOf(call)
       if (uri === undefined) return forward(call)
       return Effect.suspend(() => {
         const { exchange: { client: { principal } }, offer: { service, target } } = call

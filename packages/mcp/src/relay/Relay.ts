@@ -11,7 +11,7 @@ import { Health } from "@portolan/core/Health"
 import type { Router } from "@portolan/core/Router"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { ToolCatalog } from "../catalog/ToolCatalog.ts"
+import { type OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { type Era, handshakeVersions, statelessVersions } from "../Era.ts"
 import { type Fields, isFields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
 import * as Serving from "../telemetry/Serving.ts"
@@ -60,6 +60,7 @@ export interface Relay {
   readonly initialized: (protocolVersion: string) => Effect.Effect<Fields>
   /** Declared headers of a tool against the arguments of its call: the first difference. Plain. */
   readonly headerMismatch: (
+    client: Forwarding.Client,
     name: string,
     args: unknown,
     header: (name: string) => string | undefined
@@ -88,9 +89,11 @@ export const make = (
 ): Effect.Effect<Relay, never, Scope.Scope | Discovery | Health | Router | ToolCatalog | Upstreams> =>
   Effect.gen(function*() {
     const catalog = yield* ToolCatalog
+    const isOffered = (kind: OfferKind, name: string): boolean =>
+      catalog.find(kind, name) !== undefined || catalog.audiences.isOffered(kind, name)
     const notices = yield* Notices.make(catalog)
     const serving = yield* Serving.make((method, name) =>
-      catalog.find(method === "prompts/get" ? "prompts" : "tools", name) !== undefined
+      isOffered(method === "prompts/get" ? "prompts" : "tools", name)
     )
     const forwarding = yield* Forwarding.make(options)
     const destination = Destination.make(catalog)
@@ -134,15 +137,15 @@ export const make = (
     const watches = yield* Watches.make(catalog, destination, options)
     const parts: ReadonlyArray<Part> = [
       { methods: own, capabilities: offered },
-      Lists.make(catalog, settled, options, identity),
-      Forwarded.make(catalog, destination, { ...forwarding, forward: yield* Reads.make(forwarding, options) }, tasks),
+      Lists.make(catalog, destination, options, identity),
+      Forwarded.make(destination, { ...forwarding, forward: yield* Reads.make(forwarding, options) }, tasks),
       yield* Subscriptions.make(notices, watches, tasks.following, identity, options),
       tasks,
       yield* Discoveries.make({
         discovery: yield* Discovery,
         health: yield* Health,
         catalog,
-        settled,
+        destination,
         settings: options,
         identity
       })
@@ -179,8 +182,8 @@ export const make = (
           serverInfo: options.serverInfo,
           ...(options.instructions === undefined ? undefined : { instructions: options.instructions })
         })),
-      headerMismatch: (name, args, header) => {
-        const offer = catalog.find("tools", name)
+      headerMismatch: (client, name, args, header) => {
+        const offer = destination.offersFor(client).find("tools", name)
         return offer === undefined ? undefined : ParamHeaders.mismatch(offer.definition, args, header)
       },
       notices,

@@ -114,6 +114,8 @@ interface Stream {
   /** Whether its client knows events that only tell how to come back. */
   readonly primes: boolean
   connection: EventStream | undefined
+  /** The number of its last event. */
+  last: number
   /** Events that are kept. */
   events: number
   ended: boolean
@@ -216,15 +218,14 @@ export const make = (options: ReplayOptions): Replays => {
       const own = log ??= { streams: new Map(), events: [], bytes: 0, closed: false }
       const number = ++count
       const idOf = EventIds.make(tag ??= EventIds.makeTag(), number, purpose)
-      let written = 0
 
       const kept: KeptStream = {
         send: (line, answers) => {
           if (stream.ended) return
-          written++
+          const event = ++stream.last
           // Kept first: whoever reads it may come back at once.
-          keep(own, stream, written, line, answers)
-          stream.connection?.write(line, { id: idOf(written) })
+          keep(own, stream, event, line, answers)
+          stream.connection?.write(line, { id: idOf(event) })
         },
         notify: (notification) => kept.send(JSON.stringify(notification)),
         keepAlive: () => stream.connection?.keepAlive(),
@@ -246,6 +247,7 @@ export const make = (options: ReplayOptions): Replays => {
         idOf,
         primes,
         connection,
+        last: 0,
         events: 0,
         ended: false,
         lostAt: 0
@@ -271,7 +273,7 @@ export const make = (options: ReplayOptions): Replays => {
       prime(stream, connection, after)
       for (const event of own.events) {
         if (event.stream === stream && event.number > after) {
-          connection.write(event.line, { id: stream.idOf(event.number) })
+          connection.write(event.line, { id: stream.idOf(event.number), missed: true })
         }
       }
       if (stream.ended) connection.end()
@@ -291,9 +293,10 @@ export const make = (options: ReplayOptions): Replays => {
         if (own === undefined || found === undefined || (found.ended && found.purpose._tag === "Session")) {
           return purpose._tag === "Nothing" ? { _tag: "Over" } : { _tag: "Gone", purpose }
         }
+        if (found.ended && after >= found.last) return { _tag: "Over" }
         const follows = own.events.some((each) => each.stream === found && each.number > after)
         return found.ended && !follows
-          ? { _tag: "Over" }
+          ? { _tag: "Gone", purpose }
           : {
             _tag: "Stream",
             purpose: found.purpose,

@@ -3,7 +3,7 @@
  *
  * @since 0.2.0
  */
-import type { InstanceKey } from "@portolan/core/Catalog"
+import { type InstanceKey, sourceOf } from "@portolan/core/Catalog"
 import {
   type Attempt,
   type AttemptFailure,
@@ -17,9 +17,15 @@ import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Offer } from "../catalog/ToolCatalog.ts"
-import type { Fields, Reply } from "../JsonRpc.ts"
+import type { Fields, JsonRpcNotification, Reply } from "../JsonRpc.ts"
 import * as TraceContext from "../telemetry/TraceContext.ts"
-import { type Caller, type ServerRequest, UpstreamError } from "../upstream/Upstream.ts"
+import {
+  type Caller,
+  type ServerRequest,
+  type Upstream,
+  UpstreamError,
+  type UpstreamRequest
+} from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import * as Bindings from "./Bindings.ts"
 import { BoundRequest } from "./BoundRequest.ts"
@@ -53,8 +59,28 @@ export interface Call {
    * call whose server answers with a task fails. Plain.
    */
   readonly answer?: ((result: Fields, routing: Routing, ordinary: (result: Fields) => Reply) => Reply) | undefined
+  /** Goes on with what a server replied, where that is not the end of the request. Plain; must not throw. */
+  readonly goOn?:
+    | ((reply: Reply, request: UpstreamRequest, at: Underway) => Effect.Effect<Reply, UpstreamError> | undefined)
+    | undefined
+  /** Gets what a server replied; gives what takes the progress that it tells of from then on. Plain; must not throw. */
+  readonly late?:
+    | ((at: Upstream, reply: Reply) => ((notification: JsonRpcNotification) => void) | undefined)
+    | undefined
   /** Gets a complete result for which one round was enough, as the server gave it. Plain; must not throw. */
   readonly onResult?: ((result: Fields, routing: Routing) => void) | undefined
+}
+
+/**
+ * An attempt at a call.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Underway {
+  readonly upstream: Upstream
+  readonly attempt: Attempt
+  readonly hearing: Hearing.Hearing
 }
 
 /**
@@ -138,7 +164,7 @@ export const make = ({ logging, router, settings, tracing, upstreams }: RoutesOp
     params = { ...given, _meta: TraceContext.write(trace, Meta.of(given)) }
     headers = TraceContext.write(TraceContext.orElse(inHeaders, inMessage) ?? trace, headers)
   }
-  const progress = hearing.token !== undefined
+  const { progress } = hearing
   const strict = settings.sessions === "strict"
   const caller = call.caller ?? client.caller
   // What is run for another caller leaves no state in the sessions of this one.
@@ -158,7 +184,7 @@ export const make = ({ logging, router, settings, tracing, upstreams }: RoutesOp
       )
     }
     const session = bound?.begin(upstream, current.number)
-    const sent = upstream.request({
+    const request: UpstreamRequest = {
       method,
       params,
       headers,
@@ -169,8 +195,14 @@ export const make = ({ logging, router, settings, tracing, upstreams }: RoutesOp
       capabilities: call.capabilities,
       onNotification: (notification) => Hearing.tell(hearing, current, upstream.key, logging, notification),
       onRequest: onRequest === undefined ? undefined : (request) => onRequest(current, request),
+      onLate: call.late === undefined ? undefined : (reply) => call.late?.(upstream, reply),
       onSent: current.sent
-    }).pipe(
+    }
+    const replied = upstream.request(request)
+    const sent = (call.goOn === undefined ? replied : Effect.flatMap(
+      replied,
+      (reply) => call.goOn?.(reply, request, { upstream, attempt: current, hearing }) ?? Effect.succeed(reply)
+    )).pipe(
       Effect.matchEffect({
         onFailure: (error) => {
           if (session === undefined || error.sessionLost !== true) return Effect.fail(Failures.unanswered(error))
@@ -179,7 +211,8 @@ export const make = ({ logging, router, settings, tracing, upstreams }: RoutesOp
         },
         onSuccess: (reply) => {
           bound?.answered(upstream)
-          return "error" in reply ? Effect.fail(Failures.answered(reply.error)) : Effect.succeed(reply.result)
+          if ("result" in reply) return Effect.succeed(reply.result)
+          return Effect.fail(Failures.answered(reply.error, { source: sourceOf(current.key), instance: instance.id }))
         }
       })
     )

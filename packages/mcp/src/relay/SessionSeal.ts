@@ -67,6 +67,9 @@ const decode = (value: unknown): SealedSession | undefined => {
 const longestName = 128
 const text = (value: unknown): string => typeof value === "string" ? value.slice(0, longestName) : ""
 
+/** More than that is cut, bytes. */
+const longestCapabilities = 2_048
+
 /** Capabilities that servers go by, and what of each makes a difference. */
 const known: Readonly<Record<string, ReadonlyArray<string>>> = {
   roots: ["listChanged"],
@@ -92,7 +95,7 @@ export const fitting = (
 ): { readonly info: Fields; readonly capabilities: Fields } => {
   const named = isFields(info) ? { name: text(info["name"]), version: text(info["version"]) } : {}
   const declared = isFields(capabilities) ? capabilities : {}
-  if (JSON.stringify(declared).length <= 2_048) return { info: named, capabilities: declared }
+  if (Buffer.byteLength(JSON.stringify(declared)) <= longestCapabilities) return { info: named, capabilities: declared }
   const kept: Record<string, Fields> = {}
   for (const [name, details] of Object.entries(known)) {
     const value = declared[name]

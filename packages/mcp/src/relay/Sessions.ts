@@ -126,6 +126,7 @@ export const make = (options: SessionsOptions): Sessions => {
   const { now, seal } = options
   // In the order of use: the first is the one that was idle longest.
   const live = new Map<string, Session>()
+  /** Affinities of sessions that their clients ended. */
   const ended = new Set<string>()
   const attached = new Set<Session>()
   /** Sessions of each client. */
@@ -147,6 +148,12 @@ export const make = (options: SessionsOptions): Sessions => {
 
   const busy = (session: Session) =>
     session.requests.size > 0 || session.outlets.length > 0 || session.questions.pending() > 0
+
+  const touch = (session: Session) => {
+    session.lastSeen = now()
+    live.delete(session.id)
+    live.set(session.id, session)
+  }
 
   /** Drops the session that was idle longest. */
   const dropIdle = (owner: string | undefined): boolean => {
@@ -185,6 +192,7 @@ export const make = (options: SessionsOptions): Sessions => {
     const { capabilities, principal, protocolVersion } = client
     const outlets: Array<Outlet> = []
     const servers = Callers.isAskable(capabilities) ? options.callerSession(() => session) : undefined
+    const caller = Callers.make(principal, capabilities, servers)
     const session: Session = {
       id,
       owner,
@@ -192,13 +200,13 @@ export const make = (options: SessionsOptions): Sessions => {
         ...client,
         affinity,
         bindings: Bindings.make(),
-        caller: Callers.make(principal, capabilities, servers),
+        caller,
         tell: (notification) => CallerSessions.notify(session, notification)
       },
       // One that is gone on with here began on another replica.
       began: Math.min(now(), expires - options.lifetime),
       expires,
-      known: makeKnown(),
+      known: makeKnown(caller),
       logLevel: undefined,
       requests,
       questions: Questions.make({ protocolVersion, capabilities, outlets }, options.questions),
@@ -245,14 +253,12 @@ export const make = (options: SessionsOptions): Sessions => {
       const known = live.get(id)
       if (known !== undefined) {
         if (known.client.principal !== principal || known.expires <= now()) return unknown
-        known.lastSeen = now()
-        live.delete(id)
-        live.set(id, known)
+        touch(known)
         return known
       }
-      if (ended.has(id)) return unknown
       const sealed = seal.open(id)
       if (sealed === undefined || sealed.expires <= now() || sealed.principal !== principal) return unknown
+      if (ended.has(sealed.affinity)) return unknown
       const owner = ownerOf(principal, address)
       const refusal = crowded(owner)
       if (refusal !== undefined) return refusal
@@ -275,15 +281,16 @@ export const make = (options: SessionsOptions): Sessions => {
         const oldest = ended.values().next()
         if (oldest.done !== true) ended.delete(oldest.value)
       }
-      ended.add(session.id)
+      if (session.client.affinity !== undefined) ended.add(session.client.affinity)
       drop(session)
     },
     sweep: () => {
       const time = now()
       for (const session of Array.from(live.values())) {
-        if (session.expires <= time || (!busy(session) && time - session.lastSeen >= options.idleTimeout)) {
-          drop(session)
-        }
+        if (session.expires <= time) drop(session)
+        // It is idle from the end of what it is busy with.
+        else if (busy(session)) touch(session)
+        else if (time - session.lastSeen >= options.idleTimeout) drop(session)
       }
     },
     all: () => attached.size === 0 ? live.values() : [...live.values(), ...attached],

@@ -64,7 +64,7 @@ export const make = ({ http, principal, relay, traffic }: StatelessHttpOptions) 
   }
   const name = params?.["name"]
   if (method === "tools/call" && typeof name === "string") {
-    const reason = relay.headerMismatch(name, params?.["arguments"], header)
+    const reason = relay.headerMismatch(envelope.client, name, params?.["arguments"], header)
     if (reason !== undefined) return refuse(response, 400, headerMismatch(reason), id)
   }
   const subscribes = method === "subscriptions/listen"

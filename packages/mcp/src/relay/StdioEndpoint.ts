@@ -28,7 +28,10 @@ export interface StdioOptions {
   readonly output: Writable
   /** Longest wait at the end for calls in flight, and for the client to read their replies. Default 10 s. */
   readonly shutdownTimeout?: Duration.Input | undefined
-  /** Unread bytes of the output above which no more of the input is read. Default 1 MiB. */
+  /**
+   * Unread bytes of the output above which no more of the input is read, and notifications wait; as many of them wait at
+   * most. Default 1 MiB.
+   */
   readonly maxBuffered?: number | undefined
 }
 
@@ -49,8 +52,10 @@ const open = (endpoint: McpEndpoint["Service"], options: StdioOptions): Open => 
   const { input, output } = options
   const { limits } = endpoint
   const maxBuffered = options.maxBuffered ?? 1_048_576
-  /** Notifications that wait for the client to read. Of equal ones one is enough, so they are few. */
+  /** Notifications that wait for the client to read, by their texts: of equal ones one is enough. */
   const held = new Map<string, JsonRpcNotification>()
+  /** Of the texts of those. */
+  let heldLength = 0
   const whenEnded = new Set<() => void>()
   const whenGone = new Set<() => void>()
   let clogged = false
@@ -65,11 +70,23 @@ const open = (endpoint: McpEndpoint["Service"], options: StdioOptions): Open => 
     input.pause()
   }
 
+  const hold = (json: string, notification: JsonRpcNotification): void => {
+    if (held.has(json)) return
+    held.set(json, notification)
+    heldLength += json.length
+    // The newest say most.
+    for (const oldest of held.keys()) {
+      if (heldLength <= maxBuffered) return
+      held.delete(oldest)
+      heldLength -= oldest.length
+    }
+  }
+
   const downstream = endpoint.connect({
     send,
     notify: (notification) => {
       if (!clogged) send(JSON.stringify(notification))
-      else if (!passing.has(notification.method)) held.set(JSON.stringify(notification), notification)
+      else if (!passing.has(notification.method)) hold(JSON.stringify(notification), notification)
     },
     end: () => {}
   }, { stateless: true, transport: "pipe" })
@@ -78,6 +95,7 @@ const open = (endpoint: McpEndpoint["Service"], options: StdioOptions): Open => 
     clogged = false
     const waiting = Array.from(held)
     held.clear()
+    heldLength = 0
     for (const [json, notification] of waiting) {
       const subscription = Meta.of(notification.params)?.[Meta.Key.subscriptionId]
       // Nothing may follow the end of its subscription.

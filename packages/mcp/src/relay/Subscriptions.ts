@@ -151,7 +151,7 @@ export const make = Effect.fnUntraced(function*(
     const notify = (method: string, params: Fields) =>
       exchange.notify({ jsonrpc: "2.0", method, params: { ...params, _meta: { ...Meta.of(params), ..._meta } } })
 
-    const known = Notices.makeKnown()
+    const known = Notices.makeKnown(exchange.client.caller)
     const refused = new Set<string>()
     let acknowledged = false
     const watch = (uri: string) =>

@@ -23,8 +23,11 @@ import type { Client } from "./Exchange.ts"
  * @since 0.2.0
  */
 export interface TaskCallers {
-  /** The caller for the tasks of a client at servers of the handshake era. */
-  readonly of: (client: Client) => Caller
+  /**
+   * The caller for the tasks of a client at servers of the handshake era. For one task: the one that it was begun for, also
+   * where the client, which may declare something else with each request, does that now.
+   */
+  readonly of: (client: Client, id?: string) => Caller
   /** A task of a client was begun, and lives for so many ms; `null` and anything else: nobody knows. */
   readonly begun: (client: Client, id: string, ttl: unknown) => void
   /** A client looks at its task. */
@@ -34,15 +37,21 @@ export interface TaskCallers {
 interface Group {
   readonly caller: Caller
   readonly session: CallerSession
-  /** Until when each task lives, ms. */
-  readonly tasks: Map<string, number>
+  /** Tasks that live. */
+  tasks: number
   /** ms */
   seen: number
 }
 
-/** Groups, and tasks of one; the oldest of these are forgotten first. */
+interface Begun {
+  readonly group: Group
+  /** ms */
+  readonly expires: number
+}
+
+/** Groups, and tasks of all of them; the oldest of these are forgotten first. */
 const MaxGroups = 1_000
-const MaxTasks = 1_000
+const MaxTasks = 10_000
 /** ms that a task lives: where its server names no time, at most, and at least from when its client looked last. */
 const UnnamedTime = 3_600_000
 const LongestTime = 24 * 3_600_000
@@ -66,12 +75,19 @@ export const make = (
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
     const groups = new Map<string, Group>()
+    // The one that was begun, or looked at, last at the end.
+    const tasks = new Map<string, Begun>()
+
+    const drop = (id: string, { group }: Begun): void => {
+      tasks.delete(id)
+      group.tasks--
+    }
 
     const sweep = () => {
       const time = now()
+      for (const [id, task] of tasks) if (task.expires <= time) drop(id, task)
       for (const [key, group] of groups) {
-        for (const [id, expires] of group.tasks) if (expires <= time) group.tasks.delete(id)
-        if (group.tasks.size > 0 || time - group.seen < IdleTime) continue
+        if (group.tasks > 0 || time - group.seen < IdleTime) continue
         groups.delete(key)
         upstreams.forget(group.session)
       }
@@ -88,7 +104,7 @@ export const make = (
       if (known !== undefined || groups.size >= MaxGroups) return known
       // Another object for each: it stands for the session.
       const session: CallerSession = { onRequest: hooks.onRequest, onNotification: hooks.onNotification }
-      const made: Group = { caller: { ...caller, session }, session, tasks: new Map(), seen: now() }
+      const made: Group = { caller: { ...caller, session }, session, tasks: 0, seen: now() }
       groups.set(key, made)
       return made
     }
@@ -100,19 +116,20 @@ export const make = (
     }
 
     const keep = (client: Client, id: string, time: number): void => {
-      const group = groupFor(client)
+      const known = tasks.get(id)
+      const group = known?.group ?? groupFor(client)
       if (group === undefined) return
-      const until = Math.max(group.tasks.get(id) ?? 0, now() + time)
-      group.tasks.delete(id)
-      group.tasks.set(id, until)
-      if (group.tasks.size <= MaxTasks) return
-      const oldest = group.tasks.keys().next()
-      if (oldest.done !== true) group.tasks.delete(oldest.value)
+      if (known !== undefined) drop(id, known)
+      tasks.set(id, { group, expires: Math.max(known?.expires ?? 0, now() + time) })
+      group.tasks++
+      if (tasks.size <= MaxTasks) return
+      const oldest = tasks.entries().next()
+      if (oldest.done !== true) drop(...oldest.value)
     }
 
     return {
-      of: (client) => {
-        const group = groupFor(client)
+      of: (client, id) => {
+        const group = (id === undefined ? undefined : tasks.get(id)?.group) ?? groupFor(client)
         if (group === undefined) return client.caller
         group.seen = now()
         return group.caller

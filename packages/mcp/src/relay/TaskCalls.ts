@@ -9,32 +9,30 @@ import { randomUUID } from "node:crypto"
 import type { Offer } from "../catalog/Offer.ts"
 import * as TaskSupport from "../catalog/TaskSupport.ts"
 import { Code, type Fields, isFields, type JsonRpcErrorObject, type Reply } from "../JsonRpc.ts"
-import type { Caller } from "../upstream/Upstream.ts"
 import type { Client } from "./Exchange.ts"
+import * as Hearing from "./Hearing.ts"
 import * as KeptTasks from "./KeptTasks.ts"
+import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
+import type { Call } from "./RoutedRequest.ts"
 import type * as TaskCallers from "./TaskCallers.ts"
-import type * as TaskIds from "./TaskIds.ts"
+import * as TaskIds from "./TaskIds.ts"
 import type * as TaskOwners from "./TaskOwners.ts"
 import * as TaskRounds from "./TaskRounds.ts"
 import * as TaskShape from "./TaskShape.ts"
 
 /**
- * A call that may become a task: with what it is sent, and what its answer is to the client.
+ * A call that may become a task: what is another than with any other call.
  *
  * @category models
  * @since 0.2.0
  */
-export interface TaskCall {
+export interface TaskCall extends Pick<Call, "answer" | "caller" | "capabilities" | "goOn" | "late"> {
   /** Parameters beside those of any call. */
   readonly params: Fields
-  /** What a server of the stateless era is told that the client can do, in place of what it declared. */
-  readonly capabilities?: Fields | undefined
-  /** Whom a server of the handshake era runs it for. None: its client, as any other call. */
-  readonly caller?: Caller | undefined
-  /** Makes the reply of a result; `ordinary` makes that of any call. Plain. */
-  readonly answer: (result: Fields, routing: Routing, ordinary: (result: Fields) => Reply) => Reply
 }
+
+type Answer = NonNullable<Call["answer"]>
 
 /**
  * The calls.
@@ -66,6 +64,8 @@ export interface TaskCallsOptions {
   readonly now: () => number
   /** Whether a server runs tasks, so that clients are told of them. */
   readonly runsTasks: () => boolean
+  /** How calls go on that want no task. */
+  readonly waits: Call["goOn"]
 }
 
 /**
@@ -89,7 +89,7 @@ const wrongTask = ({ instance, service }: Routing): Reply =>
  * @category constructors
  * @since 0.2.0
  */
-export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOptions): TaskCalls => {
+export const make = ({ callers, ids, kept, now, owners, runsTasks, waits }: TaskCallsOptions): TaskCalls => {
   /** A task was begun; the id that its client gets. */
   const begun = (client: Client, task: Fields, { instance, service, source }: Routing): string | undefined => {
     const own = TaskShape.idOf(task)
@@ -110,7 +110,7 @@ export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOp
       : undefined
   }
 
-  const forStateless = (client: Client): TaskCall["answer"] => (result, routing, ordinary) => {
+  const forStateless = (client: Client): Answer => (result, routing, ordinary) => {
     const task = taskOf(result)
     if (task === undefined) return ordinary(result)
     const taskId = begun(client, task, routing)
@@ -137,13 +137,32 @@ export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOp
     return { result: { task } }
   }
 
-  const forHandshake = (client: Client, wanted: Fields): TaskCall["answer"] => (result, routing, ordinary) => {
+  const forHandshake = (client: Client, wanted: Fields): Answer => (result, routing, ordinary) => {
     const task = taskOf(result)
     if (task === undefined) return finished(client, wanted, result, ordinary)
     const id = begun(client, task, routing)
     if (id === undefined) return wrongTask(routing)
     return ordinary({ task: TaskShape.toHandshake(task, id), _meta: result["_meta"] })
   }
+
+  /** Progress that the server tells of once the call has become a task: its client hears that until the task is over. */
+  const late = (params: Fields): TaskCall["late"] => {
+    const token = Hearing.tokenOf(Meta.of(params))
+    if (token === undefined) return undefined
+    return ({ key }, reply) => {
+      const task = "result" in reply ? TaskShape.idOf(reply.result["task"]) : undefined
+      if (task === undefined) return undefined
+      return ({ method, params = {} }) => {
+        const owner = owners.find(key, task)
+        if (owner === undefined) return
+        const carried = TaskIds.renamed(Meta.onward(params), task, owner.id)
+        owner.client.tell?.({ jsonrpc: "2.0", method, params: { ...carried, progressToken: token } })
+      }
+    }
+  }
+
+  /** Of a client that wants no task. */
+  const ordinary: TaskCall = { params: {}, goOn: waits }
 
   return {
     call: ({ definition, publicName }, params, client) => {
@@ -157,7 +176,7 @@ export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOp
       }
       const task = client.protocolVersion === "2025-11-25" ? params["task"] : undefined
       if (!isFields(task)) {
-        if (support !== "required") return undefined
+        if (support !== "required") return support === "optional" ? ordinary : undefined
         const message =
           `${publicName} runs as a task only: it must be called with "task", of protocol version 2025-11-25`
         return { error: { code: Code.methodNotFound, message } }
@@ -172,7 +191,8 @@ export const make = ({ callers, ids, kept, now, owners, runsTasks }: TaskCallsOp
         params: { task },
         capabilities: TaskRounds.capabilities(client.caller.capabilities),
         caller: callers.of(client),
-        answer: forHandshake(client, task)
+        answer: forHandshake(client, task),
+        late: late(params)
       }
     }
   }

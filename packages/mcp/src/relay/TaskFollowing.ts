@@ -87,7 +87,8 @@ export const make = (
         if (task === null) return
         if (task !== undefined && sight(task) !== seen) {
           seen = sight(task)
-          tell(task)
+          const { resultType: _, ...told } = task
+          tell(told)
           if (TaskShape.isOver(task)) return
         }
         yield* Effect.sleep(pauseOf(task))

@@ -110,13 +110,14 @@ export const relatedTo = (fields: Fields | undefined, id: string): Fields => {
 }
 
 /**
- * Gives a `_meta` that names no task.
+ * Gives parameters or a result that name no task.
  *
  * @category combinators
  * @since 0.2.0
  */
-export const withoutRelated = (meta: Fields | undefined): Fields | undefined => {
-  if (meta === undefined || !Object.hasOwn(meta, relatedTask)) return meta
-  const { [relatedTask]: _related, ...rest } = meta
-  return Object.keys(rest).length === 0 ? undefined : rest
+export const unrelated = (fields: Fields): Fields => {
+  const { _meta, ...rest } = fields
+  if (!isFields(_meta) || !Object.hasOwn(_meta, relatedTask)) return fields
+  const { [relatedTask]: _related, ...meta } = _meta
+  return Object.keys(meta).length === 0 ? rest : { ...rest, _meta: meta }
 }

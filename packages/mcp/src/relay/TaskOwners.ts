@@ -62,6 +62,8 @@ export const make = (): TaskOwners => {
       const client = owner?.client.deref()
       return owner === undefined || client === undefined ? undefined : { client, id: owner.id }
     },
-    of: (client) => Array.from(owners.values()).flatMap((owner) => owner.client.deref() === client ? [owner.id] : [])
+    // One that was cancelled is the gateway's own beside its server's.
+    of: (client) =>
+      Array.from(new Set(owners.values().filter((owner) => owner.client.deref() === client).map(({ id }) => id)))
   }
 }

@@ -16,12 +16,13 @@ import { randomBytes } from "node:crypto"
 import { Code, type Fields, isFields, type JsonRpcErrorObject } from "../JsonRpc.ts"
 import type { ServerRequest, Upstream } from "../upstream/Upstream.ts"
 import type { Client, Exchange } from "./Exchange.ts"
+import * as Inputs from "./Inputs.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
-import * as Questions from "./Questions.ts"
 import { overloaded } from "./Refusals.ts"
 import * as TaskIds from "./TaskIds.ts"
-import type { Task, TaskServers } from "./TaskServers.ts"
+import * as TaskServers from "./TaskServers.ts"
+import type { Task } from "./TaskServers.ts"
 import * as TaskShape from "./TaskShape.ts"
 
 /**
@@ -80,7 +81,7 @@ const AskTime = 2_000
  * @since 0.2.0
  */
 export const make = (
-  servers: TaskServers,
+  servers: TaskServers.TaskServers,
   options: TaskQuestionsOptions
 ): Effect.Effect<TaskQuestions, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -97,12 +98,8 @@ export const make = (
 
     /** A question of the server: kept until it is answered or withdrawn. */
     const take = (conversation: Conversation, request: ServerRequest): void => {
-      const { capabilities } = conversation.client
-      const { method, params } = request
-      const refusal = Object.hasOwn(Questions.needs, method)
-        ? Questions.undeclared({ capabilities, protocolVersion: "2025-11-25" }, method, params)
-        : failure(Code.methodNotFound, `${method} can't be asked of a client of the stateless era`)
-      if (refusal !== undefined) return request.reply(refusal)
+      const reason = Inputs.unaskable(conversation.client, request)
+      if (reason !== undefined) return request.reply(Inputs.refusal(reason))
       // None twice for one task, whatever becomes of this conversation.
       const key = randomBytes(6).toString("base64url")
       conversation.open.set(key, request)
@@ -173,7 +170,7 @@ export const make = (
     const look = (task: Task, params: Fields, client: Client): Effect.Effect<Fields, JsonRpcErrorObject> =>
       Effect.flatMap(
         servers.send(task, "tasks/get", params, client),
-        (reply) => "error" in reply ? Effect.fail(reply.error) : Effect.succeed(reply.result)
+        TaskServers.resultOf
       )
 
     const shown = (task: Task, state: Fields): Record<string, unknown> => TaskShape.toStateless(state, task.id)
@@ -182,16 +179,15 @@ export const make = (
       ...shown(task, state),
       status: "input_required",
       inputRequests: Object.fromEntries(
-        Array.from(open, ([key, { method, params }]) => [key, { method, params: asClient(params) }])
+        Array.from(open, ([key, request]) => {
+          const { method, params } = Inputs.ofHandshake(request)
+          return [key, { method, params: asClient(params) }]
+        })
       )
     })
 
     /** What belongs to the task says so by where it stands; the server's id of the task is its own. */
-    const asClient = (params: Fields | undefined): Fields => {
-      const { _meta, ...rest } = params ?? {}
-      const meta = TaskIds.withoutRelated(Meta.withoutHop(Meta.of(params)))
-      return meta === undefined ? rest : { ...rest, _meta: meta }
-    }
+    const asClient = (fields: Fields = {}): Fields => TaskIds.unrelated(Meta.onward(fields))
 
     const ofOne = (task: Task, params: Fields, exchange: Exchange): Effect.Effect<Fields, JsonRpcErrorObject> =>
       Effect.flatMap(look(task, params, exchange.client), (state): Effect.Effect<Fields, JsonRpcErrorObject> => {
@@ -250,9 +246,10 @@ export const make = (
           }
           const conversation = conversations.get(task.id)
           if (conversation === undefined) return Effect.asVoid(look(task, {}, client))
-          for (const [key, response] of Object.entries(responses)) {
+          for (const key of Object.keys(responses)) {
             const request = conversation.open.get(key)
-            if (request === undefined || !isFields(response)) continue
+            const response = Inputs.responseTo(responses, key)
+            if (request === undefined || response === undefined) continue
             conversation.open.delete(key)
             conversation.since = now()
             request.reply({ result: TaskIds.relatedTo(response, task.server.id) })

@@ -5,14 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
-import {
-  Code,
-  type Fields,
-  isFields,
-  type JsonRpcErrorObject,
-  type JsonRpcNotification,
-  type Reply
-} from "../JsonRpc.ts"
+import { Code, type Fields, type JsonRpcErrorObject, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
 import type { ServerRequest } from "../upstream/Upstream.ts"
 import type { Exchange } from "./Exchange.ts"
 import * as Hearing from "./Hearing.ts"
@@ -20,17 +13,10 @@ import type { Logging } from "./Logging.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
 import * as TaskIds from "./TaskIds.ts"
-import type { TaskRounds } from "./TaskRounds.ts"
-import type { Task, TaskServers } from "./TaskServers.ts"
+import * as TaskRounds from "./TaskRounds.ts"
+import * as TaskServers from "./TaskServers.ts"
+import type { Task } from "./TaskServers.ts"
 import * as Translation from "./Translation.ts"
-
-/**
- * What the result of a task that was cancelled is.
- *
- * @category constants
- * @since 0.2.0
- */
-export const cancelled: JsonRpcErrorObject = { code: Code.internalError, message: "The task was cancelled" }
 
 /**
  * Gives the result of a task that the gateway keeps.
@@ -39,7 +25,7 @@ export const cancelled: JsonRpcErrorObject = { code: Code.internalError, message
  * @since 0.2.0
  */
 export const kept = (id: string, reply: Reply): Effect.Effect<Fields, JsonRpcErrorObject> =>
-  "error" in reply ? Effect.fail(reply.error) : Effect.succeed(TaskIds.relatedTo(reply.result, id))
+  Effect.map(TaskServers.resultOf(reply), (result) => TaskIds.relatedTo(result, id))
 
 /**
  * What a server asks for a task, with the id that the client has in place of the server's own.
@@ -60,7 +46,11 @@ export const asClient = (request: ServerRequest, own: string, id: string): Serve
  * @category constructors
  * @since 0.2.0
  */
-export const make = (servers: TaskServers, rounds: TaskRounds, logging: Pick<Logging, "passes">) => {
+export const make = (
+  servers: TaskServers.TaskServers,
+  rounds: TaskRounds.TaskRounds,
+  logging: Pick<Logging, "passes">
+) => {
   const shown = (task: Task, result: Fields): Fields =>
     TaskIds.relatedTo(
       Translation.result("handshake", "tools/call", result, Meta.withoutHop(Meta.of(result))),
@@ -77,11 +67,11 @@ export const make = (servers: TaskServers, rounds: TaskRounds, logging: Pick<Log
 
   /** Asks the client what the server asks for the task. */
   const relayed = (task: Task, request: ServerRequest, { ask }: Exchange): Effect.Effect<void> => {
-    const { method, params, reply } = asClient(request, task.server.id, task.id)
+    const { method, params, progress, reply } = asClient(request, task.server.id, task.id)
     if (ask === undefined) {
       return Effect.sync(() => reply(failure(Code.methodNotFound, `${method}: this client can't be asked`)))
     }
-    return Effect.raceFirst(Effect.map(ask(method, params), reply), withdrawn(request))
+    return Effect.raceFirst(Effect.map(ask(method, params, progress), reply), withdrawn(request))
   }
 
   /** What the server says of the task meanwhile. */
@@ -108,22 +98,15 @@ export const make = (servers: TaskServers, rounds: TaskRounds, logging: Pick<Log
         onNotification: (notification) => told(task, token, exchange, notification),
         onRequest: (request) => void run(relayed(task, request, exchange))
       })
-      return yield* "error" in reply ? Effect.fail(reply.error) : Effect.succeed(shown(task, reply.result))
+      return yield* TaskServers.resultOf(reply)
     }))
 
   const ofStateless = (task: Task, params: Fields, exchange: Exchange) =>
-    Effect.flatMap(rounds.conclude(task, params, exchange), ({ error, result, status }) => {
-      if (status === "completed" && isFields(result)) return Effect.succeed(shown(task, result))
-      if (status === "cancelled") return Effect.fail(cancelled)
-      const code = isFields(error) ? error["code"] : undefined
-      const message = isFields(error) ? error["message"] : undefined
-      return Effect.fail<JsonRpcErrorObject>({
-        code: typeof code === "number" ? code : Code.internalError,
-        message: typeof message === "string" ? message : "The task failed without saying why",
-        ...(isFields(error) && error["data"] !== undefined ? { data: error["data"] } : undefined)
-      })
-    })
+    Effect.flatMap(rounds.conclude(task, params, exchange), (state) => TaskServers.resultOf(TaskRounds.outcome(state)))
 
   return (task: Task, params: Fields, exchange: Exchange): Effect.Effect<Fields, JsonRpcErrorObject> =>
-    task.profile.era === "handshake" ? ofHandshake(task, params, exchange) : ofStateless(task, params, exchange)
+    Effect.map(
+      task.profile.era === "handshake" ? ofHandshake(task, params, exchange) : ofStateless(task, params, exchange),
+      (result) => shown(task, result)
+    )
 }

@@ -5,11 +5,12 @@
  */
 import * as Effect from "effect/Effect"
 import { Code, type Fields, type JsonRpcErrorObject, type Reply } from "../JsonRpc.ts"
+import * as TraceContext from "../telemetry/TraceContext.ts"
 import type { ServerProfile, Upstream, UpstreamRequest } from "../upstream/Upstream.ts"
 import type { Upstreams } from "../upstream/Upstreams.ts"
 import * as Destination from "./Destination.ts"
 import type { Client } from "./Exchange.ts"
-import type { KeptTask, KeptTasks } from "./KeptTasks.ts"
+import * as Meta from "./Meta.ts"
 import type { TaskCallers } from "./TaskCallers.ts"
 import * as TaskIds from "./TaskIds.ts"
 
@@ -28,29 +29,14 @@ export interface Task {
 }
 
 /**
- * A task that was found: the gateway's own, or a server's.
- *
- * @category models
- * @since 0.2.0
- */
-export type Found = { readonly id: string; readonly kept: KeptTask } | Task
-
-/**
  * The servers.
  *
  * @category models
  * @since 0.2.0
  */
 export interface TaskServers {
-  /**
-   * Finds the task that parameters name: one that the gateway keeps, or else one of a server. Fails where there is none, or
-   * its server can't be reached.
-   */
-  readonly find: (
-    method: string,
-    params: Fields,
-    client: Client
-  ) => Effect.Effect<Found, JsonRpcErrorObject>
+  /** Finds the task that parameters name. Fails where there is none, or its server can't be reached. */
+  readonly find: (method: string, params: Fields, client: Client) => Effect.Effect<Task, JsonRpcErrorObject>
   /** Sends a request for a task. Fails where its server can't be reached, or doesn't answer in time. */
   readonly send: (
     task: Task,
@@ -82,7 +68,6 @@ const unreachable = (method: string, instance: string, reason: string): JsonRpcE
 export const make = (
   upstreams: Pick<Upstreams["Service"], "all" | "get">,
   ids: TaskIds.TaskIds,
-  kept: KeptTasks,
   callers: TaskCallers,
   options: { readonly timeout: number | undefined }
 ): TaskServers => {
@@ -96,17 +81,14 @@ export const make = (
 
   return {
     find: (method, params, { principal }) =>
-      Effect.suspend((): Effect.Effect<Found, JsonRpcErrorObject> => {
+      Effect.suspend((): Effect.Effect<Task, JsonRpcErrorObject> => {
         const id = params["taskId"]
         if (typeof id !== "string") {
           return Effect.fail({ code: Code.invalidParams, message: "params.taskId must be a string" })
         }
         const server = ids.open(id, principal)
-        if (server === undefined) return Effect.fail(notFound)
-        const known = kept.find(id)
-        if (known !== undefined) return Effect.succeed({ id, kept: known })
-        // One that was kept, once.
-        if (server.instance === "") return Effect.fail(notFound)
+        // The gateway's own have no instance; one that is looked for here is kept no more.
+        if (server === undefined || server.instance === "") return Effect.fail(notFound)
         const upstream = upstreamOf(server)
         if (upstream === undefined) {
           return Effect.fail(unreachable(method, server.instance, "it is not announced any more"))
@@ -121,8 +103,10 @@ export const make = (
 
     send: (task, method, params, client, { timeout = options.timeout ?? DefaultTimeout, ...more } = {}) => {
       const { id, instance } = task.server
-      const caller = task.profile.era === "handshake" ? callers.of(client) : client.caller
-      const request = { method, params: Destination.outgoing(params, { taskId: id }), caller, ...more }
+      const caller = task.profile.era === "handshake" ? callers.of(client, task.id) : client.caller
+      const trace = TraceContext.read(Meta.of(params))
+      const headers = trace === undefined ? undefined : TraceContext.write<string>(trace, undefined)
+      const request = { method, params: Destination.outgoing(params, { taskId: id }), headers, caller, ...more }
       const sent = Effect.mapError(
         task.upstream.request(request),
         ({ reason }) => unreachable(method, instance, reason)
@@ -145,3 +129,12 @@ export const notFound: JsonRpcErrorObject = {
   code: Code.invalidParams,
   message: "Failed to retrieve task: Task not found"
 }
+
+/**
+ * Gives the result of a reply; fails with its error.
+ *
+ * @category accessors
+ * @since 0.2.0
+ */
+export const resultOf = (reply: Reply): Effect.Effect<Fields, JsonRpcErrorObject> =>
+  "error" in reply ? Effect.fail(reply.error) : Effect.succeed(reply.result)

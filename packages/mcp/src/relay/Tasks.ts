@@ -14,11 +14,18 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TaskSupport from "../catalog/TaskSupport.ts"
 import type { Era } from "../Era.ts"
-import type { Fields, JsonRpcNotification, Reply } from "../JsonRpc.ts"
+import {
+  Code,
+  type Fields,
+  isFields,
+  type JsonRpcErrorObject,
+  type JsonRpcNotification,
+  type Reply
+} from "../JsonRpc.ts"
 import * as TraceContext from "../telemetry/TraceContext.ts"
 import type { ServerRequest, Upstream } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
-import type { Client } from "./Exchange.ts"
+import type { Client, Exchange } from "./Exchange.ts"
 import * as KeptTasks from "./KeptTasks.ts"
 import type { Logging } from "./Logging.ts"
 import * as Meta from "./Meta.ts"
@@ -28,13 +35,14 @@ import * as TaskCallers from "./TaskCallers.ts"
 import * as TaskCalls from "./TaskCalls.ts"
 import * as TaskFollowing from "./TaskFollowing.ts"
 import * as TaskIds from "./TaskIds.ts"
-import * as TaskMethods from "./TaskMethods.ts"
 import * as TaskOwners from "./TaskOwners.ts"
 import * as TaskQuestions from "./TaskQuestions.ts"
 import * as TaskResults from "./TaskResults.ts"
 import * as TaskRounds from "./TaskRounds.ts"
 import * as TaskServers from "./TaskServers.ts"
+import type { Task } from "./TaskServers.ts"
 import * as TaskShape from "./TaskShape.ts"
+import * as TaskWaits from "./TaskWaits.ts"
 import * as Translation from "./Translation.ts"
 
 /**
@@ -64,10 +72,16 @@ export interface Tasks extends Part {
   readonly asClient: (upstream: Upstream, client: Client, request: ServerRequest) => ServerRequest
 }
 
+/** Answers a method, as the era of its client has it; fails with the error of the reply. */
+type TaskMethod = (params: Fields, exchange: Exchange) => Effect.Effect<Fields, JsonRpcErrorObject>
+
 /** The one version of the handshake era that has tasks. */
 const version = "2025-11-25"
 /** What servers tell by themselves. */
 const status = "notifications/tasks/status"
+/** Tasks in one page of a list. */
+const PageSize = 50
+
 /**
  * Makes the part.
  *
@@ -89,7 +103,7 @@ export const make = (
       onRequest: (upstream, request) => questions.asked(upstream, request),
       onNotification: (upstream, notification) => tell(upstream, notification)
     })
-    const servers = TaskServers.make(upstreams, ids, kept, callers, options)
+    const servers = TaskServers.make(upstreams, ids, callers, options)
     const questions = yield* TaskQuestions.make(servers, options)
     const rounds = TaskRounds.make(servers)
     const results = TaskResults.make(servers, rounds, logging)
@@ -99,7 +113,108 @@ export const make = (
         return profile !== undefined && TaskSupport.runsTasks(profile)
       })
 
-    const methods = TaskMethods.make({ callers, kept, now, owners, questions, results, rounds, servers })
+    /** The server's own words in the era of the client. */
+    const passed = ({ id }: Task, reply: Reply) =>
+      Effect.map(TaskServers.resultOf(reply), (given) => {
+        const result = Meta.onward(given)
+        return TaskShape.idOf(result) === undefined ? result : { ...result, taskId: id }
+      })
+
+    const find = (name: string, params: Fields, client: Client) =>
+      Effect.tap(servers.find(name, params, client), ({ id, profile, server }) =>
+        Effect.sync(() => {
+          if (profile.era === "handshake") callers.seen(client, id)
+          if (client.era === "handshake") owners.note(client, id, TaskIds.instanceOf(server), server.id)
+        }))
+
+    /** A task of a client of the handshake era that the gateway keeps, by its id. */
+    const keptBy = ({ taskId }: Fields, client: Client): KeptTasks.KeptTask | undefined => {
+      if (client.era === "stateless" || typeof taskId !== "string") return undefined
+      if (ids.open(taskId, client.principal) === undefined) return undefined
+      const found = kept.find(taskId)
+      if (found !== undefined) owners.note(client, taskId, undefined, taskId)
+      return found
+    }
+
+    const get: TaskMethod = (params, exchange) =>
+      Effect.suspend(() => {
+        const { client } = exchange
+        const known = keptBy(params, client)
+        if (known !== undefined) return Effect.succeed(known.task)
+        return Effect.flatMap(find("tasks/get", params, client), (task) => {
+          if (task.profile.era === client.era) {
+            return Effect.flatMap(servers.send(task, "tasks/get", params, client), (reply) => passed(task, reply))
+          }
+          return client.era === "stateless"
+            ? questions.get(task, params, exchange)
+            : Effect.map(rounds.look(task, params, exchange), (state) => TaskShape.toHandshake(state, task.id))
+        })
+      })
+
+    const result: TaskMethod = (params, exchange) =>
+      Effect.suspend(() => {
+        const known = keptBy(params, exchange.client)
+        return known === undefined
+          ? Effect.flatMap(find("tasks/result", params, exchange.client), (task) => results(task, params, exchange))
+          : TaskResults.kept(String(params["taskId"]), known.reply)
+      })
+
+    const update: TaskMethod = (params, { client }) =>
+      Effect.flatMap(find("tasks/update", params, client), (task) =>
+        task.profile.era === "handshake"
+          ? Effect.as(questions.update(task, params, client), {})
+          : Effect.flatMap(servers.send(task, "tasks/update", params, client), (reply) => passed(task, reply)))
+
+    /** The version 2025-11-25 has a task cancelled at once, and for good; a server of the stateless era takes its time. */
+    const cancelled = (task: Task, state: Fields): Fields => {
+      const shown = TaskShape.toHandshake(state, task.id)
+      if (TaskShape.isOver(state)) return shown
+      const over = { ...shown, status: "cancelled", lastUpdatedAt: new Date(now()).toISOString() }
+      kept.keep(task.id, { task: over, reply: { error: TaskRounds.cancelled } }, KeptTasks.timeOf(shown["ttl"]))
+      return over
+    }
+
+    const isOver = ({ status }: Fields) =>
+      Effect.fail<JsonRpcErrorObject>({
+        code: Code.invalidParams,
+        message: `Cannot cancel task: already in terminal status '${String(status)}'`
+      })
+
+    const cancel: TaskMethod = (params, exchange) =>
+      Effect.suspend(() => {
+        const { client } = exchange
+        const known = keptBy(params, client)
+        if (known !== undefined) return isOver(known.task)
+        return Effect.flatMap(find("tasks/cancel", params, client), (task) => {
+          if (task.profile.era === client.era) {
+            return Effect.flatMap(servers.send(task, "tasks/cancel", params, client), (reply) => passed(task, reply))
+          }
+          if (client.era === "stateless") return Effect.as(questions.cancel(task, params, client), {})
+          return Effect.flatMap(rounds.look(task, {}, exchange), (state) =>
+            TaskShape.isOver(state)
+              ? isOver(TaskShape.toHandshake(state, task.id))
+              : Effect.map(rounds.cancel(task, params, exchange), (state) => cancelled(task, state)))
+        })
+      })
+
+    const list: TaskMethod = ({ cursor }, exchange) =>
+      Effect.suspend(() => {
+        const all = owners.of(exchange.client)
+        const after = cursor === undefined ? -1 : all.findIndex((id) => id === cursor)
+        if (cursor !== undefined && after < 0) {
+          return Effect.fail({ code: Code.invalidParams, message: "Invalid cursor: it is not one of this server's" })
+        }
+        const page = all.slice(after + 1, after + 1 + PageSize)
+        const last = page.at(-1)
+        const nextCursor = all.length > after + 1 + PageSize && last !== undefined ? { nextCursor: last } : undefined
+        // One that its server doesn't know any more is none.
+        return Effect.map(
+          Effect.forEach(page, (taskId) => Effect.orElseSucceed(get({ taskId }, exchange), () => undefined), {
+            concurrency: "unbounded"
+          }),
+          (tasks) => ({ tasks: tasks.filter(isFields), ...nextCursor })
+        )
+      })
 
     const tell: Tasks["tell"] = ({ key }, { method, params }) => {
       const own = TaskShape.idOf(params)
@@ -118,7 +233,7 @@ export const make = (
     const method = (
       name: string,
       eras: ReadonlyArray<Era>,
-      answer: TaskMethods.TaskMethod
+      answer: TaskMethod
     ): readonly [string, Method] => [name, {
       eras,
       answer: ({ params = {} }, exchange) => {
@@ -146,11 +261,11 @@ export const make = (
 
     return {
       methods: Object.fromEntries([
-        method("tasks/get", everyEra, methods.get),
-        method("tasks/result", ["handshake"], methods.result),
-        method("tasks/update", ["stateless"], methods.update),
-        method("tasks/cancel", everyEra, methods.cancel),
-        method("tasks/list", ["handshake"], methods.list)
+        method("tasks/get", everyEra, get),
+        method("tasks/result", ["handshake"], result),
+        method("tasks/update", ["stateless"], update),
+        method("tasks/cancel", everyEra, cancel),
+        method("tasks/list", ["handshake"], list)
       ]),
       capabilities: (era, protocolVersion): Fields => {
         if (!runsTasks()) return {}
@@ -159,13 +274,13 @@ export const make = (
           ? { tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } } }
           : {}
       },
-      following: TaskFollowing.make(methods.get, (id, { client }) => ids.open(id, client.principal) !== undefined),
+      following: TaskFollowing.make(get, (id, { client }) => ids.open(id, client.principal) !== undefined),
       tell,
       asClient: ({ key }, client, request) => {
         const own = TaskIds.relatedOf(request.params)
         const owner = own === undefined ? undefined : owners.find(key, own)
         return own === undefined || owner?.client !== client ? request : TaskResults.asClient(request, own, owner.id)
       },
-      call: TaskCalls.make({ callers, ids, kept, now, owners, runsTasks }).call
+      call: TaskCalls.make({ callers, ids, kept, now, owners, runsTasks, waits: yield* TaskWaits.make(rounds) }).call
     }
   })

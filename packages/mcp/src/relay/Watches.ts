@@ -101,7 +101,7 @@ const bell = () => {
  */
 export const make = (
   catalog: ToolCatalog["Service"],
-  { settled }: Destination,
+  { offersFor, settledFor }: Destination,
   options: WatchesOptions
 ): Effect.Effect<Watches, never, Scope.Scope | Router | Upstreams> =>
   Effect.gen(function*() {
@@ -210,10 +210,10 @@ export const make = (
 
     const place = (watched: Watched, scope: Scope.Scope): Effect.Effect<Outcome> =>
       Effect.andThen(
-        settled,
+        settledFor(watched.client),
         Effect.suspend(() => {
           const { client, uri } = watched
-          const offer = catalog.find("resources", uri)
+          const offer = offersFor(client).find("resources", uri)
           if (offer === undefined) {
             return Effect.succeed({ reply: { error: Translation.unknownResource(client.era, uri) }, final: true })
           }

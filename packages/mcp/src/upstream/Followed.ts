@@ -45,6 +45,8 @@ export interface Followed {
   rests: boolean
   /** It may have changed without a notice. */
   missed: boolean
+  /** The last notice that came before the server said that it tells of it. */
+  early: Fields | undefined
   /** Connections that were lost while the server was asked. */
   losses: number
 }
@@ -69,6 +71,7 @@ export const make = (uri: string, later: (ms: number, act: () => void) => void):
     busy: false,
     rests: false,
     missed: false,
+    early: undefined,
     losses: 0
   }
 }

@@ -37,7 +37,10 @@ export interface Options {
   ) => (() => void) | undefined
   /** Whether what the server says of itself reaches us on a connection. Plain. */
   readonly hears: (link: Link) => boolean
-  /** A resource may have changed without a notice; told before those who follow it. Plain. */
+  /**
+   * A resource may have changed without a notice, before it is followed or while it was not; told before those who follow
+   * it. Plain.
+   */
   readonly onMissed?: ((uri: string) => void) | undefined
   /** Runs what takes time, until the upstream is closed. */
   readonly run: (effect: Effect.Effect<void>) => void
@@ -70,10 +73,10 @@ export interface Following {
   /** Follows a resource until it is removed: see `Upstream.follow`. Plain. */
   readonly add: (uri: string, onUpdated: (params: Fields) => void) => Place
   /**
-   * The stream of what the server says of itself is open (again, with what was said meanwhile lost), or is not offered.
+   * The stream of what the server says of itself is open, or is not offered. `gap`: what was said before may be lost.
    * Plain.
    */
-  readonly streamed: (link: Link, open: boolean) => void
+  readonly streamed: (link: Link, gap: boolean) => void
   /** The connection is lost. Plain. */
   readonly lost: (link: Link) => void
   /** Takes the parameters of a `notifications/resources/updated`. Plain. */
@@ -156,10 +159,14 @@ export const make = (options: Options): Following => {
   }
 
   const take = (one: Followed.Followed) => {
+    const { early, missed } = one
     one.on = link
     one.losses = 0
-    if (one.missed) tellMissed(one)
+    one.early = undefined
+    if (missed) tellMissed(one)
+    else options.onMissed?.(one.uri)
     settle(one, Effect.succeed(taken), true)
+    if (early !== undefined) one.tell(early)
   }
 
   const refuse = (one: Followed.Followed, reply: Reply) => {
@@ -267,6 +274,7 @@ export const make = (options: Options): Following => {
       else if (one.refusedOn !== at) uris.add(one.uri)
       forget(one)
     }
+    if (followed.size === 0) return end()
     if (uris.size === (stream?.uris.size ?? 0) && uris.isSubsetOf(stream?.uris ?? uris)) {
       for (const uri of uris) {
         const one = followed.get(uri)
@@ -274,7 +282,7 @@ export const make = (options: Options): Following => {
       }
       return
     }
-    if (uris.size === 0) return followed.size === 0 ? end() : stopStreams()
+    if (uris.size === 0) return stopStreams()
     const next: ResourceStream.ResourceStream = ResourceStream.make({
       link: at,
       uris,
@@ -348,7 +356,7 @@ export const make = (options: Options): Following => {
       hearsSoon = true
       const at = link
       return later(StreamTime, () => {
-        if (at === link && !hears) streamed(at, true)
+        if (at === link && !hears) streamed(at, false)
       })
     }
     for (const one of due) {
@@ -388,13 +396,13 @@ export const make = (options: Options): Following => {
     sync()
   }
 
-  const streamed = (at: Link, open: boolean) => {
+  const streamed = (at: Link, gap: boolean) => {
     if (at !== link || profile?.era !== "handshake") return
     if (!hears) {
       hears = true
       return sync()
     }
-    if (!open) return
+    if (!gap) return
     for (const one of followed.values()) {
       if (isTold(one)) tellMissed(one)
     }
@@ -429,7 +437,13 @@ export const make = (options: Options): Following => {
     updated: (from, params) => {
       const uri = params?.["uri"]
       if (from !== link || params === undefined || typeof uri !== "string") return
-      for (const each of ResourceUpdates.enclosing(uri)) followed.get(each)?.tell(params)
+      for (const each of ResourceUpdates.enclosing(uri)) {
+        const one = followed.get(each)
+        if (one === undefined) continue
+        if (isTold(one)) one.tell(params)
+        // Its answer comes over another socket, and may come later.
+        else if (one.busy) one.early = params
+      }
     }
   }
 }

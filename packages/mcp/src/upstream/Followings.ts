@@ -4,7 +4,7 @@
  * **Details**: to follow, nobody has to be asked anything. So who has no session follows as one who can't be asked: over the
  * gateway's own connection, or over that of the principal. A session follows over a connection of its own, for which the
  * server may keep resources of its own; where too many sessions do, over that of the gateway, as it keeps the connection from
- * others.
+ * others. A server of the stateless era has one connection for all.
  *
  * @since 0.2.0
  */
@@ -29,6 +29,8 @@ export interface Options extends Pick<Following.Options, "run" | "now" | "onMiss
     connected: (link: Link, profile: ServerProfile, release: () => void) => void,
     failed: (failure: Failure) => void
   ) => (() => void) | undefined
+  /** Whether all callers share one connection, as far as that is known. Plain. */
+  readonly shares: () => boolean
   /** Sessions that may follow over connections of their own. Plain. */
   readonly most: () => number
 }
@@ -62,7 +64,7 @@ const follower = (caller: Caller | undefined): Caller | undefined => {
  * @category constructors
  * @since 0.2.0
  */
-export const make = ({ acquire, most, now, onMissed, run }: Options): Followings => {
+export const make = ({ acquire, most, now, onMissed, run, shares }: Options): Followings => {
   const all = new Map<CallerSession | string | undefined, Following.Following>()
   const heard = new WeakSet<Link>()
 
@@ -88,12 +90,12 @@ export const make = ({ acquire, most, now, onMissed, run }: Options): Followings
   return {
     follow: (uri, caller, onUpdated) =>
       Effect.acquireRelease(
-        Effect.sync(() => of(follower(caller)).add(uri, onUpdated)),
+        Effect.sync(() => of(shares() ? undefined : follower(caller)).add(uri, onUpdated)),
         ({ remove }) => Effect.sync(remove)
       ).pipe(Effect.andThen(({ outcome }) => outcome)),
-    streamed: (link, open) => {
+    streamed: (link, gap) => {
       heard.add(link)
-      for (const one of all.values()) one.streamed(link, open)
+      for (const one of all.values()) one.streamed(link, gap)
     },
     lost: (link) => {
       for (const one of all.values()) one.lost(link)

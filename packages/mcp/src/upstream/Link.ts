@@ -14,6 +14,7 @@ import {
   type Reply,
   type RequestId
 } from "../JsonRpc.ts"
+import * as MultiRound from "../MultiRound.ts"
 import { type Connection, type Failure, type Inbound, type Listener } from "./Connection.ts"
 import * as ServerRequests from "./ServerRequests.ts"
 import type { ServerProfile, ServerRequest, UpstreamRequest } from "./Upstream.ts"
@@ -113,6 +114,9 @@ const isListen = ({ method }: UpstreamRequest): boolean => method === "subscript
 /** Answers to requests of the server that may be under way; a server that floods us with requests gets no more. */
 const MaxAnswers = 32
 
+/** Requests whose progress is heard although they were answered; the oldest are forgotten first. */
+const MaxLate = 256
+
 /**
  * Makes a link; nothing is opened yet.
  *
@@ -129,6 +133,8 @@ export const make = (options: Options): Link => {
   let serverRequests: ServerRequests.ServerRequests | undefined
   const flights = new InFlight<Flight>()
   const idlers: Array<() => void> = []
+  // What takes the progress of requests that were answered.
+  const late = new Map<number, (notification: JsonRpcNotification) => void>()
 
   const inFlight = () => flights.size - subscriptions
 
@@ -142,6 +148,13 @@ export const make = (options: Options): Link => {
     over = true
     serverRequests?.abandon(undefined)
     options.onLost(failure)
+  }
+
+  const outlast = (id: number, taker: ((notification: JsonRpcNotification) => void) | undefined) => {
+    if (taker === undefined) return
+    late.set(id, taker)
+    const [oldest] = late.keys()
+    if (late.size > MaxLate && oldest !== undefined) late.delete(oldest)
   }
 
   const posted = (failure: Failure | undefined) => {
@@ -164,12 +177,20 @@ export const make = (options: Options): Link => {
   const asked = (request: JsonRpcRequest, own: Flight | undefined) => {
     const { id, method } = request
     if (method === "ping") return answer(id, { result: {} })
-    const owner = own?.request.onRequest === undefined ? asking() : own
+    // On the stream of a request it is for whoever made that, and for nobody else.
+    const owner = own === undefined ? asking() : own.request.onRequest === undefined ? undefined : own
     const to = owner === undefined ? over ? undefined : options.onRequest : owner.request.onRequest
     if (to === undefined || !ServerRequests.allowed(capabilities, method)) {
       return answer(id, { error: { code: Code.methodNotFound, message: `${method} is not supported by this client` } })
     }
-    serverRequests ??= ServerRequests.make((id, reply) => connection?.post({ jsonrpc: "2.0", id, ...reply }, posted))
+    serverRequests ??= ServerRequests.make(
+      (id, reply) => connection?.post({ jsonrpc: "2.0", id, ...reply }, posted),
+      (notification, sent) =>
+        connection?.post(notification, (failure) => {
+          posted(failure)
+          sent()
+        })
+    )
     if (serverRequests.ask(request, owner, to)) return
     answer(id, {
       error: { code: Code.internalError, message: `more than ${ServerRequests.MaxOpen} requests at once` }
@@ -186,8 +207,10 @@ export const make = (options: Options): Link => {
     if ("id" in message) return asked(message, own)
     switch (message.method) {
       case "notifications/progress": {
-        const flight = flightOf(message.params?.["progressToken"], own)
+        const token = message.params?.["progressToken"]
+        const flight = flightOf(token, own)
         if (flight?.request.progress === true) flight.request.onNotification?.(message)
+        else if (flight === undefined && typeof token === "number") late.get(token)?.(message)
         return
       }
       case "notifications/message": {
@@ -216,8 +239,11 @@ export const make = (options: Options): Link => {
   }
 
   const params = (id: number, request: UpstreamRequest): Fields | undefined => {
-    if (meta === undefined && request.progress !== true) return request.params
-    const given = request.params?.["_meta"]
+    const params = meta === undefined && request.params !== undefined
+      ? MultiRound.without(request.params)
+      : request.params
+    if (meta === undefined && request.progress !== true) return params
+    const given = params?.["_meta"]
     const own: Record<string, unknown> = { ...(typeof given === "object" ? given : undefined), ...meta }
     if (request.progress === true) own["progressToken"] = id
     if (meta !== undefined) {
@@ -225,7 +251,7 @@ export const make = (options: Options): Link => {
       if (capabilities !== undefined) own["io.modelcontextprotocol/clientCapabilities"] = capabilities
       if (request.logLevel !== undefined) own["io.modelcontextprotocol/logLevel"] = request.logLevel
     }
-    return { ...request.params, _meta: own }
+    return { ...params, _meta: own }
   }
 
   const request: Link["request"] = (request, onReply, onFailure) => {
@@ -258,6 +284,7 @@ export const make = (options: Options): Link => {
       onMessage: (message) => receive(message, flight),
       onReply: (reply) => {
         land()
+        outlast(id, request.onLate?.(reply))
         onReply(reply)
       },
       onFailure: fail

@@ -67,8 +67,8 @@ export interface Options {
     session: CallerSession | undefined,
     notification: JsonRpcNotification
   ) => void
-  /** What the server says of itself on a connection is heard from now on; `open`: over a stream for that. Plain. */
-  readonly onStream: (link: Link, open: boolean) => void
+  /** What the server says of itself on a connection is heard from now on: see `Seat.Options`. Plain. */
+  readonly onStream: (link: Link, gap: boolean) => void
   /** A connection is in use no more. Plain. */
   readonly onGone: (link: Link) => void
   /** A connection ended that lasted for so many ms. Plain. */
@@ -225,6 +225,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     if (all !== undefined) {
       for (const seat of all) {
         if (!seat.hasRoom()) continue
+        queue.delete(waiter)
         seat.give(waiter)
         return true
       }
@@ -240,20 +241,17 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       other.dismiss("another caller needs the place")
     }
     const seat = add(key, caller)
+    queue.delete(waiter)
     seat.give(waiter)
     seat.begin()
     return true
   }
 
-  /** Gives places to those that wait for one, in their order. */
+  /** Gives places to those that wait for one, in their order; who shares one that is there doesn't wait for another. */
   const pump = () => {
+    let full = false
     for (const waiter of queue) {
-      queue.delete(waiter)
-      if (place(waiter)) continue
-      const others = [...queue]
-      queue.clear()
-      for (const one of [waiter, ...others]) queue.add(one)
-      return
+      if (!full || seats.has(waiter.key)) full = !place(waiter) || full
     }
   }
 
@@ -267,6 +265,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     let over = false
     const settle = () => {
       over = true
+      queue.delete(waiter)
       timer?.interruptUnsafe()
     }
     const waiter: Waiter = {
@@ -290,14 +289,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
           Effect.sleep(options.patience),
           Effect.sync(() => {
             timer = undefined
-            if (queue.delete(waiter)) waiter.failed(busy())
+            if (queue.has(waiter)) waiter.failed(busy())
           })
         ))
       }
     }
     return over ? undefined : () => {
       settle()
-      queue.delete(waiter)
       for (const seat of seats.get(waiter.key) ?? []) seat.withdraw(waiter)
     }
   }

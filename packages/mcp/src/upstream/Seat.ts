@@ -66,8 +66,8 @@ export interface Options {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   /** It is open. Plain. */
   readonly onOpened: (opened: Opening.Opened) => void
-  /** What the server says of itself is heard from now on; `open`: over a stream for that. Plain. */
-  readonly onStream: (link: Link, open: boolean) => void
+  /** What the server says of itself is heard from now on; `gap`: what it said before may be lost. Plain. */
+  readonly onStream: (link: Link, gap: boolean) => void
   /** Somebody's use is over, or it is gone by itself: others may have their turn. Plain. */
   readonly onRoom: () => void
   /** It takes nobody any more; with the reason where it could not be opened. Called once. Plain. */
@@ -101,8 +101,9 @@ export interface Seat {
 /** ms; pauses before the server is asked again for the stream of what it says of itself. */
 const FirstPause = 250
 const LongestPause = 5_000
-/** ms that the first callers wait for that stream; some servers send no header before the first event. */
-const Patience = 1_000
+/** ms, the least and the most, that the first callers wait for that stream. */
+const LeastPatience = 100
+const MostPatience = 1_000
 
 /**
  * Makes one; nothing is opened yet.
@@ -170,16 +171,19 @@ export const make = (options: Options): Seat => {
   /** Listens to what the server says of itself. Only the link tells when it is lost. */
   const listen = ({ link, profile }: Opening.Opened, heard: Deferred.Deferred<void>) =>
     Effect.gen(function*() {
+      let again = false
       for (let pause = FirstPause;; pause = Math.min(2 * pause, LongestPause)) {
-        yield* ServerStream.follow(link, profile, () => {}, (open) => {
+        yield* ServerStream.follow(link, profile, (_, gap) => {
           Deferred.doneUnsafe(heard, Effect.void)
-          options.onStream(link, open)
+          options.onStream(link, gap || again)
         })
+        again = true
         yield* Effect.sleep(pause)
       }
     })
 
   const run = Effect.gen(function*() {
+    const before = now()
     const exit = yield* Effect.exit(options.open((link, failure) => {
       if (opened?.link !== link || !leave(undefined)) return
       if (options.oneChannel()) leaving.end(link, failure.reason)
@@ -203,7 +207,9 @@ export const make = (options: Options): Seat => {
     lastUsed = since
     options.onOpened(current)
     const heard = Deferred.makeUnsafe<void>()
-    const begun = (options.askable ? Effect.timeoutOption(Deferred.await(heard), Patience) : Effect.void).pipe(
+    // Some servers send no header before the first event. One that had the time for two requests has got the third.
+    const patience = Math.min(Math.max(since - before, LeastPatience), MostPatience)
+    const begun = (options.askable ? Effect.timeoutOption(Deferred.await(heard), patience) : Effect.void).pipe(
       Effect.andThen(Effect.sync(() => {
         ready = true
         const all = [...waiting]

@@ -4,7 +4,14 @@
  * @since 0.2.0
  */
 import { InFlight } from "../internal/InFlight.ts"
-import { type Fields, type JsonRpcRequest, type Reply, type RequestId } from "../JsonRpc.ts"
+import {
+  type Fields,
+  isFields,
+  type JsonRpcNotification,
+  type JsonRpcRequest,
+  type Reply,
+  type RequestId
+} from "../JsonRpc.ts"
 import type { ServerRequest } from "./Upstream.ts"
 
 /**
@@ -73,13 +80,33 @@ export const allowed = (capabilities: Fields, method: string): boolean =>
   Object.hasOwn(capabilities, Object.hasOwn(capabilityOf, method) ? capabilityOf[method] ?? method : "extensions")
 
 /**
- * Makes those of a connection. `post` sends a reply to the server.
+ * Makes those of a connection. `post` sends a reply to the server, `tell` a notification; it says when that was sent.
  *
  * @category constructors
  * @since 0.2.0
  */
-export const make = (post: (id: RequestId, reply: Reply) => void): ServerRequests => {
+export const make = (
+  post: (id: RequestId, reply: Reply) => void,
+  tell: (notification: JsonRpcNotification, sent: () => void) => void
+): ServerRequests => {
   const open = new InFlight<Open>()
+
+  /** One at a time: what comes meanwhile is left out, save the last. */
+  const progressTo = (progressToken: string | number, isOpen: () => boolean) => {
+    let busy = false
+    let latest: Fields | undefined
+    const next = () => {
+      const params = latest
+      latest = undefined
+      busy = params !== undefined && isOpen()
+      if (!busy) return
+      tell({ jsonrpc: "2.0", method: "notifications/progress", params: { ...params, progressToken } }, next)
+    }
+    return (params: Fields) => {
+      latest = params
+      if (!busy) next()
+    }
+  }
 
   const drop = (one: Open) => {
     if (one.land()) one.withdrawn.abort()
@@ -90,11 +117,19 @@ export const make = (post: (id: RequestId, reply: Reply) => void): ServerRequest
       if (open.all().filter((one) => one.owner === owner).length >= MaxOpen) return false
       const withdrawn = new AbortController()
       const one: Open = { id, owner, withdrawn, land: () => land() }
-      const land = open.add(one)
+      let isOpen = true
+      const remove = open.add(one)
+      const land = () => {
+        isOpen = false
+        return remove()
+      }
+      const meta = params?.["_meta"]
+      const token = isFields(meta) ? meta["progressToken"] : undefined
       to({
         method,
         params,
         withdrawn: withdrawn.signal,
+        progress: typeof token === "string" || typeof token === "number" ? progressTo(token, () => isOpen) : undefined,
         reply: (reply) => {
           if (land()) post(id, reply)
         }

@@ -59,9 +59,9 @@ const openOnce = (
 
 /**
  * Keeps the stream open, with growing pauses where it ends at once, until it shows that the link is lost: that is the
- * result. Never ends for a server that offers no stream. `onReopened` (plain) is called when it is open again and what the
- * server told in between is lost: a stateless server resumes nothing, another one only after events that had ids.
- * `onStreamed` (plain) is called whenever what the server tells from now on is heard: the stream is open, or there is none.
+ * result. Never ends for a server that offers no stream. `onStreamed` (plain) is called whenever what the server tells from
+ * now on is heard: the stream is `open`, or there is none. `gap`: what it told since the link was opened, or since the
+ * stream before ended, may be lost: a stateless server resumes nothing, another one only after events that had ids.
  *
  * @category listening
  * @since 0.1.0
@@ -69,21 +69,24 @@ const openOnce = (
 export const follow = Effect.fnUntraced(function*(
   link: Link,
   profile: ServerProfile,
-  onReopened: () => void,
-  onStreamed: (open: boolean) => void
+  onStreamed: (open: boolean, gap: boolean) => void
 ): Effect.fn.Return<Failure> {
   const clock = yield* Clock.Clock
   let pause = FirstPause
+  let attempts = 0
   let opened = 0
+  // What is asked for as soon as there is a link misses nothing, however late a server says that it is open.
   const onOpen = () => {
-    if (opened++ > 0) onReopened()
-    onStreamed(true)
+    if (opened === attempts) return
+    opened = attempts
+    onStreamed(true, attempts > 1)
   }
   for (;;) {
+    attempts++
     const since = clock.currentTimeMillisUnsafe()
     const end = yield* openOnce(link, profile, onOpen)
     if (end._tag === "absent") {
-      onStreamed(false)
+      onStreamed(false, false)
       return yield* Effect.never
     }
     const lasted = clock.currentTimeMillisUnsafe() - since >= Lasting

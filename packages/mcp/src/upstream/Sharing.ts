@@ -3,7 +3,7 @@
  *
  * @since 0.2.0
  */
-import { isFields } from "../JsonRpc.ts"
+import { canonicalJson } from "../internal/canonicalJson.ts"
 import type { Caller, CallerSession } from "./Upstream.ts"
 
 /**
@@ -13,14 +13,6 @@ import type { Caller, CallerSession } from "./Upstream.ts"
  * @since 0.2.0
  */
 export type Key = string | CallerSession
-
-/** JSON whose text says only what is in it, not in what order. */
-const canonical = (value: unknown): string =>
-  Array.isArray(value)
-    ? `[${value.map(canonical).join()}]`
-    : isFields(value)
-    ? `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`
-    : JSON.stringify(value) ?? "null"
 
 const declares = ({ capabilities }: Caller): boolean => {
   for (const _ in capabilities) return true
@@ -44,5 +36,5 @@ export const needsOwn = (caller: Caller | undefined): caller is Caller =>
  */
 export const keyOf = (caller: Caller): Key =>
   caller.session ?? (declares(caller)
-    ? canonical([caller.principal ?? null, caller.capabilities])
+    ? canonicalJson([caller.principal ?? null, caller.capabilities])
     : `only ${caller.principal}`)

@@ -138,6 +138,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     state = { _tag: tag, since: state._tag === tag ? state.since : now(), lastError, profile }
   }
 
+  /** It offers a stream for what it tells of itself, or none: over one channel for everything it needs none. */
+  const streamed = (current: Link.Link, open: boolean, gap: boolean) => {
+    const heard = open || (profile?.era === "handshake" && current.connection()?.listen === undefined)
+    if (link === current) state = { ...state, heard }
+    followings.streamed(current, gap)
+  }
+
   const settle = (act: (waiter: Waiter) => void) => {
     const all = [...waiters]
     waiters.clear()
@@ -211,6 +218,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         upstream,
         notification: { jsonrpc: "2.0", method: "notifications/resources/updated", params: { uri } }
       }),
+    shares: () => profile?.era === "stateless",
     // The other half is left to those that call.
     most: () => Math.ceil(options.limits.maxSessions / 2),
     run: yield* FiberSet.makeRuntime<never, void, never>(),
@@ -249,7 +257,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
             { jsonrpc: "2.0", method, params },
             (failure) => failure === undefined ? resume(Effect.void) : fail(failure)
           )
-        if (Sharing.needsOwn(caller) && profile?.era === "handshake") {
+        if (Sharing.needsOwn(caller) && profile?.era !== "stateless") {
           const own = pool.find(caller)
           // A server that doesn't know the caller has nothing to hear of it.
           if (own.length === 0) resume(Effect.void)
@@ -261,6 +269,16 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     session: (caller) =>
       Sharing.needsOwn(caller) && profile?.era === "handshake" ? pool.session(caller) : profile?.session,
     follow: (uri, caller, onUpdated) => Effect.mapError(followings.follow(uri, caller, onUpdated), toError)
+  }
+
+  const drop = (lost: Link.Link, failure: Failure) => {
+    if (link !== lost) return
+    link = undefined
+    followings.lost(lost)
+    if (oneChannel()) leaving.end(lost, failure.reason)
+    // What is under way has sockets of its own and goes on.
+    else leaving.letGo(lost)
+    enter("connecting", failure.reason)
   }
 
   /** One attempt at the gateway's own link. */
@@ -277,15 +295,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         if (notification.method === "notifications/resources/updated") followings.updated(from, notification.params)
         emit({ _tag: "Notified", upstream, notification })
       },
-      onLost: (lost, failure) => {
-        if (link !== lost) return
-        link = undefined
-        followings.lost(lost)
-        // What is under way on an HTTP connection has sockets of its own and goes on.
-        if (transport.kind === "http") leaving.letGo(lost)
-        else leaving.end(lost, failure.reason)
-        enter("connecting", failure.reason)
-      }
+      onLost: drop
     })
 
   const open = Effect.flatMap(options.transport, (transport) => {
@@ -325,6 +335,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     onStream: followings.streamed,
     onGone: followings.lost,
     onNotification: (from, session, notification) => {
+      if (session?.readsLists === true) return
       const { method, params } = notification
       if (method === "notifications/resources/updated") followings.updated(from, params)
       const forAll = method === "notifications/resources/updated" || method.endsWith("/list_changed")
@@ -381,8 +392,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
     const failure = yield* Effect.raceFirst(
       current.lost,
-      ServerStream.follow(current.link, current.profile, announce, (open) => followings.streamed(current.link, open))
+      ServerStream.follow(current.link, current.profile, (open, gap) => {
+        if (gap) announce()
+        streamed(current.link, open, gap)
+      })
     ).pipe(Effect.ensuring(Effect.sync(() => measured?.sessionEnded(current.profile, now() - since))))
+    // It may have been lost before it was ours.
+    drop(current.link, failure)
     if (now() - since >= Healthy) failures = 0
     // A process that ended is news; a server may be there again, or have been there all along.
     if (!remote) {

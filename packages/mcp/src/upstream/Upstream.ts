@@ -66,6 +66,8 @@ export interface ServerRequest {
   readonly params: Fields | undefined
   /** Answers it; only the first answer counts. Plain. */
   readonly reply: (reply: Reply) => void
+  /** Tells it how far the answer is (`progress`, `total`, `message`). None: it doesn't want to know. Plain. */
+  readonly progress?: ((params: Fields) => void) | undefined
   /** The server wants no answer any more: it cancelled the request, or is gone. */
   readonly withdrawn: AbortSignal
 }
@@ -100,6 +102,8 @@ export interface CallerSession {
   readonly onRequest: (upstream: Upstream, request: ServerRequest) => void
   /** A notification on a connection of the session's own that belongs to no request. Plain; must not throw. */
   readonly onNotification: (upstream: Upstream, notification: JsonRpcNotification) => void
+  /** It is there to read lists: what the server says of them meanwhile is no news. */
+  readonly readsLists?: boolean | undefined
 }
 
 /**
@@ -123,6 +127,8 @@ export interface UpstreamRequest {
   readonly logLevel?: string | undefined
   /** Notifications that belong to this request: progress and log messages. Plain; must not throw. */
   readonly onNotification?: ((notification: JsonRpcNotification) => void) | undefined
+  /** Gets the reply; gives what takes the progress that comes all the same, as that of a task. Plain; must not throw. */
+  readonly onLate?: ((reply: Reply) => ((notification: JsonRpcNotification) => void) | undefined) | undefined
   /** The client that it is made for. None: the gateway itself. */
   readonly caller?: Caller | undefined
   /** What a server of the stateless era is told that the client can do, in place of what its caller declared. */

@@ -114,8 +114,11 @@ const discoveries = Effect.fnUntraced(function*(given: {
   const part = yield* Discoveries.make({
     discovery: { catalog: () => fleet, updates: Stream.fromPubSub(updates) },
     health: { status: (key) => statuses.get(key) ?? "unknown" },
-    catalog: { list: listed, version: () => 3, changes: Stream.fromPubSub(changes) },
-    settled: Effect.void,
+    catalog: { version: () => 3, changes: Stream.fromPubSub(changes) },
+    destination: {
+      settledFor: () => Effect.void,
+      offersFor: () => ({ list: listed, find: () => undefined, revision: () => 0 })
+    },
     settings,
     identity: { who: "us" }
   })

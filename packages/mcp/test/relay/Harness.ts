@@ -11,6 +11,7 @@ import type { RouterOptions } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { request as httpRequest } from "node:http"
+import * as Audiences from "../../src/catalog/Audiences.ts"
 import type { Freshness } from "../../src/catalog/Freshness.ts"
 import { type ListKind, type Offer, type OfferKind, ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
 import type { Era } from "../../src/Era.ts"
@@ -270,6 +271,7 @@ export const harness = Effect.fnUntraced(function*(given: {
       completions: given.capabilities?.completions ?? true,
       logging: given.capabilities?.logging ?? true
     }),
+    audiences: Audiences.none,
     hidden: () => [],
     problems: () => [],
     reconfigure: () => Effect.void
@@ -370,7 +372,13 @@ export const harness = Effect.fnUntraced(function*(given: {
     /** A change of which the catalog has yet to tell. */
     bump: (kind: ListKind) => void revisions.set(kind, (revisions.get(kind) ?? 0) + 1),
     tell: (kind: ListKind) => PubSub.publish(changes, new Set([kind])),
-    removeUpstream: (id: string) => upstreams.delete(Catalog.key("memory", id))
+    removeUpstream: (id: string) => upstreams.delete(Catalog.key("memory", id)),
+    /** It is no longer announced. */
+    close: (id: string) => {
+      const key = Catalog.key("memory", id)
+      upstreams.delete(key)
+      return PubSub.publish(events, { _tag: "Closed", key })
+    }
   }
 })
 

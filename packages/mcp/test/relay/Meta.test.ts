@@ -57,6 +57,10 @@ describe("_meta", () => {
       assert.deepStrictEqual(Meta.withoutHop({ ...given, ...hop, progressToken: 1 }) ?? {}, given)
     }))
     assert.isUndefined(Meta.withoutHop(hop))
+    // As JSON.parse makes it, and an assignment would not.
+    const own = Meta.withoutHop(JSON.parse("{\"a\":1,\"__proto__\":{\"b\":2}}"))
+    assert.strictEqual(Object.getPrototypeOf(own), Object.prototype)
+    assert.deepStrictEqual(own, { a: 1 })
     assert.isUndefined(Meta.withoutHop(undefined))
   })
 

@@ -22,8 +22,8 @@ const asking = (id = "a") => {
   return { figures, server }
 }
 
-const retry = (built: Built, requestState: string, inputResponses: Fields, meta?: Fields) =>
-  call(built, { name: "svc__t", inputResponses, requestState }, meta)
+const retry = (built: Built, requestState: string, inputResponses: Fields, meta?: Fields, more: Fields = {}) =>
+  call(built, { name: "svc__t", ...more, inputResponses, requestState }, meta)
 
 /** Opens a call whose stream is read as it comes. */
 const open = (built: Built, params: Fields, meta: Fields = {}, more: Readonly<Record<string, string>> = {}) =>
@@ -64,19 +64,21 @@ describe("a parked call", () => {
         }],
         offers: [{ name: "t" }]
       })
-      const one = requiredOf(yield* call(built, { name: "svc__t", arguments: { x: 1 } }))
+      const args = { arguments: { x: 1 } }
+      const one = requiredOf(yield* call(built, { name: "svc__t", ...args }))
       assert.deepStrictEqual(Object.values(one.inputRequests), [
         { method: "elicitation/create", params: { ...form("Who?"), _meta: { "com.example/a": 1 } } }
       ])
       const [who] = Object.keys(one.inputRequests)
-      const two = requiredOf(yield* retry(built, one.requestState, { [who!]: accept, unknown: {} }))
+      const two = requiredOf(yield* retry(built, one.requestState, { [who!]: accept, unknown: {} }, {}, args))
       assert.deepStrictEqual(Object.values(two.inputRequests).map(({ method }) => method), [
         "roots/list",
         "sampling/createMessage"
       ])
       const [where, sampled] = Object.keys(two.inputRequests)
       const sample = { role: "assistant", content: { type: "text", text: "hm" }, model: "m" }
-      const last = yield* retry(built, two.requestState, { [where!]: { roots: [] }, [sampled!]: sample })
+      const answers = { [where!]: { roots: [] }, [sampled!]: sample }
+      const last = yield* retry(built, two.requestState, answers, {}, args)
       assert.deepStrictEqual(JSON.parse(textOf(last)), [accept, { roots: [] }, sample])
       assert.strictEqual(last?.result?.["resultType"], "complete")
       // It ran once, and was told what its client can do.
@@ -241,6 +243,83 @@ describe("a parked call", () => {
         assert.strictEqual(error.code, -32602)
       }
       assert.deepStrictEqual(JSON.parse(textOf(yield* whole({ requestState, inputResponses }, "ann"))), [accept])
+    }))
+
+  it.live("is that of a request with these arguments; one with others is refused, and it waits on", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({ servers: [asking().server], offers: [{ name: "t" }] })
+      const { inputRequests, requestState } = requiredOf(
+        yield* call(built, { name: "svc__t", arguments: { x: 1, y: 2 } })
+      )
+      const inputResponses = { [Object.keys(inputRequests)[0]!]: accept }
+      const other = yield* retry(built, requestState, inputResponses, {}, { arguments: { x: 2, y: 2 } })
+      assert.strictEqual(other?.error?.code, -32602)
+      assert.include(other?.error?.message, "other arguments")
+      const same = yield* retry(built, requestState, inputResponses, {}, { arguments: { y: 2, x: 1 } })
+      assert.deepStrictEqual(JSON.parse(textOf(same)), [accept])
+    }))
+
+  it.live("asks no more what the client that came back doesn't declare", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          answer: (request) =>
+            Effect.gen(function*() {
+              const both = yield* Effect.all([
+                asks(request, "roots/list"),
+                asks(request, "elicitation/create", form("Who?"))
+              ], { concurrency: 2 })
+              return told(...both, yield* asks(request, "sampling/createMessage", { messages: [], maxTokens: 1 }))
+            })
+        }],
+        offers: [{ name: "t" }]
+      })
+      const { inputRequests, requestState } = requiredOf(yield* call(built, { name: "svc__t" }))
+      const declared = { "io.modelcontextprotocol/clientCapabilities": { roots: {} } }
+      const inputResponses = { [Object.keys(inputRequests)[0]!]: { roots: [] } }
+      const last = yield* retry(built, requestState, inputResponses, declared)
+      const [roots, who, sampled] = JSON.parse(textOf(last))
+      assert.deepStrictEqual(roots, { roots: [] })
+      assert.include(who.message, "did not declare the capability elicitation")
+      assert.include(sampled.message, "did not declare the capability sampling")
+    }))
+
+  it.live("asks nothing that this era doesn't know", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{ id: "a", answer: (request) => Effect.map(asks(request, "com.example/ask", {}), told) }],
+        offers: [{ name: "t" }]
+      })
+      const reply = yield* call(built, { name: "svc__t" }, {
+        "io.modelcontextprotocol/clientCapabilities": { ...capabilities, extensions: { "com.example/asks": {} } }
+      })
+      const [error] = JSON.parse(textOf(reply))
+      assert.strictEqual(error.code, -32601)
+      assert.include(error.message, "com.example/ask")
+    }))
+
+  it.live("has time while it reports progress, also where the client that came back wants none", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          answer: (request) =>
+            Effect.gen(function*() {
+              yield* asks(request, "roots/list")
+              for (let progress = 0; progress < 8; progress++) {
+                yield* Effect.sleep(100)
+                request.onNotification?.({ jsonrpc: "2.0", method: "notifications/progress", params: { progress } })
+              }
+              return text("done")
+            })
+        }],
+        offers: [{ name: "t" }],
+        options: { timeout: 500, maxTimeout: 10_000 }
+      })
+      const { inputRequests, requestState } = requiredOf(yield* call(built, { name: "svc__t" }, { progressToken: "p" }))
+      const reply = yield* retry(built, requestState, { [Object.keys(inputRequests)[0]!]: { roots: [] } })
+      assert.strictEqual(textOf(reply), "done")
     }))
 
   it.live("that ended while its client was away tells how", () =>
@@ -426,6 +505,30 @@ describe("a parked call", () => {
       assert.include(reply?.error?.message, "another replica")
       assert.strictEqual((yield* retry(stranger, requestState, inputResponses))?.error?.code, -32602)
       assert.deepStrictEqual(JSON.parse(textOf(yield* retry(one, requestState, inputResponses))), [accept])
+    }))
+
+  it.live("a call whose user has to go elsewhere first comes again at the server that said where", () =>
+    Effect.gen(function*() {
+      const elicitations = [{ mode: "url", message: "m", url: "https://x.test", elicitationId: "e" }]
+      const been = new Set<string>()
+      const built = yield* harness({
+        servers: ["a", "b", "c", "d"].map((id) => ({
+          id,
+          answer: () =>
+            Effect.sync(() => {
+              if (been.has(id)) return text("been there")
+              been.add(id)
+              return { error: { code: -32042, message: "first", data: { elicitations } } }
+            })
+        })),
+        offers: [{ name: "t" }],
+        balancing: { strategy: "round-robin" }
+      })
+      for (let time = 0; time < 4; time++) {
+        been.clear()
+        const { requestState } = requiredOf(yield* call(built, { name: "svc__t" }))
+        assert.strictEqual(textOf(yield* retry(built, requestState, { "url-1": { action: "accept" } })), "been there")
+      }
     }))
 
   it.live("a call whose user has to go elsewhere first comes again by itself", () =>

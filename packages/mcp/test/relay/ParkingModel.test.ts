@@ -66,7 +66,7 @@ const exchangeOf = (principal: string): Exchange => ({
   logLevel: undefined
 })
 
-const attemptOf = (call: Call): Attempt => ({
+const attemptOf = (call: Pick<Call, "ended" | "pauses">): Attempt => ({
   number: 1,
   key: Catalog.key("test", "a"),
   deadline: () => 0,
@@ -78,6 +78,73 @@ const attemptOf = (call: Call): Attempt => ({
     call.pauses++
     return () => void call.pauses--
   }
+})
+
+/** A call whose server asks once; what its question is answered with, and how often the call was cancelled. */
+const asking = Effect.fnUntraced(function*() {
+  const parking = yield* Parking.make({ inputTimeout, maxParked: MaxParked, maxParkedPerClient: MaxParkedPerClient })
+  const exchange = exchangeOf("ann")
+  const states: Array<Extract<State, { _tag: "Parked" }>> = []
+  const figures = { cancelled: 0 }
+  const begin = (onRun: () => void, onReply: () => void) =>
+    parking.begin(
+      Hearing.make(exchange, undefined),
+      exchange,
+      (_, state): Reply => {
+        if (state._tag === "Parked") states.push(state)
+        return { result: {} }
+      },
+      (onRequest) =>
+        Effect.callback<Reply>(() => {
+          onRun()
+          onRequest(attemptOf({ ended: false, pauses: 0 }), {
+            method: "roots/list",
+            params: undefined,
+            withdrawn: new AbortController().signal,
+            reply: onReply
+          })
+          return Effect.sync(() => void figures.cancelled++)
+        })
+    )
+  const goOn = Effect.suspend(() => parking.goOn(states.at(-1)!, exchange, undefined, { "input-1": { roots: [] } }))
+  return { parking, begin, goOn, figures }
+})
+
+describe("a parked call", () => {
+  for (const when of ["begins", "goes on"]) {
+    it.effect(`is cancelled by who is interrupted in the moment in which it ${when}`, () =>
+      Effect.gen(function*() {
+        const { begin, figures, goOn, parking } = yield* asking()
+        let now: (() => void) | undefined
+        const run = <A>(effect: Effect.Effect<A>) =>
+          Effect.forkChild(
+            Effect.withFiber<A>((fiber) => {
+              now = () => fiber.interruptUnsafe()
+              return effect
+            }),
+            { startImmediately: true }
+          )
+        const first = yield* run(begin(() => when === "begins" && now?.(), () => now?.()))
+        yield* TestClock.adjust(0)
+        const last = when === "begins" ? first : yield* run(goOn)
+        yield* TestClock.adjust(0)
+        const exit = last.pollUnsafe()
+        assert.isTrue(exit !== undefined && Exit.hasInterrupts(exit))
+        assert.deepStrictEqual([figures.cancelled, parking.size()], [1, 0])
+      }))
+  }
+
+  it.effect("whose client waits for it when all end is answered", () =>
+    Effect.gen(function*() {
+      const { begin, figures, goOn, parking } = yield* asking()
+      yield* begin(() => {}, () => {})
+      const going = yield* Effect.forkChild(goOn, { startImmediately: true })
+      assert.isUndefined(going.pollUnsafe())
+      parking.close()
+      const reply = yield* Fiber.join(going)
+      assert.include("error" in reply ? reply.error.message : "", "shutting down")
+      assert.deepStrictEqual([figures.cancelled, parking.size()], [1, 0])
+    }))
 })
 
 describe("parked calls", () => {

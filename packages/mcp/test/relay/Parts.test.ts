@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { CallFailed, NoInstance, SessionLost } from "@portolan/core/Router"
 import { Redacted } from "effect"
 import * as fc from "fast-check"
+import * as Audiences from "../../src/catalog/Audiences.ts"
 import type { ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
 import * as CallError from "../../src/client/CallError.ts"
 import * as HeaderValue from "../../src/HeaderValue.ts"
@@ -136,6 +137,7 @@ describe("Lists", () => {
         return list
       },
       find: () => undefined,
+      audiences: Audiences.none,
       named: () => [],
       offering: () => [],
       version: () => 0,
@@ -408,6 +410,17 @@ describe("SessionSeal", () => {
     // A client that takes no forms isn't made to take them.
     assert.deepStrictEqual(capabilities, { roots: { listChanged: true }, elicitation: { url: {} } })
   })
+
+  it("can open the id of any client", () => {
+    const seal = SessionSeal.make(Seal.make(key))
+    for (const each of ["x", "ä", "語", "\u0001", "\ud800", "\""]) {
+      for (const length of [10, 680, 1_000, 2_000, 9_999]) {
+        const said = each.repeat(length)
+        const fitting = SessionSeal.fitting({ name: said, version: said }, { experimental: { said } })
+        assert.isDefined(seal.open(seal.seal({ ...session, ...fitting })), `${length} of ${JSON.stringify(each)}`)
+      }
+    }
+  })
 })
 
 describe("Sessions", () => {
@@ -464,6 +477,30 @@ describe("Sessions", () => {
     assert.strictEqual(find(session.id)?.client.affinity, session.client.affinity)
     at(1_000)
     assert.isUndefined(find(session.id))
+  })
+
+  it("counts the idle time from the end of what it was busy with", () => {
+    const { at, dropped, open, sweep } = store()
+    const session = open()
+    const other = open()
+    const done = session.requests.add({ id: 1, cancel: () => {} })
+    at(90)
+    sweep()
+    done()
+    at(110)
+    sweep()
+    assert.deepStrictEqual(dropped, [other.id])
+    // It was idle for a shorter time than one that began later.
+    const later = open()
+    session.outlets.push({ notify: () => {}, request: () => {}, end: () => {} })
+    at(120)
+    sweep()
+    session.outlets.pop()
+    open()
+    assert.deepStrictEqual(dropped, [other.id, later.id])
+    at(220)
+    sweep()
+    assert.include(dropped, session.id)
   })
 
   it("makes room by dropping the one idle longest, never a busy one", () => {

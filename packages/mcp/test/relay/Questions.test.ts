@@ -72,6 +72,28 @@ describe("Questions", () => {
       assert.deepStrictEqual(yield* Fiber.join(fiber), { result: { roots: [] } })
     }))
 
+  it.effect("hear how far the client is, under ids of their own, until they are answered", () =>
+    Effect.gen(function*() {
+      const { ask, questions } = asked()
+      const way = makeWay()
+      const heard: Array<Fields> = []
+      const params = { maxTokens: 1, _meta: { progressToken: 7, "x.test/a": 1 } }
+      const hear = (progress: Fields) => void heard.push(progress)
+      yield* Effect.forkChild(questions.ask("sampling/createMessage", params, way, hear), { startImmediately: true })
+      yield* ask("sampling/createMessage", params, way)
+      const [wanted, unwanted] = way.said
+      const id = idOf(wanted)
+      assert.deepStrictEqual(wanted?.params, { maxTokens: 1, _meta: { progressToken: id, "x.test/a": 1 } })
+      assert.deepStrictEqual(unwanted?.params, { maxTokens: 1, _meta: { "x.test/a": 1 } })
+      for (const progressToken of [7, "7", idOf(unwanted), undefined]) {
+        questions.progress({ progressToken, progress: 9 })
+      }
+      questions.progress({ progressToken: id, progress: 1, total: 2, _meta: { progressToken: 3 } })
+      questions.answer(id, { result: {} })
+      questions.progress({ progressToken: id, progress: 2 })
+      assert.deepStrictEqual(heard, [{ progress: 1, total: 2 }])
+    }))
+
   it.effect("are put only to clients that declared that they can be asked", () =>
     Effect.gen(function*() {
       const way = makeWay()

@@ -3,14 +3,16 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import { IncomingMessage, ServerResponse } from "node:http"
+import { Socket } from "node:net"
 import type { Purpose } from "../../src/relay/EventIds.ts"
-import type { EventFields, EventStream } from "../../src/relay/EventStream.ts"
+import * as EventStream from "../../src/relay/EventStream.ts"
 import * as Replay from "../../src/relay/Replay.ts"
 
 const makeConnection = () => {
-  const events: Array<EventFields & { readonly line: string }> = []
+  const events: Array<EventStream.EventFields & { readonly line: string }> = []
   let open = true
-  const connection: EventStream = {
+  const connection: EventStream.EventStream = {
     send: (line) => connection.write(line, {}),
     write: (line, fields) => {
       if (open) events.push({ line, ...fields })
@@ -135,6 +137,26 @@ describe("Replay", () => {
     assert.include(lines.at(-1), "5000 bytes")
   })
 
+  it("isn't cut by what its client came back for, however much of that is unread; by what follows it is", () => {
+    const replay = store({ maxReplay: 100_000 }).replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(ofSession, one.connection, true)
+    stream.disconnect(one.connection)
+    const lines = Array.from({ length: 50 }, (_, index) => `${index} ${"ä".repeat(500)}`)
+    for (const line of lines) stream.send(line)
+    // Nobody reads.
+    const response = new ServerResponse(new IncomingMessage(new Socket()))
+    const found = replay.find(one.events[0]?.id ?? "")
+    if (found._tag !== "Stream") return assert.fail(found._tag)
+    found.resume(EventStream.open(response, { maxBuffered: 10_000 }))
+    assert.isFalse(response.destroyed)
+    assert.isAbove(response.writableLength, 25_000)
+    for (let count = 0; count < 5; count++) stream.send("x".repeat(1_000))
+    assert.isFalse(response.destroyed)
+    for (let count = 0; count < 100; count++) stream.send("x".repeat(1_000))
+    assert.isTrue(response.destroyed)
+  })
+
   it("keeps so much for all sessions together, and the oldest go first", () => {
     const { replays } = store({ maxReplay: 1_000, maxReplayTotal: 3_000 })
     const all = Array.from({ length: 50 }, () => {
@@ -202,6 +224,26 @@ describe("Replay", () => {
     stream.end()
     assert.isFalse(replay.isOn())
     assert.strictEqual(replays.bytes(), 0)
+  })
+
+  it("owes a client what could not be kept, and doesn't say that it has read all", () => {
+    const bounds = { now: () => 0, maxReplay: 10_000, maxReplayTotal: 10_000, keep: 1_000 }
+    const replay = Replay.make(bounds).make()
+    const one = makeConnection()
+    const stream = replay.begin(request, one.connection, true)
+    stream.send("a")
+    stream.disconnect(one.connection)
+    // Nothing is to be kept from now on.
+    bounds.maxReplay = 0
+    stream.send("the reply", "r")
+    stream.end()
+    assert.deepStrictEqual(replay.find(one.events[1]?.id ?? ""), { _tag: "Gone", purpose: request })
+    const two = makeConnection()
+    const other = replay.begin(request, two.connection, true)
+    other.send("the reply", "r")
+    other.end()
+    assert.deepStrictEqual(replay.find(two.events[0]?.id ?? ""), { _tag: "Gone", purpose: request })
+    assert.deepStrictEqual(replay.find(two.events[1]?.id ?? ""), { _tag: "Over" })
   })
 
   it("has nothing for a client that comes back for a reply that there is none of", () => {

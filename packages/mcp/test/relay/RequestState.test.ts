@@ -9,7 +9,8 @@ const subject = fc.record({
   principal: fc.option(fc.string(), { nil: undefined }),
   method: fc.constantFrom("tools/call", "prompts/get", "resources/read"),
   name: fc.string(),
-  service: fc.string()
+  service: fc.string(),
+  arguments: fc.option(fc.dictionary(fc.string(), fc.jsonValue(), { maxKeys: 3 }), { nil: undefined })
 })
 const state: fc.Arbitrary<RequestState.State> = fc.oneof(
   fc.record({
@@ -18,7 +19,7 @@ const state: fc.Arbitrary<RequestState.State> = fc.oneof(
     instance: fc.string(),
     own: fc.option(fc.oneof(fc.string(), fc.string({ unit: "binary", maxLength: 2_000 })), { nil: undefined })
   }),
-  fc.record({ _tag: fc.constant("Again" as const) }),
+  fc.record({ _tag: fc.constant("Again" as const), source: fc.string(), instance: fc.string() }),
   fc.record({
     _tag: fc.constant("Parked" as const),
     gateway: fc.uuid(),
@@ -26,6 +27,7 @@ const state: fc.Arbitrary<RequestState.State> = fc.oneof(
     round: fc.nat()
   })
 )
+const again: RequestState.State = { _tag: "Again", source: "memory", instance: "a" }
 const key = Redacted.make("a key that replicas share")
 const at = (now: () => number, seals = Seal.make(key)) => RequestState.make(seals, () => 1_000, now)
 
@@ -40,7 +42,7 @@ describe("the state of a request", () => {
 
   it("says nothing to who carries it, and is another one each time", () => {
     const states = at(() => 0)
-    const from = { principal: "ann", method: "tools/call", name: "t", service: "svc" }
+    const from = { principal: "ann", method: "tools/call", name: "t", service: "svc", arguments: undefined }
     const given: RequestState.State = { _tag: "Server", source: "memory", instance: "secret", own: "secret".repeat(50) }
     const [one, other] = [states.seal(from, given), states.seal(from, given)]
     assert.notStrictEqual(one, other)
@@ -79,11 +81,24 @@ describe("the state of a request", () => {
     }))
   })
 
+  it("is refused with other arguments, and not for their order or where there are none", () => {
+    const states = at(() => 0)
+    const from = { principal: "ann", method: "tools/call", name: "t", service: "svc" }
+    const args = { a: 1, b: [{ c: "x", d: null }, 2] }
+    const open = (sealed: unknown, opened: unknown) =>
+      states.open(states.seal({ ...from, arguments: sealed }, again), { ...from, arguments: opened })
+    assert.deepStrictEqual(open(args, { b: [{ d: null, c: "x" }, 2], a: 1 }), again)
+    assert.deepStrictEqual(open(undefined, {}), again)
+    for (const other of [{}, undefined, { ...args, a: 2 }, { ...args, a: "1" }, { a: 1 }, { ...args, b: [2] }]) {
+      assert.include(open(args, other), "other arguments")
+    }
+  })
+
   it("nobody's is not that of somebody without a name", () => {
     const states = at(() => 0)
-    const from = { principal: undefined, method: "tools/call", name: "t", service: "svc" }
-    assert.isString(states.open(states.seal(from, { _tag: "Again" }), { ...from, principal: "" }))
-    assert.isString(states.open(states.seal({ ...from, principal: "" }, { _tag: "Again" }), from))
+    const from = { principal: undefined, method: "tools/call", name: "t", service: "svc", arguments: {} }
+    assert.isString(states.open(states.seal(from, again), { ...from, principal: "" }))
+    assert.isString(states.open(states.seal({ ...from, principal: "" }, again), from))
   })
 
   it("is refused once its time is over", () => {
@@ -112,8 +127,8 @@ describe("the state of a request", () => {
 
   it("is no session id and no id of a task, and none of them is one", () => {
     const seals = Seal.make(key)
-    const from = { principal: undefined, method: "tools/call", name: "t", service: "svc" }
-    const text = at(() => 0, seals).seal(from, { _tag: "Again" })
+    const from = { principal: undefined, method: "tools/call", name: "t", service: "svc", arguments: {} }
+    const text = at(() => 0, seals).seal(from, again)
     for (const purpose of ["portolan session id", "portolan task id"] as const) {
       assert.isUndefined(seals.of(purpose, 10_000).open(text))
       assert.isString(

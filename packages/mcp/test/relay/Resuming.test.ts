@@ -63,6 +63,20 @@ const progressOf = (stream: Open) =>
     params?.["progress"]
   )
 
+/** A call of which the first event has reached the client. */
+const begun = Effect.fnUntraced(function*(
+  { running, url }: { readonly running: ReadonlyArray<UpstreamRequest>; readonly url: string },
+  headers: Readonly<Record<string, string>>,
+  id: unknown = 1
+) {
+  const opening = yield* Effect.forkChild(openRequest(url, "POST", headers, calls(id, withProgress)))
+  const call = yield* eventually("the call", () => running[0])
+  call.onNotification?.(progress(1))
+  const stream = yield* Fiber.join(opening)
+  yield* eventually("the first event", () => progressOf(stream).length === 1 ? true : undefined)
+  return { call, stream }
+})
+
 const listening = { accept: "text/event-stream" }
 
 describe("a reply by events", () => {
@@ -70,11 +84,7 @@ describe("a reply by events", () => {
     Effect.gen(function*() {
       const { endpoint, gate, initialize, running, url } = yield* gated()
       const { headers } = yield* initialize()
-      const opening = yield* Effect.forkChild(openRequest(url, "POST", headers, calls(1, withProgress)))
-      const call = yield* eventually("the call", () => running[0])
-      call.onNotification?.(progress(1))
-      const first = yield* Fiber.join(opening)
-      yield* eventually("the first event", () => progressOf(first).length === 1 ? true : undefined)
+      const { call, stream: first } = yield* begun({ running, url }, headers)
       // The first tells how to come back.
       assert.match(first.text(), /^id: \S+\nretry: 1000\ndata:\n\n/)
       first.close()
@@ -127,11 +137,7 @@ describe("a reply by events", () => {
     Effect.gen(function*() {
       const { gate, initialize, running, url } = yield* gated({ maxBuffered: 100_000, maxReplay: 50_000 })
       const { headers } = yield* initialize()
-      const opening = yield* Effect.forkChild(openRequest(url, "POST", headers, calls(1, withProgress)))
-      const call = yield* eventually("the call", () => running[0])
-      call.onNotification?.(progress(1))
-      const stream = yield* Fiber.join(opening)
-      yield* eventually("the first event", () => progressOf(stream).length === 1 ? true : undefined)
+      const { call, stream } = yield* begun({ running, url }, headers)
       stream.pause()
       collect()
       const before = process.memoryUsage().heapUsed
@@ -156,11 +162,7 @@ describe("a reply by events", () => {
     Effect.gen(function*() {
       const { gate, initialize, running, url } = yield* gated({ maxReplay: 10_000 }, "x".repeat(20_000))
       const { headers } = yield* initialize()
-      const opening = yield* Effect.forkChild(openRequest(url, "POST", headers, calls("big", withProgress)))
-      const call = yield* eventually("the call", () => running[0])
-      call.onNotification?.(progress(1))
-      const first = yield* Fiber.join(opening)
-      yield* eventually("the first event", () => progressOf(first).length === 1 ? true : undefined)
+      const { stream: first } = yield* begun({ running, url }, headers, "big")
       first.close()
       yield* Deferred.succeed(gate, undefined)
       const again = yield* openRequest(url, "GET", { ...headers, ...listening, "last-event-id": lastId(first) })
@@ -176,11 +178,7 @@ describe("a reply by events", () => {
       const one = yield* gated({ sessionKey })
       const two = yield* gated({ sessionKey })
       const { headers } = yield* one.initialize()
-      const opening = yield* Effect.forkChild(openRequest(one.url, "POST", headers, calls(7, withProgress)))
-      const call = yield* eventually("the call", () => one.running[0])
-      call.onNotification?.(progress(1))
-      const first = yield* Fiber.join(opening)
-      yield* eventually("the first event", () => progressOf(first).length === 1 ? true : undefined)
+      const { stream: first } = yield* begun(one, headers, 7)
       const again = yield* openRequest(two.url, "GET", { ...headers, ...listening, "last-event-id": lastId(first) })
       yield* eventually("the end", () => again.ended() ? true : undefined)
       assert.deepStrictEqual(again.messages().map(({ error, id }) => [id, error?.code]), [[7, -31001]])
@@ -204,15 +202,32 @@ describe("a reply by events", () => {
       assert.strictEqual(first.messages().at(-1)?.id, 7)
     }))
 
+  it.live("is told to be lost where nothing is kept from now on, and no stream is announced any more", () =>
+    Effect.gen(function*() {
+      const { endpoint, gate, initialize, post, running, url } = yield* gated()
+      const { headers } = yield* initialize()
+      const { stream: first } = yield* begun({ running, url }, headers)
+      first.close()
+      yield* eventually("the end is known", () => first.ended() ? true : undefined)
+      yield* endpoint.reconfigure({ maxReplay: 0 })
+      yield* Deferred.succeed(gate, undefined)
+      yield* eventually("the end of the call", () => endpoint.figures().callsInFlight === 0 ? true : undefined)
+      const again = yield* openRequest(url, "GET", { ...headers, ...listening, "last-event-id": lastId(first) })
+      yield* eventually("the end", () => again.ended() ? true : undefined)
+      assert.deepStrictEqual(again.messages().map(({ error, id }) => [id, error?.code]), [[1, -31001]])
+      assert.strictEqual((yield* post(calls(2), headers)).status, 200)
+      const unprimed = yield* openRequest(url, "GET", { ...headers, ...listening })
+      yield* endpoint.reconfigure({})
+      const primed = yield* openRequest(url, "GET", { ...headers, ...listening })
+      yield* eventually("how to come back", () => idsOf(primed).length === 1 ? true : undefined)
+      assert.deepStrictEqual(idsOf(unprimed), [])
+    }))
+
   it.live("is cancelled by its client alone, not by the loss of its connection", () =>
     Effect.gen(function*() {
       const { endpoint, initialize, post, running, url } = yield* gated()
       const { headers } = yield* initialize()
-      const opening = yield* Effect.forkChild(openRequest(url, "POST", headers, calls(1, withProgress)))
-      const call = yield* eventually("the call", () => running[0])
-      call.onNotification?.(progress(1))
-      const stream = yield* Fiber.join(opening)
-      yield* eventually("the first event", () => progressOf(stream).length === 1 ? true : undefined)
+      const { stream } = yield* begun({ running, url }, headers)
       stream.close()
       yield* eventually("the end is known", () => stream.ended() ? true : undefined)
       assert.strictEqual(endpoint.figures().callsInFlight, 1)
@@ -228,11 +243,7 @@ describe("an endpoint that drains", () => {
     Effect.gen(function*() {
       const { endpoint, gate, initialize, running, url } = yield* gated()
       const { headers } = yield* initialize()
-      const opening = yield* Effect.forkChild(openRequest(url, "POST", headers, calls(1, withProgress)))
-      const call = yield* eventually("the call", () => running[0])
-      call.onNotification?.(progress(1))
-      const first = yield* Fiber.join(opening)
-      yield* eventually("the first event", () => progressOf(first).length === 1 ? true : undefined)
+      const { stream: first } = yield* begun({ running, url }, headers)
       const drained = yield* Effect.forkChild(endpoint.drain, { startImmediately: true })
       first.close()
       yield* eventually("the end is known", () => first.ended() ? true : undefined)

@@ -197,6 +197,26 @@ describe("handshake client, stateless server", () => {
       assert.deepStrictEqual(first?.request.caller?.capabilities, capabilities)
     }))
 
+  it.live("what the client sends by the names of rounds is no answer", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          era: "stateless",
+          answer: ({ params }) =>
+            Effect.succeed(
+              params?.["inputResponses"] === undefined ? required({ who: elicit }) : told({ result: params })
+            )
+        }],
+        offers: [{ name: "t" }]
+      })
+      const client = yield* session(built)
+      const open = yield* client.open({ name: "svc__t", inputResponses: { who: {} }, requestState: "mine" })
+      yield* client.answer(yield* asked(open), { result: accept })
+      const [last] = JSON.parse(textOf(yield* lastOf(open)))
+      assert.deepStrictEqual(last, { name: "t", inputResponses: { who: accept } })
+    }))
+
   for (
     const [method, kind, params] of [
       ["prompts/get", "prompts", { name: "svc__p" }],

@@ -6,6 +6,7 @@ import { Deferred, Effect, Fiber } from "effect"
 import * as fc from "fast-check"
 import { PassThrough, Writable } from "node:stream"
 import type { JsonRpcNotification } from "../../src/JsonRpc.ts"
+import type { Channel } from "../../src/relay/Downstream.ts"
 import { McpEndpoint, type McpEndpointOptions } from "../../src/relay/McpEndpoint.ts"
 import * as StdioEndpoint from "../../src/relay/StdioEndpoint.ts"
 import { eventually } from "../upstream/Harness.ts"
@@ -354,6 +355,46 @@ describe("a client that doesn't read", () => {
       assert.strictEqual(of("notifications/prompts/list_changed"), 1)
       assert.isDefined(messages().find((each) => each.id === 2)?.result)
       assert.isBelow(of("notifications/progress"), 1_000)
+    }))
+
+  it.live("holds a bounded amount of memory, however different what it is told", () =>
+    Effect.gen(function*() {
+      const { endpoint } = yield* harness({ servers: [], offers: [] })
+      const input = new PassThrough()
+      const sink = makeOutput()
+      const channels: Array<Channel> = []
+      yield* StdioEndpoint.serve({ input, output: sink.output, maxBuffered: 20_000 }).pipe(
+        Effect.provideService(McpEndpoint, {
+          ...endpoint,
+          connect: (channel, client) => {
+            channels.push(channel)
+            return endpoint.connect(channel, client)
+          }
+        }),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      sink.pause()
+      const told = (elicitationId: number): JsonRpcNotification => ({
+        jsonrpc: "2.0",
+        method: "notifications/elicitation/complete",
+        params: { elicitationId: `${elicitationId}` }
+      })
+      for (let id = 1; id <= 100_000; id++) channels[0]?.notify(told(id))
+      sink.resume()
+      const ids = () =>
+        sink.text().split("\n").filter((line) => line !== "").map((line) =>
+          Number(JSON.parse(line).params.elicitationId)
+        )
+      yield* eventually("the newest", () => ids().at(-1) === 100_000 ? true : undefined)
+      assert.isBelow(sink.text().length, 50_000)
+      assert.isAbove(ids().length, 200)
+      // The same again is told once.
+      sink.pause()
+      for (let id = 1; id <= 300; id++) channels[0]?.notify(told(id))
+      for (let count = 0; count < 10_000; count++) channels[0]?.notify(told(7))
+      sink.resume()
+      yield* eventually("the rest", () => ids().includes(300) ? true : undefined)
+      assert.isBelow(ids().filter((id) => id === 7).length, 4)
     }))
 
   it.live("isn't waited for at the end", () =>

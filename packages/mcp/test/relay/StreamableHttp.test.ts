@@ -301,6 +301,17 @@ describe("stateless era", () => {
       }
     }))
 
+  it.live("keeps the status for its own methods: a tool that fails with the same code is heard", () =>
+    Effect.gen(function*() {
+      const error = { code: -32601, message: "roots/list is not supported by this client" }
+      const { post } = yield* harness({
+        servers: [{ id: "a", answer: () => Effect.succeed({ error }) }],
+        offers: [{ name: "echo" }]
+      })
+      const answer = yield* post(call("svc__echo", envelope()), modern("tools/call", "svc__echo"))
+      assert.deepStrictEqual([answer.status, answer.messages[0]?.error], [200, error])
+    }))
+
   it.live("discovers, lists and needs no session", () =>
     Effect.gen(function*() {
       const { asked, post, stateless } = yield* one({

@@ -336,14 +336,29 @@ describe("those who watch", () => {
       yield* promise(() => one.watch("doc://a"))
       yield* promise(() => other.watch("doc://a"))
       // That of the gateway, and one for each.
-      assert.strictEqual(server.counts.get("sessions"), 3)
+      yield* until("one for each", () => server.sessions() === 3)
       assert.deepStrictEqual(server.watched(), ["doc://a", "doc://a"])
       assert.match(JSON.stringify(yield* promise(() => one.call("docs__ask"))), /accept/)
-      assert.strictEqual(server.counts.get("sessions"), 3)
+      assert.strictEqual(server.sessions(), 3)
       server.updated("doc://a")
       for (const each of [one, other]) yield* until("the notice", () => each.updates.length === 1)
       yield* promise(() => one.close())
       yield* until("the server is told", () => server.watched().length === 1)
+    }), 20_000)
+
+  it.live("that can be asked are one to a server of the stateless era, and hear of each change once", () =>
+    Effect.gen(function*() {
+      const server = statelessServer(["doc://a"])
+      const { endpoint, url } = yield* gateway({ docs: server })
+      const all = yield* Effect.forEach([1, 2, 3], () => connected(client1(true), url))
+      for (const each of all) yield* promise(() => each.watch("doc://a"))
+      yield* until("their streams", () => endpoint.figures().streams === 3)
+      assert.deepStrictEqual(server.watched(), ["doc://a"])
+      server.updated("doc://a")
+      for (const each of all) yield* until("the notice", () => each.updates.length > 0)
+      server.updated("doc://a")
+      for (const each of all) yield* until("the second notice", () => each.updates.length > 1)
+      assert.deepStrictEqual(all.map(({ updates }) => updates.length), [2, 2, 2])
     }), 20_000)
 
   it.live("on a channel of their own hear there, in both eras", () =>
@@ -484,7 +499,7 @@ describe("log messages outside any call", () => {
         yield* until("their streams", () => endpoint.figures().streams === 2)
         yield* promise(() => client.setLevel("error"))
         yield* promise(() => client.watch("doc://a"))
-        if (asks) assert.strictEqual(server.counts.get("sessions"), 2)
+        yield* until("the client's own", () => server.sessions() === (asks ? 2 : 1))
         yield* Effect.sleep(50)
         server.log("debug", "low")
         server.log("error", "high")

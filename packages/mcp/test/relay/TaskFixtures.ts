@@ -54,7 +54,7 @@ export const handshakeTasks = (pollInterval = 20): TaskServer => {
         inputSchema: { how: z.string().optional() },
         execution: { taskSupport }
       }, {
-        createTask: async ({ how }, { taskStore }) => {
+        createTask: async ({ how }, { _meta, taskStore }) => {
           figures.calls++
           const task = await taskStore.createTask({ ttl: 60_000, pollInterval })
           const { taskId } = task
@@ -65,6 +65,13 @@ export const handshakeTasks = (pollInterval = 20): TaskServer => {
             if (how === "later") await new Promise<void>((resolve) => waiting.push(resolve))
             if (how === "fail") {
               return taskStore.storeTaskResult(taskId, "failed", { ...text("it failed"), isError: true })
+            }
+            const progressToken = _meta?.progressToken
+            if (how === "report" && progressToken !== undefined) {
+              await server.server.notification(
+                { method: "notifications/progress", params: { progressToken, progress: 1 } },
+                { relatedTask: { taskId } }
+              )
             }
             if (how !== "ask") return taskStore.storeTaskResult(taskId, "completed", text("done"))
             await taskStore.updateTaskStatus(taskId, "input_required", "I need a name")
@@ -168,11 +175,17 @@ export const statelessTasks = (): TaskServer => {
       tools: [{ name: "research", inputSchema: { type: "object" } }]
     }))
     server.setRequestHandler("tools/call", ({ params }, ctx) => {
-      figures.calls++
       const how = params.arguments?.["how"]
       const envelope = new Map(Object.entries(ctx.mcpReq.envelope ?? {}))
       const declared = Object(envelope.get("io.modelcontextprotocol/clientCapabilities"))
-      if (how === "now" || Object(declared["extensions"])[extension] === undefined) {
+      const knows = Object(declared["extensions"])[extension] !== undefined
+      if (!knows && params.arguments?.["insist"] === true) {
+        throw new ProtocolError(-32021, "Missing required client capability", {
+          requiredCapabilities: { extensions: { [extension]: {} } }
+        })
+      }
+      figures.calls++
+      if (how === "now" || !knows) {
         return { content: [{ type: "text", text: "at once" }] }
       }
       const taskId = randomUUID()

@@ -28,6 +28,7 @@ import {
   type UpstreamRequest
 } from "../../src/upstream/Upstream.ts"
 import { profile, scripted } from "../Catalogs.ts"
+import { eventually } from "../upstream/Harness.ts"
 import { envelope, harness, modern } from "./Harness.ts"
 import { extension, question } from "./TaskFixtures.ts"
 
@@ -144,8 +145,8 @@ describe("ids of tasks", () => {
     assert.strictEqual(TaskIds.relatedOf(related), "own")
     assert.deepStrictEqual(TaskIds.renamed(related, "own", "id"), TaskIds.relatedTo({ a: 1, _meta: { b: 2 } }, "id"))
     assert.strictEqual(TaskIds.renamed(related, "other", "id"), related)
-    assert.deepStrictEqual(TaskIds.withoutRelated(related._meta), { b: 2 })
-    assert.isUndefined(TaskIds.withoutRelated({ "io.modelcontextprotocol/related-task": {} }))
+    assert.deepStrictEqual(TaskIds.unrelated(related), { a: 1, _meta: { b: 2 } })
+    assert.deepStrictEqual(TaskIds.unrelated(TaskIds.relatedTo({ a: 1 }, "t")), { a: 1 })
   })
 })
 
@@ -246,6 +247,36 @@ describe("callers of tasks", () => {
       assert.notStrictEqual(sampling.session, ann.session)
     }))
 
+  it.effect("are for one task those that it was begun for", () =>
+    Effect.gen(function*() {
+      const { callers } = yield* make
+      const client = clientOf({ capabilities: { elicitation: {}, extensions: {} } })
+      const begun = callers.of(client)
+      callers.begun(client, "a", 60_000)
+      const later = clientOf({ capabilities: { extensions: {} } })
+      assert.strictEqual(callers.of(later, "a"), begun)
+      callers.seen(later, "a")
+      assert.strictEqual(callers.of(later, "a"), begun)
+      assert.notStrictEqual(callers.of(later, "b"), begun)
+      assert.notStrictEqual(callers.of(later), begun)
+    }))
+
+  it.effect("forget the task that was looked at longest ago where there are too many", () =>
+    Effect.gen(function*() {
+      const { callers, forgotten } = yield* make
+      const [ann, bob] = [clientOf({ principal: "ann" }), clientOf({ principal: "bob" })]
+      const { session } = callers.of(ann)
+      for (const id of ["a", "b"]) callers.begun(ann, id, 24 * 3_600_000)
+      for (let i = 0; i < 9_999; i++) callers.begun(bob, String(i), 24 * 3_600_000)
+      callers.seen(ann, "b")
+      callers.begun(bob, "more", 24 * 3_600_000)
+      yield* TestClock.adjust("1 hour")
+      assert.isEmpty(forgotten)
+      for (let i = 0; i < 10_000; i++) callers.begun(bob, String(i), 24 * 3_600_000)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(forgotten, [session])
+    }))
+
   it.effect("keep their session while they have tasks", () =>
     Effect.gen(function*() {
       const { callers, forgotten } = yield* make
@@ -342,6 +373,29 @@ describe("questions of servers of the handshake era to clients of the stateless 
       assert.isEmpty(own.replies)
     }))
 
+  it.effect("are those of the other era, and so are the answers", () =>
+    Effect.gen(function*() {
+      const url = { mode: "url", message: "Go", url: "https://there.invalid" }
+      const { replies, request } = asked()
+      const servers = serversOf({
+        "tasks/get": () => Effect.succeed(state("input_required")),
+        "tasks/result": (_, { onRequest }) => {
+          onRequest?.({ ...request, params: { ...url, elicitationId: "e-1" } })
+          return Effect.never
+        }
+      })
+      const questions = yield* TaskQuestions.make(servers, settings)
+      const client = clientOf({ capabilities: { elicitation: { url: {} } } })
+      const task = yield* questions.get(taskOf("t"), {}, { ...looking(), client })
+      const [[key, given] = []] = Object.entries(Object(task["inputRequests"]))
+      assert.deepStrictEqual(given, { method: "elicitation/create", params: url })
+      const _meta = { "io.modelcontextprotocol/clientInfo": { name: "secret" }, mine: 1 }
+      yield* questions.update(taskOf("t"), { inputResponses: { [key ?? ""]: { action: "accept", _meta } } }, client)
+      assert.deepStrictEqual(replies, [
+        { result: TaskIds.relatedTo({ action: "accept", _meta: { mine: 1 } }, "t") }
+      ])
+    }))
+
   it.effect("wait for so many tasks at most", () =>
     Effect.gen(function*() {
       const servers = serversOf({
@@ -420,7 +474,7 @@ describe("rounds of tasks of servers of the stateless era", () => {
       const servers = serversOf({
         "tasks/get": () => Effect.sync(() => state(status, status === "completed" ? { result: {} } : inputs)),
         "tasks/update": (params) => {
-          assert.deepStrictEqual(params, { inputResponses: { who: { action: "accept" } } })
+          assert.deepStrictEqual(params, { inputResponses: { who: { action: "accept", _meta: { a: 1 } } } })
           status = "completed"
           return Effect.succeed({ result: {} })
         }
@@ -433,12 +487,62 @@ describe("rounds of tasks of servers of the stateless era", () => {
       const both = yield* Effect.forEach([1, 2], () =>
         Effect.forkChild(rounds.conclude(taskOf("t"), {}, exchange), { startImmediately: true }))
       yield* TestClock.adjust("5 seconds")
-      yield* Deferred.succeed(answer, { result: { action: "accept", _meta: { a: 1 } } })
+      yield* Deferred.succeed(answer, { result: TaskIds.relatedTo({ action: "accept", _meta: { a: 1 } }, "sealed t") })
       yield* TestClock.adjust("1 seconds")
       for (const fiber of both) {
         assert.include(yield* Fiber.join(fiber), { status: "completed" })
       }
       assert.strictEqual(asks, 1)
+    }))
+
+  it.effect("name the places that clients are sent to, and take the answers without what belongs to one hop", () =>
+    Effect.gen(function*() {
+      let status = "input_required"
+      const url = { mode: "url", message: "Go", url: "https://there.invalid" }
+      const asks = { inputRequests: { go: { method: "elicitation/create", params: url } } }
+      const servers = serversOf({
+        "tasks/get": () => Effect.sync(() => state(status, status === "completed" ? { result: {} } : asks)),
+        "tasks/update": ({ inputResponses }) => {
+          assert.deepStrictEqual(inputResponses, { go: { action: "accept" } })
+          status = "completed"
+          return Effect.succeed({ result: {} })
+        }
+      })
+      const asked: Array<Fields | undefined> = []
+      const exchange = exchangeOf((_, params) => {
+        asked.push(params)
+        const _meta = { "io.modelcontextprotocol/clientInfo": { name: "secret" } }
+        return Effect.succeed({ result: { action: "accept", _meta } })
+      })
+      const ends = yield* Effect.forkChild(TaskRounds.make(servers).conclude(taskOf("t"), {}, exchange), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("1 second")
+      assert.include(yield* Fiber.join(ends), { status: "completed" })
+      assert.deepInclude(asked[0], url)
+      assert.isString(asked[0]?.["elicitationId"])
+    }))
+
+  it.effect("go on when the server can be reached again, and not for ever when it can't", () =>
+    Effect.gen(function*() {
+      const away: JsonRpcErrorObject = { code: Code.unavailable, message: "away" }
+      let left = 3
+      const servers = serversOf({
+        "tasks/get": () =>
+          Effect.suspend(() => left-- > 0 ? Effect.fail(away) : Effect.succeed(state("completed", { result: {} })))
+      })
+      const rounds = TaskRounds.make(servers)
+      const conclude = Effect.gen(function*() {
+        const ends = yield* Effect.forkChild(
+          Effect.result(rounds.conclude(taskOf("t"), {}, exchangeOf(undefined))),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("10 seconds")
+        return yield* Fiber.join(ends)
+      })
+      assert.deepNestedInclude(yield* conclude, { "success.status": "completed" })
+      left = Infinity
+      assert.deepNestedInclude(yield* conclude, { failure: away })
     }))
 
   it.effect("fail with what the client says, and ask again when it comes back", () =>
@@ -452,7 +556,12 @@ describe("rounds of tasks of servers of the stateless era", () => {
       })
       for (const times of [1, 2]) {
         const error = yield* Effect.flip(rounds.conclude(taskOf("t"), {}, exchange))
-        assert.deepStrictEqual([error.message, asks], ["no", times])
+        assert.deepStrictEqual(error.data, {
+          reason: "inputRefused",
+          method: "elicitation/create",
+          error: { code: -1, message: "no" }
+        })
+        assert.strictEqual(asks, times)
       }
       const nobody = yield* Effect.flip(rounds.conclude(taskOf("t"), {}, exchangeOf(undefined)))
       assert.include(nobody.message, "this client can't be asked")
@@ -471,8 +580,7 @@ describe("servers of tasks", () => {
   const none = TaskCallers.make({ forget: () => {} }, { onRequest: () => {}, onNotification: () => {} })
   const find = Effect.fnUntraced(function*(there: Upstream, server: TaskIds.ServerTask) {
     const upstreams = { get: (key: Catalog.InstanceKey) => key === there.key ? there : undefined, all: () => [there] }
-    const kept = KeptTasks.make(() => 0)
-    const servers = TaskServers.make(upstreams, ids, kept, yield* none, { timeout: undefined })
+    const servers = TaskServers.make(upstreams, ids, yield* none, { timeout: undefined })
     return yield* servers.find("tasks/get", { taskId: ids.seal(server, undefined) }, clientOf())
   })
   const server = { service: "svc", source: "scripted", instance: "one", id: "t" }
@@ -600,6 +708,41 @@ describe("tasks whose servers fail", () => {
       assert.include(gone.error?.message, "it is not announced any more (instance a, which runs the task)")
     }))
 
+  it.effect("hold up the calls that wait for them for so long at most", () =>
+    Effect.gen(function*() {
+      const data = { requiredCapabilities: { extensions: { [extension]: {} } } }
+      const endpoint = yield* harness({
+        servers: [{
+          id: "a",
+          era: "stateless",
+          capabilities: { extensions: { [extension]: {} } },
+          answer: ({ capabilities, method }) =>
+            Effect.succeed(
+              method === "tools/call" && capabilities === undefined
+                ? { error: { code: Code.missingClientCapability, message: "a task only", data } }
+                : method === "tools/call"
+                ? created
+                : { result: { taskId: "t-1", status: "working", pollIntervalMs: 30_000 } }
+            )
+        }],
+        offers: [{ name: "run", definition: { execution: { taskSupport: "optional" } } }]
+      })
+      const { headers } = yield* endpoint.initialize()
+      let answered = false
+      const call = yield* endpoint.post(
+        { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "svc__run" } },
+        headers
+      ).pipe(Effect.tap(() => Effect.sync(() => answered = true)), Effect.forkChild({ startImmediately: true }))
+      const asks = (method: string) => endpoint.asked.filter(({ request }) => request.method === method).length
+      yield* eventually("a look", () => asks("tasks/get") > 0 || undefined)
+      for (let i = 0; i < 1_190; i++) yield* TestClock.adjust(500)
+      assert.deepStrictEqual([answered, asks("tools/call"), asks("tasks/cancel")], [false, 2, 0])
+      yield* TestClock.adjust("10 seconds")
+      const { messages: [reply] } = yield* Fiber.join(call)
+      assert.include(reply?.error?.message, "no answer within")
+      assert.deepStrictEqual([asks("tools/call"), asks("tasks/cancel")], [2, 1])
+    }))
+
   it.effect("are not made of ids that are none", () =>
     Effect.gen(function*() {
       const answers = [{ resultType: "task" }, { resultType: "task", taskId: 7 }, { resultType: "task", taskId: "" }]
@@ -621,6 +764,7 @@ describe("tasks whose servers fail", () => {
       const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
       assert.deepInclude((yield* call("tasks/get", { taskId }, { traceparent })).result, { taskId })
       assert.deepNestedInclude(asked.at(-1)?.request.params, { "_meta.traceparent": traceparent })
+      assert.deepInclude(asked.at(-1)?.request.headers, { traceparent })
       assert.deepInclude(asked.at(-1)?.request.params, { taskId: "t-1" })
     }))
 })

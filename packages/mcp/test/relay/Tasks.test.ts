@@ -10,6 +10,7 @@ import {
   CallToolResultSchema,
   CreateTaskResultSchema,
   ElicitRequestSchema,
+  ProgressNotificationSchema,
   TaskStatusNotificationSchema
 } from "@modelcontextprotocol/sdk/types.js"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
@@ -129,6 +130,18 @@ const hides = (figures: TaskServer["figures"], value: unknown) => {
   for (const id of figures.ids) assert.notInclude(JSON.stringify(value), id)
 }
 
+/** Tasks of a client that are over once the server has looked at them. */
+class Looked extends InMemoryTaskStore {
+  override async getTask(taskId: string, sessionId?: string) {
+    const task = await super.getTask(taskId, sessionId)
+    if (task?.status === "working") {
+      const result = { action: "accept" as const, content: { name: "eve" } }
+      await this.storeTaskResult(taskId, "completed", result, sessionId)
+    }
+    return task === null ? null : { ...task }
+  }
+}
+
 const support = (client: Client1) =>
   promise(async () => {
     const { tools } = await client.listTools()
@@ -227,13 +240,11 @@ describe("clients of version 2025-11-25, servers of the handshake era", () => {
       const url = yield* gateway({ old: handshakeTasks() })
       const client = new Client1({ name: "test", version: "1.0.0" }, {
         capabilities: { elicitation: { form: {} }, tasks: { requests: { elicitation: { create: {} } } } },
-        taskStore: new InMemoryTaskStore()
+        taskStore: new Looked()
       })
       client.setRequestHandler(ElicitRequestSchema, async (_, { taskRequestedTtl, taskStore }) => {
         if (taskStore === undefined) return { action: "cancel" }
         const task = await taskStore.createTask({ ttl: taskRequestedTtl ?? null, pollInterval: 20 })
-        const result = { action: "accept" as const, content: { name: "eve" } }
-        setTimeout(() => void taskStore.storeTaskResult(task.taskId, "completed", result), 50)
         return { task }
       })
       yield* Effect.acquireRelease(
@@ -268,6 +279,79 @@ describe("clients of version 2025-11-25, servers of the handshake era", () => {
         assert.include(Array.from(ids), told[0]?.["taskId"])
         hides(old.figures, told)
       }
+    }), 30_000)
+})
+
+describe("progress of a call", () => {
+  it.live("reaches its client after the call has become a task", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const client = yield* sdk1(yield* gateway({ old }))
+      const told: Array<unknown> = []
+      client.setNotificationHandler(ProgressNotificationSchema, ({ params }) => void told.push(params))
+      // Once the client's stream is open.
+      const once = Effect.gen(function*() {
+        const _meta = { progressToken: "mine" }
+        const params = { name: "old__research", arguments: { how: "report" }, task: {}, _meta }
+        const { task } = yield* promise(() => client.request({ method: "tools/call", params }, CreateTaskResultSchema))
+        yield* promise(() => client.experimental.tasks.getTaskResult(task.taskId, CallToolResultSchema))
+        yield* Effect.sleep(50)
+      })
+      yield* Effect.repeat(once, { until: () => told.length > 0 }).pipe(Effect.timeout("15 seconds"))
+      assert.deepInclude(told[0], { progressToken: "mine", progress: 1 })
+      hides(old.figures, told)
+    }), 30_000)
+})
+
+describe("calls without a task, of tools of servers of the stateless era that run as tasks only", () => {
+  const call = (client: Client1, how: string, options: { onprogress?: () => void; signal?: AbortSignal } = {}) =>
+    promise(() =>
+      client.callTool({ name: "fresh__research", arguments: { how, insist: true } }, undefined, options)
+        .then(({ content, isError }) => JSON.stringify([content, isError === true]), (error: Error) => error.message)
+    )
+
+  it.live("are answered once the task is over", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const asked: Array<unknown> = []
+      const client = yield* sdk1(yield* gateway({ fresh }), (params) => {
+        asked.push(params)
+        return { content: { name: "bob" } }
+      })
+      let heard = 0
+      const done = yield* call(client, "run", { onprogress: () => void heard++ })
+      assert.strictEqual(done, `[[${said("done")}],false]`)
+      assert.isAbove(heard, 0)
+      assert.strictEqual(yield* call(client, "now"), `[[${said("at once")}],false]`)
+      assert.strictEqual(yield* call(client, "fail"), `[[${said("it failed")}],true]`)
+      assert.include(yield* call(client, "error"), "-32603: it broke")
+      assert.strictEqual(yield* call(client, "ask"), `[[${said("accept bob")}],false]`)
+      assert.lengthOf(asked, 1)
+      // It knows of no task.
+      assert.notProperty(asked[0], "_meta")
+      assert.deepStrictEqual((yield* promise(() => client.experimental.tasks.listTasks())).tasks, [])
+      assert.deepInclude(fresh.figures, { calls: 5, cancelled: 0 })
+    }), 30_000)
+
+  it.live("cancel the task when their client cancels them, or doesn't answer it", () =>
+    Effect.gen(function*() {
+      const fresh = statelessTasks()
+      const url = yield* gateway({ fresh })
+      const client = yield* sdk1(url)
+      const gone = new AbortController()
+      const onprogress = () => gone.abort()
+      yield* call(client, "wait", { onprogress, signal: gone.signal })
+      yield* eventually("its end", () => fresh.figures.cancelled === 1 || undefined)
+      assert.include(yield* call(client, "ask"), "elicitation")
+      yield* eventually("its end", () => fresh.figures.cancelled === 2 || undefined)
+    }), 30_000)
+
+  it.live("of clients of the stateless era are told what they lack", () =>
+    Effect.gen(function*() {
+      const { request } = statelessClient(yield* gateway({ fresh: statelessTasks() }))
+      const params = { name: "fresh__research", arguments: { insist: true } }
+      const { error } = yield* request("tools/call", params, {})
+      assert.deepInclude(error, { code: -32021, data: { requiredCapabilities: { extensions: { [extension]: {} } } } })
     }), 30_000)
 })
 
@@ -547,6 +631,7 @@ describe("notifications/tasks", () => {
         for (const { method, params = {} } of stream.messages()) {
           if (method !== "notifications/tasks" || params["taskId"] !== id) continue
           assert.deepInclude(params["_meta"], { "io.modelcontextprotocol/subscriptionId": 7 })
+          assert.notProperty(params, "resultType")
           seen.push(`${String(params["status"])} ${params["result"] === undefined ? 0 : 1}`)
         }
         return seen

@@ -41,7 +41,9 @@ export interface WatchedServer {
   readonly grow: (uri: string) => void
   /** Loses its sessions, as when it was started again. */
   readonly forget: () => void
-  /** Sessions that were begun, and requests that it got, by method. */
+  /** Sessions that it has. */
+  readonly sessions: () => number
+  /** Requests that it got, by method. */
   readonly counts: Map<string, number>
 }
 
@@ -112,10 +114,12 @@ export const handshakeServer = (uris: ReadonlyArray<string>, options: ServerOpti
       const transport = new StreamableHTTPServerTransport({
         sessionIdGenerator: () => randomUUID(),
         onsessioninitialized: (id) => {
-          count("sessions")
           sessions.set(id, transport)
         },
-        onsessionclosed: () => void servers.delete(server)
+        onsessionclosed: (id) => {
+          servers.delete(server)
+          sessions.delete(id)
+        }
       })
       await server.connect(transport as Transport)
       await transport.handleRequest(request, response, parsed)
@@ -124,6 +128,7 @@ export const handshakeServer = (uris: ReadonlyArray<string>, options: ServerOpti
   return {
     handler,
     counts,
+    sessions: () => sessions.size,
     watched: () => [...servers.values()].flatMap((watched) => [...watched]),
     updated: (uri) => {
       for (const [server, watched] of servers) {
@@ -179,6 +184,7 @@ export const statelessServer = (uris: ReadonlyArray<string>, options: ServerOpti
       })().catch(() => response.destroy())
     },
     counts,
+    sessions: () => 0,
     watched: () => [...open.values()].flat(),
     updated: (uri) => handler.notify.resourceUpdated(uri),
     // There is no way to, in its era.

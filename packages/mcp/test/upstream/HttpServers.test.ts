@@ -202,3 +202,31 @@ describe("stateless era over HTTP", () => {
       )
     }))
 })
+
+describe("what a server tells of itself", () => {
+  it.live("is heard where it has a stream for that, in either era", () =>
+    Effect.gen(function*() {
+      const old = yield* Servers.listen(Servers.sessionful().handler)
+      // Its handshake era answers GET with 405, and says all the same that it tells of changes.
+      const both = yield* Servers.listen(Servers.modern().handler)
+      yield* Harness.withUpstreams(
+        [
+          http("streams", old.url),
+          http("listens", both.url),
+          http("neither", both.url, { metadata: { "mcp-era": "handshake" } })
+        ],
+        ({ get }) =>
+          Effect.gen(function*() {
+            const heard = (id: string) =>
+              Effect.gen(function*() {
+                const upstream = yield* get(id)
+                yield* upstream.connect
+                return yield* Harness.eventually(`${id} heard or not`, () => upstream.state().heard)
+              })
+            assert.deepStrictEqual(yield* Effect.forEach(["streams", "listens", "neither"], heard), [true, true, false])
+            const capabilities = (yield* get("neither")).state().profile?.capabilities
+            assert.deepInclude(capabilities?.["tools"], { listChanged: true })
+          })
+      )
+    }))
+})

@@ -16,6 +16,8 @@ export interface Opened {
   /** Calls of tools that are under way; `who` is what they were given. */
   readonly calls: Array<{ readonly who: unknown; readonly exchange: Exchange }>
   closed: boolean
+  /** Opens the stream of what the server says of itself, once that is asked for. */
+  stream?: () => void
 }
 
 interface Options {
@@ -23,10 +25,14 @@ interface Options {
   readonly refuses?: Failure | undefined
   /** Whether one whose client declares anything opens only at `answer`. */
   readonly slow?: boolean | undefined
+  /** Whether one whose client declares anything has a stream of what it says of itself; `stream` opens it. */
+  readonly listens?: boolean | undefined
+  /** Whether the first one is lost as soon as it is open. */
+  readonly losesFirst?: boolean | undefined
 }
 
 /** It answers everything at once but calls of tools, which `finish` answers. */
-export const make = (kind: Transport["kind"], { refuses, slow }: Options = {}) => {
+export const make = (kind: Transport["kind"], { listens, losesFirst, refuses, slow }: Options = {}) => {
   const all: Array<Opened> = []
   const opening: Array<(failure: Failure | undefined) => void> = []
 
@@ -75,8 +81,16 @@ export const make = (kind: Transport["kind"], { refuses, slow }: Options = {}) =
         post: (message, done) => {
           one.posted.push({ ...message })
           done?.(undefined)
+          if (losesFirst === true && one === all[0]) {
+            one.lose({ phase: "notSent", reason: "gone", connectionLost: true })
+          }
         },
         negotiated: () => {},
+        listen: listens !== true ? undefined : (onEnd, onOpen) => {
+          if (Object.keys(one.declared).length === 0) onEnd({ _tag: "absent" })
+          one.stream = onOpen
+          return () => {}
+        },
         cancelsByClosing: false,
         close: () => {
           one.closed = true

@@ -114,6 +114,27 @@ describe("a pool", () => {
       assert.isAtMost(own().length, 2)
     }))
 
+  it.effect("who shares a connection that is there doesn't wait for those who need another one", () =>
+    Effect.gen(function*() {
+      const { finish, own, transport } = MemoryServer.make("stdio")
+      const { upstream } = yield* supervise(transport)
+      yield* call(upstream, asks)
+      yield* call(upstream, asks)
+      const one = yield* call(upstream, named("ada"))
+      const other = yield* call(upstream, asks)
+      const third = yield* call(upstream, named("ada"))
+      finish(own()[0])
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(own().map(({ calls, declared }) => [declared, calls.length]), [[elicitation, 1], [{}, 2]])
+      finish(own()[1])
+      yield* Fiber.join(one)
+      yield* Fiber.join(third)
+      finish(own()[0])
+      yield* TestClock.adjust(0)
+      for (const each of own()) finish(each)
+      yield* Fiber.join(other)
+    }))
+
   it.effect("who waits in vain is told so, and harms nobody", () =>
     Effect.gen(function*() {
       const { finish, own, transport } = MemoryServer.make("stdio")
@@ -407,6 +428,60 @@ describe("a pool", () => {
       ])
     }))
 
+  it.effect("R11: what a server asks on the stream of a request that can't ask its client goes to no other call", () =>
+    Effect.gen(function*() {
+      const { all, finish, transport } = MemoryServer.make("http")
+      const { upstream } = yield* supervise(transport)
+      const heard: Array<ServerRequest> = []
+      yield* call(upstream, asks)
+      yield* Effect.forkChild(
+        upstream.request({ method: "tools/call", caller: asks, onRequest: (request) => void heard.push(request) }),
+        { startImmediately: true }
+      )
+      assert.strictEqual(all[1]?.calls.length, 2)
+      const [own, other] = all[1]?.calls ?? []
+      own?.exchange.onMessage({ jsonrpc: "2.0", id: 7, method: "elicitation/create" })
+      assert.deepStrictEqual(heard, [])
+      assert.deepInclude(all[1]?.posted.at(-1), {
+        id: 7,
+        error: { code: -32601, message: "elicitation/create is not supported by this client" }
+      })
+      other?.exchange.onMessage({ jsonrpc: "2.0", id: 8, method: "elicitation/create" })
+      assert.strictEqual(heard.length, 1)
+      finish(all[1])
+    }))
+
+  for (const [takes, waits] of [[0, 100], [400, 400], [5_000, 1_000]] as const) {
+    it.effect(`a server that took ${takes} ms to connect has ${waits} ms to open the stream on which it asks`, () =>
+      Effect.gen(function*() {
+        const { all, answer, finish, transport } = MemoryServer.make("http", { slow: true, listens: true })
+        const { upstream } = yield* supervise(transport)
+        const first = yield* call(upstream, asks)
+        yield* TestClock.adjust(takes)
+        answer()
+        yield* TestClock.adjust(waits - 1)
+        assert.strictEqual(all[1]?.calls.length, 0)
+        yield* TestClock.adjust(1)
+        assert.strictEqual(all[1]?.calls.length, 1)
+        finish(all[1])
+        yield* Fiber.join(first)
+        // Who comes later waits for nothing.
+        yield* call(upstream, asks)
+        assert.strictEqual(all[1]?.calls.length, 1)
+      }))
+  }
+
+  it.effect("a connection whose stream is open waits for nothing", () =>
+    Effect.gen(function*() {
+      const { all, transport } = MemoryServer.make("http", { listens: true })
+      const { upstream } = yield* supervise(transport)
+      yield* call(upstream, asks)
+      assert.strictEqual(all[1]?.calls.length, 0)
+      all[1]?.stream?.()
+      yield* TestClock.adjust(0)
+      assert.strictEqual(all[1]?.calls.length, 1)
+    }))
+
   it.effect("a flood of what a server asks is bounded, and so is what it is answered", () =>
     Effect.gen(function*() {
       const { all, transport } = MemoryServer.make("stdio")
@@ -425,6 +500,39 @@ describe("a pool", () => {
       const before = all[1]?.posted.length
       asked[32]?.reply({ result: {} })
       assert.strictEqual(all[1]?.posted.length, before)
+    }))
+})
+
+describe("the gateway's own connection", () => {
+  it.effect("that is lost as soon as it is open is replaced, and nobody's call goes over it", () =>
+    Effect.gen(function*() {
+      const { all, finish, transport } = MemoryServer.make("http", { losesFirst: true })
+      const { upstream } = yield* supervise(transport)
+      yield* TestClock.adjust("2 seconds")
+      const fiber = yield* call(upstream, undefined)
+      assert.isTrue(all[0]?.closed)
+      assert.strictEqual(all[1]?.calls.length, 1)
+      finish(all[1])
+      yield* Fiber.join(fiber)
+    }))
+
+  it.effect("carries no notification of a caller that needs one of its own, nor makes it wait", () =>
+    Effect.gen(function*() {
+      const { all, transport } = MemoryServer.make("stdio")
+      const { run, upstream } = yield* Supervisor.make({
+        entry: () => Harness.entryOf({ id: "a", service: "a", endpoint: { transport: "stdio", command: "x" } }),
+        kind: "stdio",
+        transport: Effect.succeed(transport),
+        emit: () => {},
+        gate: yield* Semaphore.make(8),
+        connectTimeout: Duration.seconds(10),
+        probeTimeout: Duration.seconds(3),
+        limits: { maxSessions: 2, idleTimeout: Duration.minutes(5) }
+      })
+      yield* upstream.notify("notifications/roots/list_changed", undefined, sessionOf())
+      yield* Effect.forkScoped(run, { startImmediately: true })
+      yield* TestClock.adjust(0)
+      assert.notInclude(all[0]?.posted.map(({ method }) => method), "notifications/roots/list_changed")
     }))
 })
 

@@ -38,6 +38,10 @@ describe("the reference servers over stdio", () => {
           const reply = yield* upstream.request({ method: "tools/list" })
           assert.isTrue("result" in reply && Array.isArray(reply.result["tools"]) && reply.result["tools"].length > 0)
           assert.strictEqual(upstream.state().profile?.era, "handshake")
+          assert.isTrue(
+            yield* Harness.eventually(`${id} heard`, () =>
+              upstream.state().heard)
+          )
         }
         const everything = upstreams.get(Harness.keyOf("everything"))
         assert.isDefined(everything)
@@ -46,8 +50,7 @@ describe("the reference servers over stdio", () => {
           method: "tools/call",
           params: { name: "trigger-long-running-operation", arguments: { duration: 1, steps: 3 } },
           progress: true,
-          onNotification: (note) =>
-            notes.push(note)
+          onNotification: (note) => notes.push(note)
         })
         assert.isTrue("result" in reply, JSON.stringify(reply))
         assert.isAtLeast(notes.length, 3)

@@ -349,6 +349,8 @@ export interface ClientLimits {
   readonly requestsPerSession?: number | undefined
   /** Open event streams; further ones are refused. Default 10,000. */
   readonly streams?: number | undefined
+  /** Resources that one session, or one stream of the stateless era, may watch. Default 1,000. */
+  readonly subscriptions?: number | undefined
   /** Calls that wait for a client to come back with what their server asked of it. Default 1,000. */
   readonly parked?: number | undefined
   /** Those of one client. Default 64. */

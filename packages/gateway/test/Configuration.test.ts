@@ -64,6 +64,7 @@ describe("Configuration", () => {
         requests: 10_000,
         requestsPerSession: 256,
         streams: 10_000,
+        subscriptions: 1_000,
         parked: 1_000,
         parkedPerClient: 64,
         replay: 256 * 1024

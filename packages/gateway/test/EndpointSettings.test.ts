@@ -24,6 +24,7 @@ describe("the settings of the MCP endpoint", () => {
           requests: 23,
           requestsPerSession: 24,
           streams: 25,
+          subscriptions: 29,
           parked: 26,
           parkedPerClient: 27,
           replay: "28kb"
@@ -47,6 +48,7 @@ describe("the settings of the MCP endpoint", () => {
       maxRequests: 23,
       maxInFlightPerSession: 24,
       maxStreams: 25,
+      maxSubscriptions: 29,
       maxParked: 26,
       maxParkedPerClient: 27,
       maxReplay: 28 * 1_024

@@ -2,6 +2,7 @@
  * What scripted servers offer only to clients that can be asked.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Catalog from "@portolan/core/Catalog"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type { ToolCatalog } from "../src/catalog/ToolCatalog.ts"
@@ -23,7 +24,7 @@ const asking = (
   given: typeof profile = { ...profile, capabilities: { tools: {} } }
 ) => {
   const declared: Array<Fields> = []
-  const before = { run: (_: UpstreamRequest): Effect.Effect<void, UpstreamError> => Effect.void }
+  const before: { run: (request: UpstreamRequest) => Effect.Effect<void, UpstreamError> } = { run: () => Effect.void }
   const { upstream } = scripted(
     instance(id, id),
     (request) => {
@@ -259,5 +260,21 @@ describe("Audiences", () => {
       assert.deepStrictEqual(seenBy(catalog, sampler), ["f-echo", "f-sample"])
       yield* close(two.upstream)
       assert.deepStrictEqual(seenBy(catalog, sampler), [])
+    }))
+
+  it.effect("keep what is theirs of an instance that moves from one registry to another", () =>
+    Effect.gen(function*() {
+      const { catalog, close, emit, open } = yield* harness()
+      const server = everything("e")
+      yield* open(server.upstream)
+      yield* listed(catalog, sampler)
+      const revision = catalog.audiences.of(sampler)!.revision("tools")
+      const moved = { ...server.upstream, key: Catalog.key("other", "e") }
+      yield* TestClock.adjust("1 minute")
+      yield* emit(moved)
+      yield* close(server.upstream)
+      assert.deepStrictEqual(seenBy(catalog, sampler), ["e__echo", "e__sample"])
+      assert.deepStrictEqual(catalog.audiences.of(sampler)!.find("tools", "e__sample")?.instances(), [moved.key])
+      assert.strictEqual(catalog.audiences.of(sampler)!.revision("tools"), revision)
     }))
 })

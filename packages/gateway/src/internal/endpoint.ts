@@ -26,6 +26,7 @@ export const liveOptionsOf = ({ limits = {}, ...options }: GatewayOptions): Live
   maxRequests: limits.requests,
   maxInFlightPerSession: limits.requestsPerSession,
   maxStreams: limits.streams,
+  maxSubscriptions: limits.subscriptions,
   maxParked: limits.parked,
   maxParkedPerClient: limits.parkedPerClient,
   maxReplay: limits.replay

@@ -26,7 +26,7 @@ export const pattern = (expected: string, regExp: RegExp, notes?: Notes) =>
 export const duration = (notes: Notes) =>
   pattern("a duration such as 250ms, 30s or 5m", /^\d+(\.\d+)?(ms|s|m|h|d)$/, notes)
 
-export const size = (notes: Notes) => pattern("a size such as 512kb or 4mb", /^\d+([kK]|[mM])?[bB]$/, notes)
+const size = (notes: Notes) => pattern("a size such as 512kb or 4mb", /^\d+([kK]|[mM])?[bB]$/, notes)
 
 const units = { b: 1, kb: 1024, mb: 1024 * 1024 } as const
 

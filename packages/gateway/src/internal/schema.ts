@@ -34,6 +34,11 @@ const Limits = Schema.Struct({
   requests: defaulted(count(1, 1_000_000), 10_000, "Requests at the same time; further ones are refused"),
   requestsPerSession: defaulted(count(1, 1_000_000), 256, "Those of one session"),
   streams: defaulted(count(1, 1_000_000), 10_000, "Open event streams; further ones are refused"),
+  subscriptions: defaulted(
+    count(1, 1_000_000),
+    1_000,
+    "Resources that one session, or one stream of the stateless era, may watch"
+  ),
   parked: defaulted(
     count(1, 1_000_000),
     1_000,

@@ -24,13 +24,13 @@ import * as Stream from "effect/Stream"
 import { canonicalJson } from "../internal/canonicalJson.ts"
 import type { Fields } from "../JsonRpc.ts"
 import * as Callers from "../relay/Callers.ts"
-import type { Caller, ServerProfile, Upstream } from "../upstream/Upstream.ts"
-import type { Upstreams } from "../upstream/Upstreams.ts"
+import type { Caller, Upstream } from "../upstream/Upstream.ts"
+import type { UpstreamEvent, Upstreams } from "../upstream/Upstreams.ts"
+import * as HeardServer from "./HeardServer.ts"
 import * as Listing from "./Listing.ts"
 import type * as Merging from "./Merging.ts"
 import { type ListKind, listKinds, type Offer, type OfferKind, offerKinds } from "./Offer.ts"
 import type { Offers } from "./Offers.ts"
-import * as TaskSupport from "./TaskSupport.ts"
 
 /**
  * The offers for some callers. All of it plain.
@@ -109,31 +109,10 @@ export interface KeptAudiences extends Audiences {
   readonly tables: () => ReadonlyArray<Offers>
 }
 
-/** What one server lists to an audience. */
-interface Heard {
-  /** Of the gateway's own connection when it was asked. */
-  profile: ServerProfile | undefined
-  /** What it answered, until that is compared with what everybody sees. */
-  answer: Merging.Lists | undefined
-  /** What is in the answer alone, or other than everybody sees it. None: it makes no difference. */
-  extra: Merging.Lists | undefined
-  /** Asked once, and what came of it is in the offers. */
-  settled: boolean
-  /** The last answer made no difference. */
-  same: boolean
-  failed: boolean
-  wanted: boolean
-  reading: boolean
-  /** ms until it is asked again. */
-  pause: number
-  /** Epoch ms before which it is not asked again. */
-  next: number
-}
-
 interface Audience {
   readonly capabilities: Fields
   readonly view: View
-  readonly servers: Map<InstanceKey, Heard>
+  readonly servers: Map<InstanceKey, HeardServer.HeardServer>
   /** Epoch ms. */
   readonly deadline: number
   /** Its own, where a server makes a difference. */
@@ -155,80 +134,12 @@ const KeepTime = 60_000
 const MaxKey = 4_096
 /** Servers that are asked at the same time. */
 const Concurrency = 4
-/** ms for all lists of one server. */
-const ReadTime = 20_000
-/** ms before a server is asked again; doubled whenever nothing comes of it. */
-const FirstPause = 1_000
-const LongestPause = 10_000
-/** ms before one is asked again that could not be read. */
-const LongestFailure = 60_000
-
-const unheard = { error: { code: -32603, message: "No client is asked while lists are read" } }
-
-const nothing: Merging.Lists = new Map()
-
-/** The items of an answer that are known otherwise, or not at all. */
-const difference = (answer = nothing, known = nothing): Merging.Lists | undefined => {
-  const extra = new Map<OfferKind, ReadonlyMap<string, Fields>>()
-  for (const [kind, items] of answer) {
-    const all = known.get(kind)
-    const other = Array.from(items).filter(([name, item]) => {
-      const same = all?.get(name)
-      return same === undefined || !ServiceInstance.equals(item, same)
-    })
-    if (other.length > 0) extra.set(kind, new Map(other))
-  }
-  return extra.size === 0 ? undefined : extra
-}
-
-const together = (known: Merging.Lists, extra: Merging.Lists): Merging.Lists => {
-  const all = new Map(known)
-  for (const [kind, items] of extra) all.set(kind, new Map([...known.get(kind) ?? [], ...items]))
-  return all
-}
 
 const isAlike = (one: ReadonlyArray<Offer> = [], other: ReadonlyArray<Offer> = []): boolean =>
   one === other || (one.length === other.length && one.every((offer, index) => {
     const { definition } = other[index] ?? {}
     return offer.definition === definition || ServiceInstance.equals(offer.definition, definition)
   }))
-
-/** Reads all lists over a connection that declares the capabilities, and closes it. */
-const read = (
-  upstream: Upstream,
-  profile: ServerProfile,
-  capabilities: Fields,
-  { limits, upstreams }: Pick<AudiencesOptions, "limits" | "upstreams">
-): Effect.Effect<Merging.Lists, unknown> =>
-  Effect.suspend(() => {
-    const session: Caller["session"] = {
-      readsLists: true,
-      onRequest: (_, { reply }) => reply(unheard),
-      onNotification: () => {}
-    }
-    const caller: Caller = { principal: undefined, capabilities, session }
-    const asking: Pick<Upstream, "instance" | "request" | "state"> = {
-      instance: upstream.instance,
-      state: upstream.state,
-      request: (request) => upstream.request({ ...request, caller, onRequest: ({ reply }) => reply(unheard) })
-    }
-    const parts = listKinds.flatMap((kind) => profile.capabilities[kind] === undefined ? [] : Listing.kinds[kind])
-    return Effect.forEach(
-      parts,
-      (part) => Effect.map(Listing.read(asking, part, limits), ({ items }) => [part, items] as const),
-      { concurrency: "unbounded" }
-    ).pipe(
-      Effect.map((lists) =>
-        new Map(
-          lists.map(([part, items]) =>
-            [part, part === "tools" ? TaskSupport.normalized(profile, items) : items] as const
-          )
-        )
-      ),
-      Effect.timeout(ReadTime),
-      Effect.ensuring(Effect.sync(() => upstreams.forget(session)))
-    )
-  })
 
 /**
  * Makes them; there are none yet. Servers are followed while the scope lives.
@@ -239,7 +150,7 @@ const read = (
 export const make = Effect.fnUntraced(function*(
   options: AudiencesOptions
 ): Effect.fn.Return<KeptAudiences, never, Scope.Scope> {
-  const { isSettled, moved, offers, onChange, settleTimeout, upstreams } = options
+  const { isSettled, limits, moved, offers, onChange, settleTimeout, upstreams } = options
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
   const run = yield* FiberSet.makeRuntime<never, unknown, unknown>()
@@ -251,93 +162,83 @@ export const make = Effect.fnUntraced(function*(
 
   const keyOf = ({ capabilities }: Caller): string => {
     let key = keys.get(capabilities)
-    if (key === undefined) {
-      keys.set(capabilities, key = canonicalJson(capabilities))
-    }
+    if (key === undefined) keys.set(capabilities, key = canonicalJson(capabilities))
     return key
   }
 
-  /** Whether the server is to be asked at all, and what it said of itself to everybody. */
-  const connected = (upstream: Upstream | undefined): ServerProfile | undefined => {
-    const state = upstream?.state()
-    return state?._tag === "connected" && state.profile?.era === "handshake" ? state.profile : undefined
+  /** Whether the server is there, and of the era to which it makes a difference. */
+  const isConnected = (upstream: Upstream): boolean => {
+    const { _tag, profile } = upstream.state()
+    return _tag === "connected" && profile?.era === "handshake"
   }
 
   /** Asks while that is wanted. */
-  const ask = Effect.fnUntraced(function*(audience: Audience, key: InstanceKey, heard: Heard) {
-    while (heard.wanted) {
-      const left = heard.next - now()
+  const ask = Effect.fnUntraced(function*(audience: Audience, key: InstanceKey, server: HeardServer.HeardServer) {
+    while (server.wanted) {
+      const left = server.next - now()
       if (left > 0) yield* Effect.sleep(left)
-      heard.wanted = false
+      server.wanted = false
       const upstream = upstreams.get(key)
-      const profile = connected(upstream)
-      if (upstream === undefined || profile === undefined || audience.servers.get(key) !== heard) break
-      heard.profile = profile
-      const answer = yield* permits.withPermits(1)(
-        Effect.orElseSucceed(read(upstream, profile, audience.capabilities, options), () => undefined)
+      // Whoever is connected later is asked then.
+      if (upstream === undefined || !isConnected(upstream) || audience.servers.get(key) !== server) break
+      yield* permits.withPermits(1)(
+        HeardServer.read(server, upstream, audience.capabilities, limits, { now, upstreams })
       )
-      heard.failed = answer === undefined
-      heard.next = now() + heard.pause
-      heard.pause = Math.min(heard.failed ? LongestFailure : LongestPause, 2 * heard.pause)
-      heard.answer = answer
-      // Whoever waits is told once the offers are made.
-      if (answer === undefined) heard.settled = true
       yield* onChange
     }
-    heard.reading = false
+    server.reading = false
   })
 
-  const want = (audience: Audience, key: InstanceKey) => {
-    let heard = audience.servers.get(key)
-    if (heard === undefined) {
-      heard = {
-        profile: undefined,
-        answer: undefined,
-        extra: undefined,
-        settled: false,
-        same: false,
-        failed: false,
-        wanted: false,
-        reading: false,
-        pause: FirstPause,
-        next: 0
-      }
-      audience.servers.set(key, heard)
-    }
-    const asked = heard
-    asked.wanted = true
-    if (asked.reading) return
-    asked.reading = true
-    run(Effect.onError(ask(audience, key, asked), () =>
+  const want = (audience: Audience, upstream: Upstream) => {
+    const { key } = upstream
+    const server = audience.servers.get(key) ?? HeardServer.make(HeardServer.addressOf(upstream))
+    audience.servers.set(key, server)
+    server.profile = upstream.state().profile
+    server.wanted = true
+    if (server.reading) return
+    server.reading = true
+    run(Effect.onError(ask(audience, key, server), () =>
       Effect.sync(() => {
-        asked.reading = false
+        server.reading = false
       })))
+  }
+
+  const take = (audience: Audience, event: UpstreamEvent): void => {
+    const { servers } = audience
+    switch (event._tag) {
+      case "Opened": {
+        const { key } = event.upstream
+        if (servers.has(key)) return
+        const address = HeardServer.addressOf(event.upstream)
+        const known = Array.from(servers.values()).find((server) => server.address === address)
+        if (known !== undefined) servers.set(key, HeardServer.make(address, known))
+        return
+      }
+      case "Connected": {
+        const { profile, upstream } = event
+        const server = servers.get(upstream.key)
+        if (profile.era === "stateless") servers.delete(upstream.key)
+        // A connection tells of itself again when it has a stream.
+        else if (server?.profile !== profile || !(server.same || server.reading)) want(audience, upstream)
+        return
+      }
+      case "Notified": {
+        const { notification: { method }, upstream } = event
+        const server = servers.get(upstream.key)
+        if (server === undefined || server.same) return
+        if (listKinds.some((kind) => method === `notifications/${kind}/list_changed`)) want(audience, upstream)
+        return
+      }
+      case "Closed":
+        // It may be there again, at another address.
+        if (upstreams.get(event.key) === undefined) servers.delete(event.key)
+    }
   }
 
   yield* upstreams.events.pipe(
     Stream.runForEach((event) =>
       Effect.sync(() => {
-        for (const audience of audiences.values()) {
-          switch (event._tag) {
-            case "Connected": {
-              const { key } = event.upstream
-              const heard = audience.servers.get(key)
-              if (connected(event.upstream) === undefined) audience.servers.delete(key)
-              else if (heard?.profile !== event.profile || !heard.same) want(audience, key)
-              break
-            }
-            case "Notified": {
-              const { notification: { method }, upstream: { key } } = event
-              const heard = audience.servers.get(key)
-              if (heard === undefined || heard.same) break
-              if (listKinds.some((kind) => method === `notifications/${kind}/list_changed`)) want(audience, key)
-              break
-            }
-            case "Closed":
-              // It may be there again, at another address.
-              if (upstreams.get(event.key) === undefined) audience.servers.delete(event.key)
-          }
-        }
+        for (const audience of audiences.values()) take(audience, event)
       })
     ),
     Effect.forkScoped
@@ -356,6 +257,8 @@ export const make = Effect.fnUntraced(function*(
       const [oldest] = Array.from(audiences).toSorted(([, one], [, other]) => one.lastUsed - other.lastUsed)
       if (oldest === undefined || time - oldest[1].lastUsed < KeepTime) return undefined
       audiences.delete(oldest[0])
+      // What is still to be asked for it is asked no more.
+      oldest[1].servers.clear()
     }
     const stamps = new Map<ListKind, number>()
     const audience: Audience = {
@@ -375,16 +278,14 @@ export const make = Effect.fnUntraced(function*(
     }
     audiences.set(key, audience)
     for (const upstream of upstreams.all()) {
-      if (connected(upstream) !== undefined) want(audience, upstream.key)
+      if (isConnected(upstream)) want(audience, upstream)
     }
     return audience
   }
 
   const isRead = ({ servers }: Audience): boolean =>
     isSettled() &&
-    upstreams.all().every((upstream) =>
-      connected(upstream) === undefined || servers.get(upstream.key)?.settled === true
-    )
+    upstreams.all().every((upstream) => !isConnected(upstream) || servers.get(upstream.key)?.settled === true)
 
   const wait = (audience: Audience) =>
     Effect.scoped(Effect.gen(function*() {
@@ -409,7 +310,8 @@ export const make = Effect.fnUntraced(function*(
         if (audience === undefined) return Effect.void
         audience.lastUsed = now()
         for (const [key, { failed, next, reading }] of audience.servers) {
-          if (failed && !reading && next <= now()) want(audience, key)
+          const upstream = failed && !reading && next <= now() ? upstreams.get(key) : undefined
+          if (upstream !== undefined) want(audience, upstream)
         }
         return audience.settled ? Effect.void : wait(audience)
       }),
@@ -430,21 +332,12 @@ export const make = Effect.fnUntraced(function*(
     rebuild: (listed) => {
       for (const audience of audiences.values()) {
         const all = listed.map((instance) => {
-          const heard = audience.servers.get(instance.key)
-          if (heard?.answer !== undefined) {
-            const extra = difference(heard.answer, instance.lists)
-            if (difference(extra, heard.extra) ?? difference(heard.extra, extra)) heard.pause = FirstPause
-            heard.extra = extra
-            heard.same = extra === undefined
-            heard.answer = undefined
-            heard.settled = true
-          }
-          return heard?.extra === undefined
-            ? instance
-            : { ...instance, lists: together(instance.lists, heard.extra) }
+          const server = audience.servers.get(instance.key)
+          const lists = server === undefined ? instance.lists : HeardServer.together(server, instance.lists)
+          return lists === instance.lists ? instance : { ...instance, lists }
         })
         // Of a server that everybody has yet to hear of nothing can be said.
-        for (const heard of audience.servers.values()) if (heard.answer !== undefined) heard.settled = true
+        for (const server of audience.servers.values()) if (server.answer !== undefined) server.settled = true
         if (all.every((instance, index) => instance === listed[index])) audience.table = undefined
         else (audience.table ??= options.table()).rebuild(all)
         const before = audience.shown

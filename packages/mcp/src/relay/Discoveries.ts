@@ -155,7 +155,8 @@ export const make = (
       methods: {
         "discovery/discover": {
           eras: everyEra,
-          answer: ({ params = {} }, { client }) => Effect.map(destination.settledFor(client), () => discover(params, client))
+          answer: ({ params = {} }, { client }) =>
+            Effect.map(destination.settledFor(client), () => discover(params, client))
         }
       },
       capabilities: (era) => ({ [era === "handshake" ? "experimental" : "extensions"]: { [extension]: {} } })

@@ -48,6 +48,8 @@ export interface EventFields {
 export interface EventStream extends Events {
   /** Writes one line as an event. A stream that already holds too much unread is cut instead. */
   readonly write: (line: string, fields: EventFields) => void
+  /** Ends it at once: what is unread is dropped. */
+  readonly cut: () => void
 }
 
 /**
@@ -91,6 +93,7 @@ export const open = (
     end: () => {
       if (!response.writableEnded) response.end()
     },
+    cut: () => void response.destroy(),
     isOpen
   }
 }

@@ -50,7 +50,8 @@ export interface Exchange {
   readonly notify: (notification: JsonRpcNotification) => void
   /**
    * Asks a client of the handshake era something for this request: on its own stream, or on another one of its session.
-   * Always replies: with an error where the client can't be reached, or doesn't answer in time. Interruption withdraws it.
+   * Always replies: with an error where the client can't be reached, or doesn't answer in time; with a result without what
+   * of its `_meta` belongs to the client's hop. Interruption withdraws it.
    * `progress` hears how far the answer is. None: a client of the stateless era, which is asked by the result.
    */
   readonly ask?:

@@ -65,7 +65,8 @@ const overloads: ReadonlySet<number | undefined> = new Set([429, 503])
 export const unanswered = (error: UpstreamError): AttemptFailure<Failure> => ({
   error,
   phase: error.phase,
-  blame: "instance",
+  // Whoever asks for too much gets as much elsewhere, and is not to have instances taken from others.
+  blame: error.tooLong === true ? "caller" : "instance",
   reason: error.reason,
   retryAfter: overloads.has(error.status) ? error.retryAfter : undefined
 })

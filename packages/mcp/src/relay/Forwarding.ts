@@ -12,18 +12,17 @@ import * as Catalog from "@portolan/core/Catalog"
 import { type RouteError, Router, type Routing } from "@portolan/core/Router"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { withoutRounds } from "../internal/withoutRounds.ts"
 import { Code, type Fields, type JsonRpcNotification, type Reply } from "../JsonRpc.ts"
-import * as MultiRound from "../MultiRound.ts"
 import * as RoutingFigures from "../telemetry/RoutingFigures.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import type { Caller } from "../upstream/Upstream.ts"
 import { Upstreams } from "../upstream/Upstreams.ts"
+import * as Asking from "./Asking.ts"
 import type * as Bindings from "./Bindings.ts"
 import * as Callers from "./Callers.ts"
-import type { Exchange } from "./Exchange.ts"
 import * as Failures from "./Failures.ts"
 import * as Hearing from "./Hearing.ts"
 import * as Inputs from "./Inputs.ts"
@@ -121,9 +120,8 @@ export const make = (
     )
 
     const clock = yield* Clock.Clock
-    const scope = yield* Scope.Scope
-    const fork = Effect.runForkWith(yield* Effect.context())
     const send = RoutedRequest.make({ router, upstreams, logging, tracing, settings: options })
+    const asking = yield* Asking.make
     const parking = yield* Parking.make(options)
     const states = RequestState.make(options.seals, () => options.inputTimeout, () => clock.currentTimeMillisUnsafe())
 
@@ -133,25 +131,6 @@ export const make = (
       if (exchange.client.era === "stateless") (meta ??= {})[Meta.Key.serverInfo] = options.serverInfo
       return meta
     }
-
-    /** Asks a client of the handshake era what the server asks. */
-    const asking =
-      (ask: NonNullable<Exchange["ask"]>, hearing: Hearing.Hearing): Round["onRequest"] =>
-      (attempt, { method, params, progress, reply, withdrawn }) => {
-        if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
-        attempt.commit()
-        hearing.asked = true
-        const resume = attempt.pause()
-        const answered = (given: Reply) => reply("error" in given ? given : { result: Meta.onward(given.result) })
-        const fiber = Fiber.runIn(fork(Effect.map(ask(method, params, progress), answered)), scope)
-        const withdraw = () => fiber.interruptUnsafe()
-        withdrawn.addEventListener("abort", withdraw, { once: true })
-        fiber.addObserver((exit) => {
-          withdrawn.removeEventListener("abort", withdraw)
-          resume()
-          if (exit._tag === "Failure") reply(Inputs.refusal("the client could not be asked"))
-        })
-      }
 
     const failed = (message: string): Effect.Effect<Reply> =>
       Effect.sync(() => {
@@ -228,14 +207,14 @@ export const make = (
     })
 
     const answered = (round: Round, result: Fields, routing: Routing): Effect.Effect<Reply> => {
-      const { call, hearing, number } = round
+      const { call, number } = round
       const type = result["resultType"]
       if (type === "input_required" && Inputs.methods.has(call.method)) return asked(round, result, routing)
       if (call.answer !== undefined && (type === undefined || type === "complete" || type === "task")) {
         return Effect.succeed(call.answer(result, routing, (result) => ordinary(call, result, routing)))
       }
       if (type === undefined || type === "complete") {
-        if (number === 1 && !hearing.asked) call.onResult?.(result, routing)
+        if (number === 1) call.onResult?.(result, routing)
         return Effect.succeed(ordinary(call, result, routing))
       }
       return failed(
@@ -312,7 +291,7 @@ export const make = (
       const state = states.open(text, subjectOf(call))
       if (typeof state === "string") return Effect.succeed(failure(Code.invalidParams, state))
       const { inputResponses } = params
-      const rest = MultiRound.without(params)
+      const rest = withoutRounds(params)
       switch (state._tag) {
         case "Parked":
           return parking.goOn(state, exchange, meta, inputResponses)
@@ -333,10 +312,10 @@ export const make = (
         const state = params["requestState"]
         return state === undefined ? parkable(call, params, undefined) : resumed(call, state)
       }
-      const own = MultiRound.without(params)
+      const own = withoutRounds(params)
       const round = first(own === params ? call : { ...call, params: own })
       return ask !== undefined && Callers.isAskable(client.capabilities)
-        ? begin({ ...round, onRequest: asking(ask, round.hearing) })
+        ? begin({ ...round, onRequest: asking(ask) })
         : begin(round)
     }
 

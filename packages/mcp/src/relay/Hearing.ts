@@ -25,8 +25,6 @@ export interface Hearing {
   token: string | number | undefined
   /** The highest progress so far: it must grow, also across attempts and rounds. */
   highest: number
-  /** Whether the client was asked something for it. */
-  asked: boolean
 }
 
 /**
@@ -48,7 +46,7 @@ export const tokenOf = (meta: Fields | undefined): string | number | undefined =
  */
 export const make = (exchange: Exchange, meta: Fields | undefined): Hearing => {
   const token = tokenOf(meta)
-  return { exchange, progress: token !== undefined, token, highest: -Infinity, asked: false }
+  return { exchange, progress: token !== undefined, token, highest: -Infinity }
 }
 
 /**

@@ -172,7 +172,7 @@ export const ask = (
         (reply): Effect.Effect<readonly [string, Fields], JsonRpcErrorObject> =>
           "error" in reply
             ? Effect.fail(unanswered(request.method, reply.error))
-            : Effect.succeed([key, Meta.onward(reply.result)])
+            : Effect.succeed([key, reply.result])
       ),
     { concurrency: "unbounded" }
   ).pipe(Effect.map((answers) => Object.fromEntries(answers)))

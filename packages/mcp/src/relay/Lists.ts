@@ -63,22 +63,13 @@ export const pages = (
   catalog: Pick<ToolCatalog["Service"], "list">,
   settings: Pick<ListsSettings, "pageSize">
 ) => {
-  type Translated = { readonly offers: ReadonlyArray<Offer>; readonly definitions: ReadonlyArray<Fields> }
-  const translated = new WeakMap<ReadonlyArray<Offer>, Map<Translation.Dialect, Translated>>()
-  const definitionsOf = (dialect: Translation.Dialect, kind: OfferKind, all: ReadonlyArray<Offer>): Translated => {
+  const translated = new WeakMap<ReadonlyArray<Offer>, Map<Translation.Dialect, ReadonlyArray<Fields>>>()
+  const definitionsOf = (dialect: Translation.Dialect, kind: OfferKind, all: ReadonlyArray<Offer>) => {
     let ofList = translated.get(all)
     if (ofList === undefined) translated.set(all, ofList = new Map())
     let made = ofList.get(dialect)
     if (made === undefined) {
-      const offers: Array<Offer> = []
-      const definitions: Array<Fields> = []
-      for (const offer of all) {
-        const definition = Translation.definition(dialect, kind, offer.definition)
-        if (definition === undefined) continue
-        offers.push(offer)
-        definitions.push(definition)
-      }
-      ofList.set(dialect, made = { offers, definitions })
+      ofList.set(dialect, made = all.map(({ definition }) => Translation.definition(dialect, kind, definition)))
     }
     return made
   }
@@ -89,7 +80,8 @@ export const pages = (
     { list } = catalog
   ): Record<string, unknown> | undefined => {
     const { pageSize } = settings
-    const { definitions: all, offers } = definitionsOf(Translation.dialectOf(client), kind, list(kind))
+    const offers = list(kind)
+    const all = definitionsOf(Translation.dialectOf(client), kind, offers)
     let start = 0
     if (cursor !== undefined) {
       const last = decodeCursor(kind, cursor)

@@ -171,6 +171,7 @@ export type LiveOptions = Pick<
   | "maxInFlightPerSession"
   | "maxRequests"
   | "maxStreams"
+  | "maxSubscriptions"
 >
 
 const live = (options: LiveOptions) => ({
@@ -190,7 +191,8 @@ const live = (options: LiveOptions) => ({
   sessionLifetime: options.sessionLifetime ?? 24 * 3_600_000,
   maxInFlightPerSession: options.maxInFlightPerSession ?? 256,
   maxRequests: options.maxRequests ?? 10_000,
-  maxStreams: options.maxStreams ?? 10_000
+  maxStreams: options.maxStreams ?? 10_000,
+  maxSubscriptions: options.maxSubscriptions ?? 1_000
 })
 
 /**
@@ -236,7 +238,9 @@ export const layer = (
         get maxCached() {
           return settings.maxCached
         },
-        maxSubscriptions: options.maxSubscriptions ?? 1_000,
+        get maxSubscriptions() {
+          return settings.maxSubscriptions
+        },
         get inputTimeout() {
           return settings.inputTimeout
         },

@@ -87,6 +87,7 @@ interface Parked {
   client: Client
   readonly owner: string | undefined
   readonly asks: Asks
+  /** As many as a server may have open for one request of ours. */
   readonly questions: Map<string, Question>
   /** None before its server asked something. */
   id: number | undefined
@@ -115,9 +116,6 @@ const answerTo = (question: Question, response: Fields | undefined, client: Clie
   const reason = Inputs.unanswerable(client, question)
   return reason === undefined ? undefined : Inputs.refusal(reason)
 }
-
-/** Questions of one call that may be open at once. */
-const MaxQuestions = 64
 
 const gone = failure(
   Code.invalidParams,
@@ -223,11 +221,9 @@ export const make = (options: ParkingOptions): Effect.Effect<Parking, never, Sco
       const reason = Inputs.unaskable(one.client, asked)
       if (reason !== undefined) return reply(Inputs.refusal(reason))
       if (!attempt.isHeard() || withdrawn.aborted) return reply(Inputs.refusal("no longer needed"))
-      if (one.questions.size >= MaxQuestions) return reply({ error: overloaded("Too many questions of one call") })
       const crowded = park(one)
       if (crowded !== undefined) return reply(crowded)
       attempt.commit()
-      one.hearing.asked = true
       const resume = attempt.pause()
       const key = `input-${++one.asked}`
       const land = (): boolean => {

@@ -184,6 +184,16 @@ export const make = (options: ReplayOptions): Replays => {
     }
   }
 
+  /** Forgets the oldest stream that ended; else one in place of which its client gets another one. */
+  const forgetOne = ({ streams }: Log): void => {
+    let least: Stream | undefined
+    for (const stream of streams.values()) {
+      if (stream.ended) return void streams.delete(stream.number)
+      if (stream.connection === undefined && stream.purpose._tag === "Session") least ??= stream
+    }
+    if (least !== undefined) streams.delete(least.number)
+  }
+
   const keep = (log: Log, stream: Stream, number: number, given: string, answers: RequestId | undefined): void => {
     const { maxReplay, maxReplayTotal, now } = options
     if (maxReplay === 0 || log.closed) return
@@ -253,22 +263,16 @@ export const make = (options: ReplayOptions): Replays => {
         lostAt: 0
       }
       own.streams.set(number, stream)
-      if (own.streams.size > MaxStreams) {
-        for (const [oldest, { connection, ended, purpose }] of own.streams) {
-          if (!ended && (connection !== undefined || purpose._tag !== "Session")) continue
-          own.streams.delete(oldest)
-          break
-        }
-      }
+      if (own.streams.size > MaxStreams) forgetOne(own)
       prime(stream, connection, 0)
       return kept
     }
 
     const resume = (own: Log, stream: Stream, after: number, connection: EventStream): KeptStream => {
-      // Whoever comes again has left the connection that it had.
+      // Whoever comes again has left the connection that it had, and gets what is unread there.
       const former = stream.connection
       stream.connection = connection
-      former?.end()
+      former?.cut()
       // Also one that loses this connection before there is anything to say.
       prime(stream, connection, after)
       for (const event of own.events) {

@@ -124,7 +124,6 @@ const unknown: Refusal = { error: noSession, status: 404 }
  */
 export const make = (options: SessionsOptions): Sessions => {
   const { now, seal } = options
-  // In the order of use: the first is the one that was idle longest.
   const live = new Map<string, Session>()
   /** Affinities of sessions that their clients ended. */
   const ended = new Set<string>()
@@ -149,20 +148,16 @@ export const make = (options: SessionsOptions): Sessions => {
   const busy = (session: Session) =>
     session.requests.size > 0 || session.outlets.length > 0 || session.questions.pending() > 0
 
-  const touch = (session: Session) => {
-    session.lastSeen = now()
-    live.delete(session.id)
-    live.set(session.id, session)
-  }
-
   /** Drops the session that was idle longest. */
   const dropIdle = (owner: string | undefined): boolean => {
+    let idlest: Session | undefined
     for (const session of live.values()) {
       if (busy(session) || (owner !== undefined && session.owner !== owner)) continue
-      drop(session)
-      return true
+      if (idlest === undefined || session.lastSeen < idlest.lastSeen) idlest = session
     }
-    return false
+    if (idlest === undefined) return false
+    drop(idlest)
+    return true
   }
 
   /** Makes room for one more; gives why there is none. A client that has all it may have makes it among its own. */
@@ -253,7 +248,7 @@ export const make = (options: SessionsOptions): Sessions => {
       const known = live.get(id)
       if (known !== undefined) {
         if (known.client.principal !== principal || known.expires <= now()) return unknown
-        touch(known)
+        known.lastSeen = now()
         return known
       }
       const sealed = seal.open(id)
@@ -289,7 +284,7 @@ export const make = (options: SessionsOptions): Sessions => {
       for (const session of Array.from(live.values())) {
         if (session.expires <= time) drop(session)
         // It is idle from the end of what it is busy with.
-        else if (busy(session)) touch(session)
+        else if (busy(session)) session.lastSeen = time
         else if (time - session.lastSeen >= options.idleTimeout) drop(session)
       }
     },

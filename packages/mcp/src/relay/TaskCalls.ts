@@ -177,6 +177,10 @@ export const make = ({ callers, ids, kept, now, owners, runsTasks, waits }: Task
       const task = client.protocolVersion === "2025-11-25" ? params["task"] : undefined
       if (!isFields(task)) {
         if (support !== "required") return support === "optional" ? ordinary : undefined
+        // A client that can't know of tasks waits for the result; one that can has been told.
+        if (client.protocolVersion !== "2025-11-25") {
+          return { params: { task: {} }, caller: callers.of(client), goOn: waits }
+        }
         const message =
           `${publicName} runs as a task only: it must be called with "task", of protocol version 2025-11-25`
         return { error: { code: Code.methodNotFound, message } }

@@ -63,7 +63,13 @@ export const capabilities = (declared: Fields): Fields => {
 
 const wrong = (message: string): JsonRpcErrorObject => ({ code: Code.internalError, message })
 
-const pauseOf = ({ pollIntervalMs }: Fields): number =>
+/**
+ * Gives the ms before a task is looked at again.
+ *
+ * @category accessors
+ * @since 0.2.0
+ */
+export const pauseOf = ({ pollIntervalMs }: Fields): number =>
   typeof pollIntervalMs === "number" && pollIntervalMs >= 0
     ? Math.min(Math.max(pollIntervalMs, ShortestPause), LongestPause)
     : DefaultPause

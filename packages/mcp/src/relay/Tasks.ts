@@ -281,6 +281,8 @@ export const make = (
         const owner = own === undefined ? undefined : owners.find(key, own)
         return own === undefined || owner?.client !== client ? request : TaskResults.asClient(request, own, owner.id)
       },
-      call: TaskCalls.make({ callers, ids, kept, now, owners, runsTasks, waits: yield* TaskWaits.make(rounds) }).call
+      call:
+        TaskCalls.make({ callers, ids, kept, now, owners, runsTasks, waits: yield* TaskWaits.make(servers, rounds) })
+          .call
     }
   })

@@ -32,16 +32,15 @@ export const dialectOf = (client: { readonly era: Era; readonly protocolVersion:
   client.era === "stateless" ? "stateless" : client.protocolVersion === "2025-11-25" ? "tasks" : "earlier"
 
 /**
- * Gives a definition as clients read it; `undefined` for a tool that they can't call, as it runs as a task only. An
- * `outputSchema` that isn't one of an object came with the stateless era, where a tool doesn't say that it runs as a task.
+ * Gives a definition as clients read it. That tools run as tasks is of version 2025-11-25 alone; an `outputSchema` that isn't
+ * one of an object came with the stateless era.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const definition = (dialect: Dialect, kind: OfferKind, fields: Fields): Fields | undefined => {
+export const definition = (dialect: Dialect, kind: OfferKind, fields: Fields): Fields => {
   if (kind !== "tools") return fields
   if (dialect === "stateless") return TaskSupport.without(fields)
-  if (dialect === "earlier" && TaskSupport.of(fields) === "required") return undefined
   const told = dialect === "earlier" ? TaskSupport.without(fields) : fields
   const { outputSchema, ...rest } = told
   return outputSchema === undefined || (isFields(outputSchema) && outputSchema["type"] === "object")

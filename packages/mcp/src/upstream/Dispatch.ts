@@ -49,6 +49,7 @@ export const toError = (instance: string, failure: Failure): UpstreamError =>
     ...(failure.status === undefined ? undefined : { status: failure.status }),
     ...(failure.retryAfter === undefined ? undefined : { retryAfter: failure.retryAfter }),
     ...(failure.sessionLost === true ? { sessionLost: true } : undefined),
+    ...(failure.tooLong === true ? { tooLong: true } : undefined),
     ...(failure.cause === undefined ? undefined : { cause: failure.cause })
   })
 

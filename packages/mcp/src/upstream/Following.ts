@@ -16,7 +16,7 @@ import type { Failure } from "./Connection.ts"
 import * as Followed from "./Followed.ts"
 import type { Link } from "./Link.ts"
 import * as ResourceRequest from "./ResourceRequest.ts"
-import * as ResourceStream from "./ResourceStream.ts"
+import * as ResourceStreams from "./ResourceStreams.ts"
 import * as ResourceUpdates from "./ResourceUpdates.ts"
 import type { ServerProfile } from "./Upstream.ts"
 
@@ -135,9 +135,6 @@ export const make = (options: Options): Following => {
   let pause = 0
   let pausing = false
   let pausedAt = -Infinity
-  /** The stream there is, and the one that is to replace it. */
-  let stream: ResourceStream.ResourceStream | undefined
-  let opening: ResourceStream.ResourceStream | undefined
 
   const isTold = (one: Followed.Followed): boolean => link !== undefined && one.on === link
 
@@ -264,9 +261,35 @@ export const make = (options: Options): Following => {
     })
   }
 
-  /** Opens a stream for what is wanted now, in the stateless era; the one before stays until the server has taken it. */
+  /** What is followed of these. */
+  const those = (uris: ReadonlySet<string>) => Array.from(uris, (uri) => followed.get(uri) ?? []).flat()
+
+  const streams = ResourceStreams.make({
+    later,
+    onTaken: (uris, told) => {
+      for (const one of those(uris)) {
+        if (told.has(one.uri)) take(one)
+        else refuse(one, refusal)
+      }
+      sync()
+    },
+    onEnded: (uris, wasTaken, outcome) => {
+      for (const one of those(uris)) {
+        if (wasTaken) {
+          // Who came meanwhile waits for the next stream as those do who were there.
+          if (isTold(one)) one.missed = true
+          one.on = undefined
+          forget(one)
+        } else if ("phase" in outcome) fail(one, outcome)
+        else settle(one, Effect.succeed("error" in outcome ? outcome : refusal), false)
+      }
+      tryAgain()
+    }
+  })
+
+  /** Brings the server's stream nearer to what is wanted, in the stateless era. */
   const listen = (at: Link, told: ServerProfile) => {
-    if (opening !== undefined) return
+    if (streams.isOpening()) return
     const uris = new Set<string>()
     for (const one of followed.values()) {
       if (one.followers.size === 0) one.on = undefined
@@ -275,67 +298,17 @@ export const make = (options: Options): Following => {
       forget(one)
     }
     if (followed.size === 0) return end()
-    if (uris.size === (stream?.uris.size ?? 0) && uris.isSubsetOf(stream?.uris ?? uris)) {
-      for (const uri of uris) {
-        const one = followed.get(uri)
-        if (one !== undefined && isTold(one)) settle(one, Effect.succeed(taken), true)
-      }
-      return
+    if (!streams.want(at, uris)) return
+    for (const one of those(uris)) {
+      if (isTold(one)) settle(one, Effect.succeed(taken), true)
     }
-    if (uris.size === 0) return stopStreams()
-    const next: ResourceStream.ResourceStream = ResourceStream.make({
-      link: at,
-      uris,
-      later,
-      onTaken: (told) => {
-        if (opening !== next) return
-        opening = undefined
-        stream?.stop()
-        stream = next
-        for (const uri of uris) {
-          const one = followed.get(uri)
-          if (one === undefined) continue
-          if (told.has(uri)) take(one)
-          else refuse(one, refusal)
-        }
-        sync()
-      },
-      onEnded: (outcome) => {
-        const wasOpen = stream === next
-        // Of a connection that is lost the next one takes it all up.
-        if (!wasOpen && opening !== next) return
-        if (wasOpen) stream = undefined
-        else opening = undefined
-        for (const uri of uris) {
-          const one = followed.get(uri)
-          if (one === undefined) continue
-          if (wasOpen) {
-            // Who came meanwhile waits for the next stream as those do who were there.
-            if (isTold(one)) one.missed = true
-            one.on = undefined
-            forget(one)
-          } else if ("phase" in outcome) fail(one, outcome)
-          else settle(one, Effect.succeed("error" in outcome ? outcome : refusal), false)
-        }
-        tryAgain()
-      }
-    })
-    opening = next
-    next.start()
-  }
-
-  const stopStreams = () => {
-    stream?.stop()
-    stream = undefined
-    opening?.stop()
-    opening = undefined
   }
 
   const end = () => {
     stopWaiting?.()
     stopWaiting = undefined
     waits = false
-    stopStreams()
+    streams.stop()
     link = undefined
     const letGo = release
     release = undefined
@@ -370,8 +343,7 @@ export const make = (options: Options): Following => {
   const lost = (at: Link) => {
     if (at !== link) return
     link = undefined
-    stream = undefined
-    opening = undefined
+    streams.lost()
     for (const one of followed.values()) {
       if (one.on === at) one.missed = true
       one.on = undefined

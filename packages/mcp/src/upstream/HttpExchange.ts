@@ -219,7 +219,7 @@ export const networkFailure = (error: Error, sent: boolean, limit: number): Fail
   error instanceof Unauthorized
     ? error.failure
     : error === tooLong
-    ? { phase: "answered", reason: `the reply is longer than ${limit} bytes` }
+    ? { phase: "answered", reason: `the reply is longer than ${limit} bytes`, tooLong: true }
     : {
       phase: sent ? "mayHaveRun" : "notSent",
       reason: NetworkErrors.reason(error),

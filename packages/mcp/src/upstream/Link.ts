@@ -5,6 +5,7 @@
  */
 import type { Era } from "../Era.ts"
 import { InFlight } from "../internal/InFlight.ts"
+import { withoutRounds } from "../internal/withoutRounds.ts"
 import {
   Code,
   type Fields,
@@ -14,7 +15,6 @@ import {
   type Reply,
   type RequestId
 } from "../JsonRpc.ts"
-import * as MultiRound from "../MultiRound.ts"
 import { type Connection, type Failure, type Inbound, type Listener } from "./Connection.ts"
 import * as ServerRequests from "./ServerRequests.ts"
 import type { ServerProfile, ServerRequest, UpstreamRequest } from "./Upstream.ts"
@@ -240,7 +240,7 @@ export const make = (options: Options): Link => {
 
   const params = (id: number, request: UpstreamRequest): Fields | undefined => {
     const params = meta === undefined && request.params !== undefined
-      ? MultiRound.without(request.params)
+      ? withoutRounds(request.params)
       : request.params
     if (meta === undefined && request.progress !== true) return params
     const given = params?.["_meta"]

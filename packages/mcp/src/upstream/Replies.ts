@@ -32,8 +32,8 @@ export interface Replies {
   readonly expect: (id: RequestId, exchange: Exchange, onLand: () => void) => Expected
   /** Takes the text of a message, or of a batch of 2025-03-26. Answers how many of them were passed over: no JSON-RPC. */
   readonly read: (text: string) => number
-  /** The reply to this request came and can't be read. */
-  readonly unreadable: (id: RequestId, reason: string) => void
+  /** The reply to this request came and is longer than is read. */
+  readonly tooLong: (id: RequestId, reason: string) => void
   /** The channel is gone: all that went over it fail, as `mayHaveRun` where they were sent. */
   readonly lose: (failure: Failure) => void
   /** Forgets all in silence. */
@@ -119,7 +119,7 @@ export const make = (listener: Listener): Replies => {
       }
       return passedOver
     },
-    unreadable: (id, reason) => landed(id)?.onFailure({ phase: "answered", reason }),
+    tooLong: (id, reason) => landed(id)?.onFailure({ phase: "answered", reason, tooLong: true }),
     lose: (failure) => {
       for (const one of pending.all()) one.lose(failure)
     },

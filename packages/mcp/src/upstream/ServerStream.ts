@@ -62,6 +62,7 @@ const openOnce = (
  * result. Never ends for a server that offers no stream. `onStreamed` (plain) is called whenever what the server tells from
  * now on is heard: the stream is `open`, or there is none. `gap`: what it told since the link was opened, or since the
  * stream before ended, may be lost: a stateless server resumes nothing, another one only after events that had ids.
+ * `onUnopened` (plain) is called whenever an attempt ended and none has succeeded so far.
  *
  * @category listening
  * @since 0.1.0
@@ -69,7 +70,8 @@ const openOnce = (
 export const follow = Effect.fnUntraced(function*(
   link: Link,
   profile: ServerProfile,
-  onStreamed: (open: boolean, gap: boolean) => void
+  onStreamed: (open: boolean, gap: boolean) => void,
+  onUnopened?: () => void
 ): Effect.fn.Return<Failure> {
   const clock = yield* Clock.Clock
   let pause = FirstPause
@@ -94,6 +96,7 @@ export const follow = Effect.fnUntraced(function*(
       link.lose(end.failure)
       return end.failure
     }
+    if (opened === 0) onUnopened?.()
     if (lasted) pause = FirstPause
     yield* Effect.sleep(Math.max(pause, end._tag === "closed" ? end.retry ?? 0 : 0))
     pause = Math.min(pause * 2, LongestPause)

@@ -196,7 +196,7 @@ export const open = (options: Options, listener: Listener): Connection => {
             },
             onTooLong: (head, tail) => {
               const id = idOfLong(head, tail)
-              if (id !== undefined) replies.unreadable(id, tooLong)
+              if (id !== undefined) replies.tooLong(id, tooLong)
             }
           }),
           onEnd: () => lose({ phase: "notSent", reason: "the server ended the stream" })

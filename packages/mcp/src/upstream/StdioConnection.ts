@@ -156,7 +156,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     onTooLong: (head, tail) => {
       garbage++
       const id = idOfLong(head, tail)
-      if (id !== undefined) replies.unreadable(id, `the reply is longer than ${options.maxMessageSize} bytes`)
+      if (id !== undefined) replies.tooLong(id, `the reply is longer than ${options.maxMessageSize} bytes`)
     }
   })
 

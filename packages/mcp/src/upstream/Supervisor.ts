@@ -22,6 +22,7 @@ import type { Era } from "../Era.ts"
 import type { Measured } from "../telemetry/Sending.ts"
 import { type Failure, oneLine } from "./Connection.ts"
 import * as Dispatch from "./Dispatch.ts"
+import * as Draining from "./Draining.ts"
 import * as Followings from "./Followings.ts"
 import * as Gate from "./Gate.ts"
 import * as Leaving from "./Leaving.ts"
@@ -83,8 +84,7 @@ const LongestRemotePause = 1_000
 const LongestLeave = 300_000
 /** ms that a link must have lived for the pauses to begin anew. */
 const Healthy = 5_000
-/** ms between two looks whether a server that is no longer announced still answers, and that it has to do so. */
-const LastLooks = 10_000
+
 type Waiter = { readonly connected: (link: Link.Link) => void; readonly failed: (failure: Failure) => void }
 
 /** Whether the server answers and wants none of us: asking again each second would only annoy it. */
@@ -138,10 +138,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     state = { _tag: tag, since: state._tag === tag ? state.since : now(), lastError, profile }
   }
 
+  const setHeard = (current: Link.Link, heard: boolean) => {
+    if (link === current) state = { ...state, heard }
+  }
+
   /** It offers a stream for what it tells of itself, or none: over one channel for everything it needs none. */
   const streamed = (current: Link.Link, open: boolean, gap: boolean) => {
-    const heard = open || (profile?.era === "handshake" && current.connection()?.listen === undefined)
-    if (link === current) state = { ...state, heard }
+    setHeard(current, open || (profile?.era === "handshake" && current.connection()?.listen === undefined))
     followings.streamed(current, gap)
   }
 
@@ -395,7 +398,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       ServerStream.follow(current.link, current.profile, (open, gap) => {
         if (gap) announce()
         streamed(current.link, open, gap)
-      })
+      }, () => setHeard(current.link, false))
     ).pipe(Effect.ensuring(Effect.sync(() => measured?.sessionEnded(current.profile, now() - since))))
     // It may have been lost before it was ours.
     drop(current.link, failure)
@@ -407,25 +410,6 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     } else if (failures > 0) yield* wait({ ...failure, status: undefined })
     else failures = 1
   })
-
-  const idle = (busy: Link.Link) => Effect.callback<void>((resume) => busy.whenIdle(() => resume(Effect.void)))
-
-  /** Done once the server doesn't answer. */
-  const silence = (busy: Link.Link) =>
-    Effect.callback<boolean>((resume) =>
-      Effect.sync(busy.request(
-        { method: profile?.era === "stateless" ? "server/discover" : "ping" },
-        () => resume(Effect.succeed(true)),
-        (failure) => resume(Effect.succeed(failure.phase === "answered"))
-      ))
-    ).pipe(
-      Effect.timeoutOrElse({ duration: LastLooks, orElse: () => Effect.succeed(false) }),
-      Effect.delay(LastLooks),
-      Effect.repeat({ while: (answers) => answers })
-    )
-
-  /** How long its calls take is theirs to say; a server that died without a word is not waited for. */
-  const finished = (busy: Link.Link) => Effect.raceFirst(idle(busy), silence(busy))
 
   yield* Effect.addFinalizer(() =>
     Effect.promise(async () => {
@@ -446,10 +430,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       retired = true
       settle((waiter) => waiter.failed({ phase: "notSent", reason: "no longer announced" }))
       pool.close("no longer announced")
-      return Effect.forEach(link === undefined ? leaving.busy() : [...leaving.busy(), link], finished, {
-        concurrency: "unbounded",
-        discard: true
-      })
+      return Effect.forEach(
+        link === undefined ? leaving.busy() : [...leaving.busy(), link],
+        (busy) => Draining.finished(busy, profile?.era),
+        {
+          concurrency: "unbounded",
+          discard: true
+        }
+      )
     })
   }
 })

@@ -32,6 +32,8 @@ export class UpstreamError extends Schema.TaggedError<UpstreamError>()("Upstream
   retryAfter: Schema.optionalKey(Schema.Finite),
   /** The server's session is over: what it kept for the caller is gone. */
   sessionLost: Schema.optionalKey(Schema.Boolean),
+  /** The reply was longer than is read: another instance would say no less. */
+  tooLong: Schema.optionalKey(Schema.Boolean),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   override get message(): string {
@@ -154,7 +156,7 @@ export interface UpstreamState {
   /** One line; why it failed last. */
   readonly lastError: string | undefined
   readonly profile: ServerProfile | undefined
-  /** `false`: what it tells of itself doesn't reach us, as it offers no stream for that. */
+  /** `false`: what it tells of itself doesn't reach us, as it has no stream for that, or none that opens. */
   readonly heard?: boolean | undefined
 }
 

@@ -123,7 +123,7 @@ export const open = (options: Options, listener: Listener): Connection => {
     if (gone !== undefined || closing !== undefined) return
     if (data.length > options.maxMessageSize) {
       const id = idOfLong(data.toString("utf8", 0, EndLength), data.toString("utf8", data.length - EndLength))
-      if (id !== undefined) replies.unreadable(id, `the reply is longer than ${options.maxMessageSize} bytes`)
+      if (id !== undefined) replies.tooLong(id, `the reply is longer than ${options.maxMessageSize} bytes`)
     } else replies.read(data.toString("utf8"))
   })
   socket.on("unexpected-response", (request, response) => {

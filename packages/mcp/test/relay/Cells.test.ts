@@ -307,6 +307,13 @@ const gatewayWith = Effect.fnUntraced(function*(
     )
   )
   const endpoint = yield* Effect.provide(McpEndpoint.McpEndpoint, context)
+  // Nobody waits long for a server that starts: under load a process takes its time.
+  const catalog = yield* Effect.provide(ToolCatalog.ToolCatalog, context)
+  yield* eventually(
+    "the tools of all",
+    () =>
+      instances.every(({ service }) => catalog.list("tools").some((offer) => offer.service === service)) || undefined
+  )
   return { endpoint, figures, address: (yield* listen(endpoint.handle)).url }
 })
 const gateway = gatewayWith({})

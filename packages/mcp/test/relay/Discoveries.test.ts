@@ -213,6 +213,8 @@ describe("discovery/discover", () => {
       assert.strictEqual(result["version"], "7.3")
       assert.strictEqual(result["lastUpdate"], "1970-01-01T00:00:09.000Z")
       assert.notInclude(JSON.stringify(result), "hunter2")
+      const other = yield* discoveries({ ...weather, offers: [{ name: "t", service: "weather", of: ["w2", "w1"] }] })
+      assert.strictEqual(itemsOf(yield* other.found(), "tools")[0]?.["source"], "one")
       assert.notProperty(result, "resultType")
       const modern = yield* ask({}, "stateless")
       assert.deepInclude("result" in modern ? modern.result : {}, {

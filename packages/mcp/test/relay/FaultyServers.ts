@@ -21,7 +21,7 @@ interface Received {
 }
 
 /** Bytes of a reply that is too long. */
-export const MaxMessage = 1_000_000
+const MaxMessage = 1_000_000
 
 const elicit = { method: "elicitation/create", params: form("Who?") }
 
@@ -44,9 +44,10 @@ const required = (more: Fields): Reply => ({ result: { resultType: "input_requir
 /** What a server of the stateless era answers, for ever the same. */
 const wants: Readonly<Record<string, Reply>> = {
   asksForEver: required({ inputRequests: { who: elicit }, requestState: "own" }),
-  comesForEver: required({ requestState: "own" }),
   asksTenThousand: required({
-    inputRequests: Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`k${index}`, elicit]))
+    inputRequests: Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, index) => [`k${index}`, { method: "roots/list" }])
+    )
   }),
   asksNonsense: required({ inputRequests: [1, 2], requestState: "own" }),
   asksNothing: required({})

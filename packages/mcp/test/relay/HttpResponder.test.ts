@@ -52,6 +52,23 @@ describe("a reply", () => {
     assert.deepStrictEqual([kept.length, response.headersSent], [0, false])
   })
 
+  it("whose client went before its first event is not kept: there is no event to come back for", () => {
+    const { kept, responder, response } = make()
+    response.destroy()
+    assert.isFalse(responder.isOpen?.())
+    responder.notify({ jsonrpc: "2.0", method: "notifications/message" })
+    responder.reply(1, { result: {} })
+    assert.lengthOf(kept, 0)
+  })
+
+  it("to requests that were all cancelled is empty, and no stream to come back for", () => {
+    for (const [events, status] of [[true, 200], [false, 204]] as const) {
+      const { kept, responder, response } = make({ events })
+      responder.skip()
+      assert.deepStrictEqual([response.statusCode, response.writableEnded, kept.length], [status, true, 0])
+    }
+  })
+
   it("is a way to the client until its last request is answered", () => {
     const { responder } = make({ expected: 2, batch: true })
     assert.deepStrictEqual([responder.isOpen?.(), responder.keeps?.()], [true, false])

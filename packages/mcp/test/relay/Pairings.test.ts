@@ -310,6 +310,13 @@ const gatewayWith = Effect.fnUntraced(function*(more: ReadonlyArray<ServiceInsta
     )
   )
   const endpoint = yield* Effect.provide(McpEndpoint.McpEndpoint, context)
+  // Nobody waits long for a server that starts: under load a process takes its time.
+  const catalog = yield* Effect.provide(ToolCatalog.ToolCatalog, context)
+  yield* eventually(
+    "the tools of all",
+    () =>
+      instances.every(({ service }) => catalog.list("tools").some((offer) => offer.service === service)) || undefined
+  )
   const { url } = yield* listen(endpoint.handle)
   return { endpoint, servers, url }
 })

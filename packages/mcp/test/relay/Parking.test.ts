@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Redacted, Scope } from "effect"
 import type { Fields } from "../../src/JsonRpc.ts"
+import type { UpstreamRequest } from "../../src/upstream/Upstream.ts"
 import { eventually } from "../upstream/Harness.ts"
 import { asks, type Built, call, capabilities, form, requiredOf, textOf, told } from "./Asking.ts"
 import { envelope, harness, modern, openRequest, type Scripted, text } from "./Harness.ts"
@@ -259,6 +260,20 @@ describe("a parked call", () => {
       assert.deepStrictEqual(JSON.parse(textOf(same)), [accept])
     }))
 
+  it.live("that asked is never tried elsewhere", () =>
+    Effect.gen(function*() {
+      const answer = (request: UpstreamRequest) =>
+        Effect.as(asks(request, "roots/list"), { error: { code: -32603, message: "broken" } })
+      const built = yield* harness({
+        servers: [{ id: "a", answer }, { id: "b", answer }],
+        offers: [{ name: "t", repeatable: true, readOnly: true }]
+      })
+      const { inputRequests, requestState } = requiredOf(yield* call(built, { name: "svc__t" }))
+      const reply = yield* retry(built, requestState, { [Object.keys(inputRequests)[0]!]: { roots: [] } })
+      assert.strictEqual(reply?.error?.message, "broken")
+      assert.strictEqual(built.asked.length, 1)
+    }))
+
   it.live("asks no more what the client that came back doesn't declare", () =>
     Effect.gen(function*() {
       const built = yield* harness({
@@ -361,7 +376,7 @@ describe("a parked call", () => {
                   method: "notifications/message",
                   params: { level: "error", data }
                 })
-              progress(1)
+              progress(5)
               log("one")
               const answer = asks(request, "roots/list")
               const waiting = yield* Effect.forkChild(answer, { startImmediately: true })
@@ -383,7 +398,7 @@ describe("a parked call", () => {
         messages.messages().flatMap(({ params }) =>
           params === undefined ? [] : [params["data"] ?? [params["progressToken"], params["progress"]]]
         )
-      assert.deepStrictEqual(heard(first), [["p", 1], "one"])
+      assert.deepStrictEqual(heard(first), [["p", 5], "one"])
       yield* Deferred.succeed(away, undefined)
       yield* Effect.yieldNow
       const { inputRequests, requestState } = requiredOf(first.messages().at(-1))

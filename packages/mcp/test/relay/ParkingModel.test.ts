@@ -86,9 +86,14 @@ const asking = Effect.fnUntraced(function*() {
   const exchange = exchangeOf("ann")
   const states: Array<Extract<State, { _tag: "Parked" }>> = []
   const figures = { cancelled: 0 }
-  const begin = (onRun: () => void, onReply: () => void) =>
+  const hearing = Hearing.make(exchange, undefined)
+  const begin = (
+    onRun: () => void,
+    onReply: (reply: Reply) => void,
+    attempt = attemptOf({ ended: false, pauses: 0 })
+  ) =>
     parking.begin(
-      Hearing.make(exchange, undefined),
+      hearing,
       exchange,
       (_, state): Reply => {
         if (state._tag === "Parked") states.push(state)
@@ -97,7 +102,7 @@ const asking = Effect.fnUntraced(function*() {
       (onRequest) =>
         Effect.callback<Reply>(() => {
           onRun()
-          onRequest(attemptOf({ ended: false, pauses: 0 }), {
+          onRequest(attempt, {
             method: "roots/list",
             params: undefined,
             withdrawn: new AbortController().signal,
@@ -107,7 +112,7 @@ const asking = Effect.fnUntraced(function*() {
         })
     )
   const goOn = Effect.suspend(() => parking.goOn(states.at(-1)!, exchange, undefined, { "input-1": { roots: [] } }))
-  return { parking, begin, goOn, figures }
+  return { parking, begin, goOn, figures, hearing }
 })
 
 describe("a parked call", () => {
@@ -133,6 +138,31 @@ describe("a parked call", () => {
         assert.deepStrictEqual([figures.cancelled, parking.size()], [1, 0])
       }))
   }
+
+  it.effect("is heard by nobody while its client is away", () =>
+    Effect.gen(function*() {
+      const { begin, goOn, hearing } = yield* asking()
+      yield* begin(() => {}, () => {})
+      assert.isUndefined(hearing.exchange)
+      yield* Effect.forkChild(goOn, { startImmediately: true })
+      assert.isDefined(hearing.exchange)
+    }))
+
+  it.effect("is none where all has ended, or where the call goes on without that attempt", () =>
+    Effect.gen(function*() {
+      const { begin, parking } = yield* asking()
+      const replies: Array<Reply> = []
+      const run = (ended: boolean) =>
+        Effect.forkChild(begin(() => {}, (reply) => replies.push(reply), attemptOf({ ended, pauses: 0 })), {
+          startImmediately: true
+        })
+      yield* run(true)
+      parking.close()
+      yield* run(false)
+      yield* TestClock.adjust(0)
+      const messages = replies.map((reply) => "error" in reply ? reply.error.message : reply)
+      assert.deepStrictEqual([messages, parking.size()], [["no longer needed", "The gateway is shutting down"], 0])
+    }))
 
   it.effect("whose client waits for it when all end is answered", () =>
     Effect.gen(function*() {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { CallFailed, NoInstance, SessionLost } from "@portolan/core/Router"
-import { Redacted } from "effect"
+import { Effect, Fiber, Redacted } from "effect"
 import * as fc from "fast-check"
 import * as Audiences from "../../src/catalog/Audiences.ts"
 import type { ToolCatalog } from "../../src/catalog/ToolCatalog.ts"
@@ -375,6 +375,13 @@ describe("SessionSeal", () => {
       // The last digit has bits that no byte holds.
       if (index < id.length - 1) assert.isUndefined(seal.open(id.slice(0, index) + other + id.slice(index + 1)))
     }
+    // Of all texts that stand for the same bytes, one is an id.
+    const digits = Array.from({ length: 64 }, (_, bits) => Buffer.from([bits << 2]).toString("base64url")[0])
+    for (const affinity of ["a", "ab", "abc"]) {
+      const one = seal.seal({ ...session, affinity })
+      const opened = digits.filter((digit) => seal.open(`${one.slice(0, -1)}${digit}`) !== undefined)
+      assert.deepStrictEqual(opened, [one.at(-1)])
+    }
     for (const wrong of ["", "x", id.slice(1), `${id}AAAA`, "a".repeat(10_000), "é"]) {
       assert.isUndefined(seal.open(wrong))
     }
@@ -437,13 +444,14 @@ describe("Sessions", () => {
   const store = (overrides: Partial<Sessions.SessionsOptions> = {}) => {
     let time = 0
     const dropped: Array<string> = []
+    const replays = Replay.make({ now: () => time, maxReplay: 1_000, maxReplayTotal: 1_000, keep: 1_000 })
     const sessions = Sessions.make({
       seal: SessionSeal.make(Seal.make(Redacted.make("k"))),
       now: () => time,
       maxSessions: 2,
       maxSessionsPerClient: 100,
       questions: { inputTimeout: 1_000, reachTimeout: 100, maxQuestions: 2 },
-      replays: Replay.make({ now: () => time, maxReplay: 1_000, maxReplayTotal: 1_000, keep: 1_000 }),
+      replays,
       callerSession: () => ({ onRequest: () => {}, onNotification: () => {} }),
       idleTimeout: 100,
       lifetime: 1_000,
@@ -461,6 +469,7 @@ describe("Sessions", () => {
         return "error" in found ? undefined : found
       },
       dropped,
+      replays,
       at: (value: number) => void (time = value)
     }
   }
@@ -504,9 +513,10 @@ describe("Sessions", () => {
   })
 
   it("makes room by dropping the one idle longest, never a busy one", () => {
-    const { dropped, find, open, refusal } = store()
+    const { at, dropped, find, open, refusal } = store()
     const first = open()
     const second = open()
+    at(1)
     find(first.id)
     const third = open()
     assert.deepStrictEqual(dropped, [second.id])
@@ -514,6 +524,23 @@ describe("Sessions", () => {
     third.outlets.push({ notify: () => {}, request: () => {}, end: () => {} })
     assert.strictEqual(refusal(), 503)
   })
+
+  it.live("keeps one of which the client is asked something", () =>
+    Effect.gen(function*() {
+      const { at, dropped, open, sweep } = store()
+      const session = open({ ...client, capabilities: { roots: {} } })
+      const way = { notify: () => {}, request: () => {} }
+      const asking = yield* Effect.forkChild(session.questions.ask("roots/list", undefined, way), {
+        startImmediately: true
+      })
+      at(200)
+      sweep()
+      assert.deepStrictEqual(dropped, [])
+      yield* Fiber.interrupt(asking)
+      at(300)
+      sweep()
+      assert.deepStrictEqual(dropped, [session.id])
+    }))
 
   it("gives one client its share, and makes room for it among its own", () => {
     const { dropped, find, open, refusal, size } = store({ maxSessions: 10, maxSessionsPerClient: 2 })
@@ -535,16 +562,26 @@ describe("Sessions", () => {
   })
 
   it("ends what it has open with it", () => {
-    const { at, open, sweep } = store()
+    const { at, open, replays, sweep } = store()
     const session = open()
     let ended = 0
     session.outlets.push({ notify: () => {}, request: () => {}, end: () => void ended++ })
+    const connection = {
+      isOpen: () => true,
+      send: () => {},
+      write: () => {},
+      keepAlive: () => {},
+      end: () => {},
+      cut: () => {}
+    }
+    session.replay.begin({ _tag: "Session" }, connection, true).send("kept")
+    assert.isAbove(replays.bytes(), 0)
     at(999)
     sweep()
     assert.strictEqual(ended, 0)
     at(1_000)
     sweep()
-    assert.strictEqual(ended, 1)
+    assert.deepStrictEqual([ended, replays.bytes()], [1, 0])
   })
 
   it("belongs to whoever opened it, here and on another replica", () => {

@@ -127,6 +127,16 @@ describe("Questions", () => {
       assert.deepStrictEqual(way.said.map((each) => each.params), [{}, { _meta: task }])
     }))
 
+  it.effect("keep what belongs to the client's hop away from the server", () =>
+    Effect.gen(function*() {
+      const { ask, questions } = asked()
+      const way = makeWay()
+      const fiber = yield* ask("roots/list", undefined, way)
+      const hop = { "io.modelcontextprotocol/protocolVersion": "2025-11-25", progressToken: 1 }
+      questions.answer(idOf(way.said[0]), { result: { roots: [], _meta: { ...hop, "example.com/mine": 1 } } })
+      assert.deepStrictEqual(yield* Fiber.join(fiber), { result: { roots: [], _meta: { "example.com/mine": 1 } } })
+    }))
+
   it.effect("end when the client takes too long, and are withdrawn", () =>
     Effect.gen(function*() {
       const { ask, questions } = asked()

@@ -219,9 +219,11 @@ describe("kept reads", () => {
     Effect.gen(function*() {
       // With what each takes beside, there is room for four of these.
       const text = "x".repeat(700)
-      const { count, endpoint, read } = yield* reading((_, uri) => ({
-        result: { contents: [{ uri, text: uri.endsWith("c") ? text.repeat(5) : text }], ...day }
-      }), { maxCached: 8_000 })
+      const { count, endpoint, read } = yield* reading((_, uri) =>
+        Effect.delay(
+          Effect.succeed({ result: { contents: [{ uri, text: uri.endsWith("c") ? text.repeat(5) : text }], ...day } }),
+          "10 millis"
+        ), { maxCached: 8_000 })
       const isAsked = (uri: string) =>
         Effect.gen(function*() {
           const before = count()

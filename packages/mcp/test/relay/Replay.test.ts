@@ -21,7 +21,8 @@ const makeConnection = () => {
     end: () => {
       open = false
     },
-    isOpen: () => open
+    isOpen: () => open,
+    cut: () => connection.end()
   }
   return {
     connection,
@@ -105,7 +106,8 @@ describe("Replay", () => {
   })
 
   it("leaves the connection that a client forgot for the one it came back with", () => {
-    const replay = store().replays.make()
+    const { at, replays } = store()
+    const replay = replays.make()
     const one = makeConnection()
     const stream = replay.begin(ofSession, one.connection, true)
     const two = resume(replay, one.events[0]?.id)
@@ -115,8 +117,12 @@ describe("Replay", () => {
     stream.send("a")
     assert.deepStrictEqual(two.lines(), ["a"])
     assert.isUndefined(replay.waiting())
+    at(5_000)
     stream.disconnect(two.connection)
     assert.strictEqual(replay.waiting(), stream)
+    // Nobody comes back after so long.
+    at(6_000)
+    assert.isUndefined(replay.waiting())
   })
 
   it("keeps the newest within its bounds, and an error in place of a reply that is too large", () => {
@@ -155,6 +161,28 @@ describe("Replay", () => {
     assert.isFalse(response.destroyed)
     for (let count = 0; count < 100; count++) stream.send("x".repeat(1_000))
     assert.isTrue(response.destroyed)
+  })
+
+  it("lies unread on one connection alone, however often its client comes back and reads nothing", () => {
+    const replay = store({ maxReplay: 100_000 }).replays.make()
+    const one = makeConnection()
+    const stream = replay.begin(request, one.connection, true)
+    stream.disconnect(one.connection)
+    stream.send("x".repeat(50_000), "r")
+    const back = () => {
+      const response = new ServerResponse(new IncomingMessage(new Socket()))
+      const found = replay.find(one.events[0]?.id ?? "")
+      if (found._tag !== "Stream") return assert.fail(found._tag)
+      found.resume(EventStream.open(response, { maxBuffered: 10_000 }))
+      return response
+    }
+    const running = Array.from({ length: 5 }, back)
+    stream.end()
+    const over = Array.from({ length: 5 }, back)
+    assert.deepStrictEqual(
+      [...running, ...over].map(({ destroyed }) => destroyed),
+      [...Array.from({ length: 9 }, () => true), false]
+    )
   })
 
   it("keeps so much for all sessions together, and the oldest go first", () => {
@@ -213,6 +241,33 @@ describe("Replay", () => {
     }
     running.send("still there")
     assert.deepStrictEqual(resume(replay, busy.events[0]?.id).lines(), ["still there"])
+  })
+
+  it("forgets streams that ended before one that its client may come back for", () => {
+    const replay = store().replays.make()
+    const lost = makeConnection()
+    const stream = replay.begin(ofSession, lost.connection, true)
+    stream.disconnect(lost.connection)
+    stream.send("a question")
+    const ended = Array.from({ length: 70 }, () => {
+      const one = makeConnection()
+      replay.begin(request, one.connection, true).end()
+      return one.events[0]?.id ?? ""
+    })
+    assert.deepStrictEqual(resume(replay, lost.events[0]?.id).lines(), ["a question"])
+    const left = ended.map((id) => replay.find(id)._tag)
+    assert.deepStrictEqual(left, [
+      ...Array.from({ length: 7 }, () => "Gone"),
+      ...Array.from({ length: 63 }, () => "Over")
+    ])
+    // Where none ended, the oldest of those that wait goes.
+    const waiting = Array.from({ length: 200 }, () => {
+      const one = makeConnection()
+      replay.begin(ofSession, one.connection, true).disconnect(one.connection)
+      return one.events[0]?.id ?? ""
+    })
+    assert.lengthOf(waiting.filter((id) => replay.find(id)._tag === "Stream"), 63)
+    assert.strictEqual(replay.find(waiting.at(-1) ?? "")._tag, "Stream")
   })
 
   it("keeps nothing where it is told so", () => {
@@ -324,9 +379,14 @@ describe("Replay", () => {
     const long = makeConnection()
     store().replays.make().begin({ _tag: "Request", id: "x".repeat(10_000) }, long.connection, true)
     assert.isBelow(long.events[0]?.id?.length ?? 0, 100)
-    const replay = store().replays.make()
+    const { replays } = store()
+    const replay = replays.make()
     const known = makeConnection()
     replay.begin(ofSession, known.connection, true)
+    // Of another session, for which it has the same number.
+    const foreign = makeConnection()
+    replays.make().begin(ofSession, foreign.connection, true).send("not yours")
+    assert.strictEqual(replay.find(foreign.events[0]?.id ?? "")._tag, "Gone")
     fc.assert(fc.property(
       fc.oneof(fc.string(), fc.string().map((text) => `${known.events[0]?.id?.split(".")[0]}.${text}`)),
       (text) => assert.notStrictEqual(replay.find(text)._tag, "Stream")

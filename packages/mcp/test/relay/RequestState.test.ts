@@ -97,8 +97,10 @@ describe("the state of a request", () => {
   it("nobody's is not that of somebody without a name", () => {
     const states = at(() => 0)
     const from = { principal: undefined, method: "tools/call", name: "t", service: "svc", arguments: {} }
-    assert.isString(states.open(states.seal(from, again), { ...from, principal: "" }))
-    assert.isString(states.open(states.seal({ ...from, principal: "" }, again), from))
+    for (const principal of ["", "undefined"]) {
+      assert.isString(states.open(states.seal(from, again), { ...from, principal }))
+      assert.isString(states.open(states.seal({ ...from, principal }, again), from))
+    }
   })
 
   it("is refused once its time is over", () => {

@@ -293,6 +293,13 @@ describe("the stream of a session", () => {
       yield* eventually("the second is ended", () => second.ended() ? true : undefined)
       assert.deepStrictEqual(dataOf(third), ["two", "three"])
       yield* eventually("one is left", () => endpoint.figures().streams === 1 ? true : undefined)
+      // Also where that breaks again.
+      third.close()
+      yield* eventually("the end is known", () => endpoint.figures().streams === 0 ? true : undefined)
+      yield* emit("a", log("four"))
+      const fourth = yield* openRequest(url, "GET", { ...headers, ...listening, "last-event-id": lastId(third) })
+      yield* eventually("what was missed", () => dataOf(fourth).length > 0 ? true : undefined)
+      assert.deepStrictEqual(dataOf(fourth), ["four"])
     }))
 
   it.live("is not counted twice while its former connection seems to be open", () =>

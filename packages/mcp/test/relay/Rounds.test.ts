@@ -109,6 +109,22 @@ describe("handshake client, handshake server", () => {
       assert.strictEqual(built.asked.length, 1)
     }))
 
+  it.live("the server's own time goes on once the client has answered", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          answer: (request) => Effect.andThen(asks(request, "roots/list"), Effect.never)
+        }],
+        offers: [{ name: "t" }],
+        options: { timeout: 200 }
+      })
+      const client = yield* session(built)
+      const open = yield* client.open({ name: "svc__t" })
+      yield* client.answer(yield* asked(open), { result: { roots: [] } })
+      assert.strictEqual((yield* lastOf(open))?.error?.code, -31001)
+    }))
+
   it.live("what the server withdraws is withdrawn from the client; so is what a cancelled call asks", () =>
     Effect.gen(function*() {
       const gaveUp = Deferred.makeUnsafe<void>()
@@ -245,6 +261,30 @@ describe("handshake client, stateless server", () => {
         assert.isUndefined(built.asked[1]?.request.params?.["requestState"])
       }))
   }
+
+  it.live("what came of answers is kept for nobody", () =>
+    Effect.gen(function*() {
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          era: "stateless",
+          answer: ({ params }) =>
+            Effect.succeed(
+              params?.["inputResponses"] === undefined
+                ? required({ who: elicit })
+                : { result: { contents: [], ttlMs: 86_400_000, cacheScope: "public" } }
+            )
+        }],
+        offers: [{ kind: "resources", name: "x://r" }]
+      })
+      const client = yield* session(built)
+      for (let time = 0; time < 2; time++) {
+        const open = yield* client.open({ uri: "x://r" }, "resources/read")
+        yield* client.answer(yield* asked(open), { result: accept })
+        assert.deepStrictEqual((yield* lastOf(open))?.result?.["contents"], [])
+      }
+      assert.strictEqual(built.asked.length, 4)
+    }))
 
   it.live("a URL to go to gets the name that this era wants", () =>
     Effect.gen(function*() {
@@ -467,6 +507,21 @@ describe("stateless client, stateless server", () => {
           requestState: `own of ${one?.id}`
         })
       }
+    }))
+
+  it.live("what of a question belongs to the server's hop stays behind", () =>
+    Effect.gen(function*() {
+      const params = { ...form("Who?"), _meta: { progressToken: 1, "com.example/a": 2 } }
+      const built = yield* harness({
+        servers: [{
+          id: "a",
+          era: "stateless",
+          answer: () => Effect.succeed(required({ who: { method: "elicitation/create", params } }))
+        }],
+        offers: [{ name: "t" }]
+      })
+      const { inputRequests } = requiredOf(yield* call(built, { name: "svc__t" }))
+      assert.deepStrictEqual(inputRequests["who"]?.params?.["_meta"], { "com.example/a": 2 })
     }))
 
   it.live("a server without state gets none back", () =>

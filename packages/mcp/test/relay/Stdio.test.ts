@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import * as fc from "fast-check"
 import { PassThrough, Writable } from "node:stream"
-import type { JsonRpcNotification } from "../../src/JsonRpc.ts"
+import type { Fields, JsonRpcNotification } from "../../src/JsonRpc.ts"
 import type { Channel } from "../../src/relay/Downstream.ts"
 import { McpEndpoint, type McpEndpointOptions } from "../../src/relay/McpEndpoint.ts"
 import * as StdioEndpoint from "../../src/relay/StdioEndpoint.ts"
@@ -357,44 +357,58 @@ describe("a client that doesn't read", () => {
       assert.isBelow(of("notifications/progress"), 1_000)
     }))
 
+  /** Serves a client, and gives what the endpoint speaks to it by. */
+  const channel = Effect.gen(function*() {
+    const { endpoint } = yield* harness({ servers: [], offers: [] })
+    const sink = makeOutput()
+    const channels: Array<Channel> = []
+    yield* StdioEndpoint.serve({ input: new PassThrough(), output: sink.output, maxBuffered: 20_000 }).pipe(
+      Effect.provideService(McpEndpoint, {
+        ...endpoint,
+        connect: (channel, client) => {
+          channels.push(channel)
+          return endpoint.connect(channel, client)
+        }
+      }),
+      Effect.forkScoped({ startImmediately: true })
+    )
+    const lines = () => sink.text().split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
+    return { ...sink, lines, channel: channels[0] ?? assert.fail("not connected") }
+  })
+
+  const told = (method: string, params: Fields): JsonRpcNotification => ({ jsonrpc: "2.0", method, params })
+
   it.live("holds a bounded amount of memory, however different what it is told", () =>
     Effect.gen(function*() {
-      const { endpoint } = yield* harness({ servers: [], offers: [] })
-      const input = new PassThrough()
-      const sink = makeOutput()
-      const channels: Array<Channel> = []
-      yield* StdioEndpoint.serve({ input, output: sink.output, maxBuffered: 20_000 }).pipe(
-        Effect.provideService(McpEndpoint, {
-          ...endpoint,
-          connect: (channel, client) => {
-            channels.push(channel)
-            return endpoint.connect(channel, client)
-          }
-        }),
-        Effect.forkScoped({ startImmediately: true })
-      )
-      sink.pause()
-      const told = (elicitationId: number): JsonRpcNotification => ({
-        jsonrpc: "2.0",
-        method: "notifications/elicitation/complete",
-        params: { elicitationId: `${elicitationId}` }
-      })
-      for (let id = 1; id <= 100_000; id++) channels[0]?.notify(told(id))
-      sink.resume()
-      const ids = () =>
-        sink.text().split("\n").filter((line) => line !== "").map((line) =>
-          Number(JSON.parse(line).params.elicitationId)
-        )
+      const { channel: { notify }, lines, pause, resume, text } = yield* channel
+      const tell = (id: number) => notify(told("notifications/elicitation/complete", { elicitationId: id }))
+      const ids = () => lines().map(({ params }) => params.elicitationId)
+      pause()
+      for (let id = 1; id <= 100_000; id++) tell(id)
+      resume()
       yield* eventually("the newest", () => ids().at(-1) === 100_000 ? true : undefined)
-      assert.isBelow(sink.text().length, 50_000)
+      assert.isBelow(text().length, 50_000)
       assert.isAbove(ids().length, 200)
       // The same again is told once.
-      sink.pause()
-      for (let id = 1; id <= 300; id++) channels[0]?.notify(told(id))
-      for (let count = 0; count < 10_000; count++) channels[0]?.notify(told(7))
-      sink.resume()
+      pause()
+      for (let id = 1; id <= 300; id++) tell(id)
+      for (let count = 0; count < 10_000; count++) tell(7)
+      resume()
       yield* eventually("the rest", () => ids().includes(300) ? true : undefined)
       assert.isBelow(ids().filter((id) => id === 7).length, 4)
+    }))
+
+  it.live("hears nothing of a subscription that ended meanwhile", () =>
+    Effect.gen(function*() {
+      const { channel: { notify, send }, lines, pause, resume } = yield* channel
+      const _meta = { "io.modelcontextprotocol/subscriptionId": "over" }
+      pause()
+      send(JSON.stringify({ jsonrpc: "2.0", method: "long", params: { text: "x".repeat(30_000) } }))
+      notify(told("notifications/tools/list_changed", { _meta }))
+      notify(told("notifications/prompts/list_changed", {}))
+      resume()
+      yield* eventually("the last", () => lines().length > 1 ? true : undefined)
+      assert.deepStrictEqual(lines().map(({ method }) => method), ["long", "notifications/prompts/list_changed"])
     }))
 
   it.live("isn't waited for at the end", () =>

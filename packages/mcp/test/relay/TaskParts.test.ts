@@ -3,13 +3,16 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Catalog from "@portolan/core/Catalog"
+import type { Attempt } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Deferred, Effect, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
+import { setImmediate } from "node:timers/promises"
 import { Code, type Fields, type JsonRpcErrorObject, type Reply } from "../../src/JsonRpc.ts"
 import * as Callers from "../../src/relay/Callers.ts"
 import type { Client, Exchange } from "../../src/relay/Exchange.ts"
+import * as Hearing from "../../src/relay/Hearing.ts"
 import * as KeptTasks from "../../src/relay/KeptTasks.ts"
 import * as Seal from "../../src/relay/Seal.ts"
 import * as TaskCallers from "../../src/relay/TaskCallers.ts"
@@ -20,6 +23,7 @@ import * as TaskResults from "../../src/relay/TaskResults.ts"
 import * as TaskRounds from "../../src/relay/TaskRounds.ts"
 import * as TaskServers from "../../src/relay/TaskServers.ts"
 import * as TaskShape from "../../src/relay/TaskShape.ts"
+import * as TaskWaits from "../../src/relay/TaskWaits.ts"
 import {
   type CallerSession,
   type ServerRequest,
@@ -213,6 +217,9 @@ describe("tasks that the gateway keeps", () => {
     owners.note(ann, "a2", undefined, "a2")
     owners.note(bob, "b2", key, "2")
     assert.deepStrictEqual([owners.of(ann), owners.of(bob)], [["a1", "a2"], ["b2"]])
+    // A cancelled one is kept by the gateway, too.
+    owners.note(ann, "a1", undefined, "a1")
+    assert.deepStrictEqual(owners.of(ann), ["a1", "a2"])
     assert.strictEqual(owners.find(key, "2")?.client, bob)
     assert.isUndefined(owners.find(Catalog.key("memory", "two"), "2"))
     for (let i = 0; i < 10_000; i++) owners.note(bob, String(i), key, `more ${i}`)
@@ -414,6 +421,23 @@ describe("questions of servers of the handshake era to clients of the stateless 
       assert.include(yield* get("a", "here"), { status: "input_required" })
     }))
 
+  it.effect("end when their task is cancelled", () =>
+    Effect.gen(function*() {
+      const { replies, request } = asked()
+      const servers = serversOf({
+        "tasks/get": () => Effect.succeed(state("input_required")),
+        "tasks/cancel": () => Effect.succeed({ result: {} }),
+        "tasks/result": (_, { onRequest }) => {
+          onRequest?.(request)
+          return Effect.never
+        }
+      })
+      const questions = yield* TaskQuestions.make(servers, settings)
+      yield* questions.get(taskOf("t"), {}, looking())
+      yield* questions.cancel(taskOf("t"), {}, clientOf())
+      assert.lengthOf(replies, 1)
+    }))
+
   it.effect("end with the gateway", () =>
     Effect.gen(function*() {
       const { replies, request } = asked()
@@ -495,7 +519,37 @@ describe("rounds of tasks of servers of the stateless era", () => {
       assert.strictEqual(asks, 1)
     }))
 
-  it.effect("name the places that clients are sent to, and take the answers without what belongs to one hop", () =>
+  it.effect("don't wait long for a task that its server is to cancel", () =>
+    Effect.gen(function*() {
+      const servers = serversOf({
+        "tasks/get": () => Effect.succeed(state("working")),
+        "tasks/cancel": () => Effect.succeed({ result: {} })
+      })
+      const cancels = yield* Effect.forkChild(
+        TaskRounds.make(servers).cancel(taskOf("t"), {}, exchangeOf(undefined)),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 second")
+      assert.include(yield* Fiber.join(cancels), { status: "working" })
+      assert.deepStrictEqual(servers.sent, ["tasks/cancel", ...Array.from({ length: 5 }, () => "tasks/get")])
+    }))
+
+  it.effect("ask for one task, whatever another one is asked for", () =>
+    Effect.gen(function*() {
+      const servers = serversOf({ "tasks/get": () => Effect.succeed(state("input_required", inputs)) })
+      const rounds = TaskRounds.make(servers)
+      let asks = 0
+      const exchange = exchangeOf(() => {
+        asks++
+        return Effect.never
+      })
+      for (const id of ["s", "t", "t"]) {
+        yield* Effect.forkChild(rounds.conclude(taskOf(id), {}, exchange), { startImmediately: true })
+      }
+      assert.strictEqual(asks, 2)
+    }))
+
+  it.effect("name the places that clients are sent to", () =>
     Effect.gen(function*() {
       let status = "input_required"
       const url = { mode: "url", message: "Go", url: "https://there.invalid" }
@@ -511,8 +565,7 @@ describe("rounds of tasks of servers of the stateless era", () => {
       const asked: Array<Fields | undefined> = []
       const exchange = exchangeOf((_, params) => {
         asked.push(params)
-        const _meta = { "io.modelcontextprotocol/clientInfo": { name: "secret" } }
-        return Effect.succeed({ result: { action: "accept", _meta } })
+        return Effect.succeed({ result: { action: "accept" } })
       })
       const ends = yield* Effect.forkChild(TaskRounds.make(servers).conclude(taskOf("t"), {}, exchange), {
         startImmediately: true
@@ -543,6 +596,11 @@ describe("rounds of tasks of servers of the stateless era", () => {
       assert.deepNestedInclude(yield* conclude, { "success.status": "completed" })
       left = Infinity
       assert.deepNestedInclude(yield* conclude, { failure: away })
+      // What the server itself says is final.
+      const unknown = serversOf({ "tasks/get": () => Effect.succeed({ error: { code: -32602, message: "unknown" } }) })
+      const gone = yield* Effect.flip(TaskRounds.make(unknown).conclude(taskOf("t"), {}, exchangeOf(undefined)))
+      assert.strictEqual(gone.message, "unknown")
+      assert.lengthOf(unknown.sent, 1)
     }))
 
   it.effect("fail with what the client says, and ask again when it comes back", () =>
@@ -575,6 +633,96 @@ describe("rounds of tasks of servers of the stateless era", () => {
   })
 })
 
+describe("calls that wait for tasks", () => {
+  const declare = { extensions: { [extension]: {} } }
+  const missing = {
+    error: { code: Code.missingClientCapability, message: "", data: { requiredCapabilities: declare } }
+  }
+  const begin = Effect.fnUntraced(function*(conclude: TaskRounds.TaskRounds["conclude"]) {
+    const happened: Array<string> = []
+    const note = (what: string) => () => void happened.push(what)
+    const { upstream: server } = scripted(record, ({ capabilities }) => {
+      assert.deepStrictEqual(capabilities, { elicitation: {}, ...declare })
+      return Effect.succeed({ result: { resultType: "task", taskId: "t" } })
+    }, { ...profile, era: "stateless", protocolVersion: "2026-07-28" })
+    const rounds: TaskRounds.TaskRounds = {
+      ...TaskRounds.make(serversOf({})),
+      conclude,
+      giveUp: ({ server }) => Effect.sync(note(`give up ${server.id}`))
+    }
+    const attempt: Attempt = {
+      number: 1,
+      key: server.key,
+      deadline: () => Infinity,
+      isHeard: () => true,
+      extend: note("extend"),
+      pause: () => {
+        happened.push("pause")
+        return note("resume")
+      },
+      commit: note("commit"),
+      sent: () => {}
+    }
+    const hearing = Hearing.make({
+      client: clientOf({ era: "handshake", capabilities: { elicitation: {} } }),
+      streams: true,
+      notify: ({ params }) => void happened.push(JSON.stringify(params)),
+      ask: () => Effect.sync(() => ({ result: { action: happened.push("asked") } })),
+      logLevel: undefined
+    }, { progressToken: 7 })
+    const waits = yield* TaskWaits.make(serversOf({}), rounds)
+    return {
+      happened,
+      waits: (reply: Reply) => waits(reply, { method: "tools/call" }, { upstream: server, attempt, hearing })
+    }
+  })
+
+  it.effect("stop the clock of their attempt while their client is asked, and tell it that they go on", () =>
+    Effect.gen(function*() {
+      const { happened, waits } = yield* begin((task, _, { ask }, heard) =>
+        Effect.gen(function*() {
+          assert.deepInclude(task.server, { service: "svc", source: "scripted", instance: "one", id: "t" })
+          heard?.({ status: "working", statusMessage: "half" })
+          heard?.({ status: "input_required" })
+          yield* ask?.("elicitation/create", {}) ?? Effect.die("nobody to ask")
+          return { status: "completed", result: { content: [] } }
+        })
+      )
+      assert.deepStrictEqual(yield* waits(missing) ?? Effect.die("not again"), { result: { content: [] } })
+      assert.deepStrictEqual(happened, [
+        "commit",
+        JSON.stringify({ progressToken: 7, progress: 1, message: "half" }),
+        JSON.stringify({ progressToken: 7, progress: 2 }),
+        "pause",
+        "asked",
+        "resume"
+      ])
+    }))
+
+  it.effect("live while their task does, and give it up with themselves", () =>
+    Effect.gen(function*() {
+      const { happened, waits } = yield* begin(() => Effect.never)
+      const call = yield* Effect.forkChild(waits(missing) ?? Effect.die("not again"), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(call)
+      assert.deepStrictEqual(happened, ["commit", "extend", "extend", "give up t"])
+    }))
+
+  it.effect("are none where the server doesn't ask for the extension", () =>
+    Effect.gen(function*() {
+      const { waits } = yield* begin(() => Effect.never)
+      const elicitation = { code: Code.missingClientCapability, message: "", data: { requiredCapabilities: {} } }
+      for (
+        const reply of [
+          { result: {} },
+          { error: { code: Code.internalError, message: "", data: missing.error.data } },
+          { error: elicitation },
+          { error: { code: Code.missingClientCapability, message: "" } }
+        ]
+      ) assert.isUndefined(waits(reply))
+    }))
+})
+
 describe("servers of tasks", () => {
   const ids = TaskIds.make(Seal.make(undefined))
   const none = TaskCallers.make({ forget: () => {} }, { onRequest: () => {}, onNotification: () => {} })
@@ -590,6 +738,9 @@ describe("servers of tasks", () => {
       assert.deepInclude(yield* find(upstream, server), { upstream, server })
       const moved = { ...server, source: "gone" }
       assert.deepInclude(yield* find(upstream, moved), { upstream, server: moved })
+      // The gateway's own, which it keeps no more.
+      const own = { service: "", source: "", instance: "", id: "t" }
+      assert.strictEqual(yield* Effect.flip(find(upstream, own)), TaskServers.notFound)
       for (const other of [{ ...moved, service: "other" }, { ...moved, instance: "two" }]) {
         assert.include((yield* Effect.flip(find(upstream, other))).message, "it is not announced any more")
       }
@@ -706,6 +857,37 @@ describe("tasks whose servers fail", () => {
       removeUpstream("a")
       const gone = yield* call("tasks/get", { taskId })
       assert.include(gone.error?.message, "it is not announced any more (instance a, which runs the task)")
+    }))
+
+  it.effect("are cancelled for clients of version 2025-11-25 whatever their server does", () =>
+    Effect.gen(function*() {
+      const endpoint = yield* harness({
+        servers: [{
+          id: "a",
+          era: "stateless",
+          capabilities: { extensions: { [extension]: {} } },
+          answer: ({ method }) => Effect.succeed(method === "tools/call" ? created : state("working"))
+        }],
+        offers: [{ name: "run", definition: { execution: { taskSupport: "optional" } } }]
+      })
+      const { headers } = yield* endpoint.initialize()
+      const request = Effect.fnUntraced(function*(method: string, params: Fields = {}) {
+        const asks = yield* Effect.forkChild(
+          endpoint.post({ jsonrpc: "2.0", id: 1, method, params }, headers),
+          { startImmediately: true }
+        )
+        const { messages } = yield* Fiber.join(asks).pipe(
+          Effect.raceFirst(Effect.forever(Effect.andThen(TestClock.adjust(100), Effect.promise(() => setImmediate()))))
+        )
+        return messages[0] ?? assert.fail("no answer")
+      })
+      const { result: begun } = yield* request("tools/call", { name: "svc__run", task: {} })
+      const taskId = Object(begun?.["task"])["taskId"]
+      assert.include((yield* request("tasks/cancel", { taskId })).result, { taskId, status: "cancelled" })
+      assert.include((yield* request("tasks/get", { taskId })).result, { taskId, status: "cancelled" })
+      assert.include((yield* request("tasks/result", { taskId })).error?.message, "The task was cancelled")
+      assert.include((yield* request("tasks/cancel", { taskId })).error?.message, "already in terminal status")
+      assert.lengthOf(Object((yield* request("tasks/list")).result)["tasks"], 1)
     }))
 
   it.effect("hold up the calls that wait for them for so long at most", () =>

@@ -16,7 +16,7 @@ import {
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Fiber, Layer, Redacted } from "effect"
 import { fileURLToPath } from "node:url"
 import * as z from "zod"
 import * as ToolCatalog from "../../src/catalog/ToolCatalog.ts"
@@ -25,7 +25,7 @@ import * as McpEndpoint from "../../src/relay/McpEndpoint.ts"
 import * as Upstreams from "../../src/upstream/Upstreams.ts"
 import { eventually } from "../upstream/Harness.ts"
 import { listen } from "../upstream/Servers.ts"
-import { envelope, modern, openRequest, send } from "./Harness.ts"
+import { both, envelope, messagesOf, modern, openRequest, send } from "./Harness.ts"
 import { extension, handshakeTasks, question, statelessTasks, type TaskServer } from "./TaskFixtures.ts"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
@@ -55,7 +55,7 @@ const gateway = Effect.fnUntraced(function*(
 })
 
 /** The SDK that has the tasks of version 2025-11-25. */
-const sdk1 = (url: string, answer?: (params: unknown) => Fields) =>
+const sdk1 = (url: string, answer?: (params: unknown) => Fields, headers: Readonly<Record<string, string>> = {}) =>
   Effect.acquireRelease(
     promise(async () => {
       const client = new Client1(
@@ -65,7 +65,7 @@ const sdk1 = (url: string, answer?: (params: unknown) => Fields) =>
       if (answer !== undefined) {
         client.setRequestHandler(ElicitRequestSchema, ({ params }) => ({ action: "accept", ...answer(params) }))
       }
-      await client.connect(new Http1(new URL(url)) as Transport)
+      await client.connect(new Http1(new URL(url), { requestInit: { headers } }) as Transport)
       return client
     }),
     (client) => promise(() => client.close())
@@ -355,6 +355,91 @@ describe("calls without a task, of tools of servers of the stateless era that ru
     }), 30_000)
 })
 
+describe("tools of servers of the handshake era that run as tasks only", () => {
+  /** A client of a version without tasks. */
+  const earlier = Effect.fnUntraced(function*(url: string, answer?: Fields) {
+    const headers = { ...both, "mcp-protocol-version": "2025-06-18" }
+    const post = (message: Fields, more = {}) =>
+      openRequest(url, "POST", { ...headers, ...more }, JSON.stringify({ jsonrpc: "2.0", ...message }))
+    const params = {
+      protocolVersion: "2025-06-18",
+      clientInfo: { name: "test", version: "1" },
+      capabilities: answer === undefined ? {} : { elicitation: {} }
+    }
+    const begun = yield* post({ id: 0, method: "initialize", params })
+    const session = { "mcp-session-id": begun.headers["mcp-session-id"] ?? "" }
+    let id = 0
+    /** Answers what it is asked meanwhile; gives everything that came. */
+    const request = Effect.fnUntraced(function*(method: string, params: Fields = {}) {
+      const own = ++id
+      const stream = yield* Effect.acquireRelease(
+        post({ id: own, method, params }, session),
+        ({ close }) => Effect.sync(close)
+      )
+      const messages = () =>
+        stream.ended() ? messagesOf(stream.headers["content-type"], stream.text()) : stream.messages()
+      if (answer !== undefined && method === "tools/call") {
+        const asks = () => messages().find(({ id, method }) => method !== undefined && id !== undefined)
+        const asked = yield* eventually("a question", asks)
+        yield* post({ id: asked.id, result: answer }, session)
+      }
+      const reply = yield* eventually("a reply", () => messages().find(({ id }) => id === own))
+      return { messages: messages(), reply }
+    }, Effect.scoped)
+    return { post: (message: Fields) => post(message, session), request }
+  })
+
+  it.live("are called by clients of versions without tasks as any other", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const { request } = yield* earlier(yield* gateway({ old }))
+      assert.strictEqual((yield* request("tasks/get", { taskId: "t" })).reply.error?.code, -32601)
+      const { reply } = yield* request("tools/list")
+      const tools = JSON.stringify(reply.result)
+      assert.include(tools, "old__research")
+      assert.notInclude(tools, "taskSupport")
+      const call = (how: string, more: Fields = {}) =>
+        request("tools/call", { name: "old__research", arguments: { how }, ...more })
+      assert.deepInclude((yield* call("run")).reply.result, { content: [{ type: "text", text: "done" }] })
+      assert.deepInclude((yield* call("fail")).reply.result, { isError: true })
+      const later = yield* Effect.forkChild(call("later", { _meta: { progressToken: "p" } }))
+      yield* eventually(
+        "looks",
+        () => old.figures.methods.filter((name) => name === "tasks/get").length > 2 || undefined
+      )
+      old.finish()
+      const { messages, reply: last } = yield* Fiber.join(later)
+      assert.deepInclude(last.result, { content: [{ type: "text", text: "done" }] })
+      const progress = messages.filter(({ method }) => method === "notifications/progress")
+      const values = progress.map(({ params }) => Number(params?.["progress"]))
+      assert.isNotEmpty(values)
+      // What the server itself says of it may still be heard.
+      assert.deepStrictEqual(values, values.toSorted((one, other) => one - other).filter((value) => value < 1))
+      assert.deepNestedInclude(progress[0], { "params.progressToken": "p" })
+      hides(old.figures, [messages, last])
+    }), 30_000)
+
+  it.live("ask these clients", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const { request } = yield* earlier(yield* gateway({ old }), { action: "accept", content: { name: "flo" } })
+      const { messages, reply } = yield* request("tools/call", { name: "old__research", arguments: { how: "ask" } })
+      assert.deepInclude(reply.result, { content: [{ type: "text", text: "accept flo" }] })
+      hides(old.figures, messages)
+    }), 30_000)
+
+  it.live("are cancelled with their calls", () =>
+    Effect.gen(function*() {
+      const old = handshakeTasks()
+      const { post, request } = yield* earlier(yield* gateway({ old }))
+      const call = yield* Effect.forkChild(request("tools/call", { name: "old__research", arguments: { how: "wait" } }))
+      yield* eventually("its task", () => old.figures.methods.includes("tasks/result") || undefined)
+      yield* post({ method: "notifications/cancelled", params: { requestId: 1 } })
+      yield* eventually("its end", () => old.figures.methods.includes("tasks/cancel") || undefined)
+      yield* Fiber.interrupt(call)
+    }), 30_000)
+})
+
 describe("clients of version 2025-11-25, servers of the stateless era", () => {
   it.live("run tasks to their end", () =>
     Effect.gen(function*() {
@@ -512,6 +597,18 @@ describe("clients of the stateless era, servers of the stateless era", () => {
       for (const method of ["tasks/get", "tasks/update", "tasks/cancel"]) {
         assert.strictEqual((yield* bob.request(method, { taskId, inputResponses: {} })).error?.code, -32602)
       }
+      // Nor those that the gateway keeps.
+      const params = { name: "fresh__research", arguments: { how: "now" }, task: {} }
+      const old = yield* sdk1(url, undefined, { "x-who": "ann" })
+      const { task } = yield* promise(() => old.request({ method: "tools/call", params }, CreateTaskResultSchema))
+      const find = (who: string) =>
+        Effect.flatMap(sdk1(url, undefined, { "x-who": who }), (client) =>
+          promise(() =>
+            client.experimental.tasks.getTask(task.taskId).then(({ status }) =>
+              status, (error: Error) => error.message)
+          ))
+      assert.strictEqual(yield* find("ann"), "completed")
+      assert.include(yield* find("bob"), "-32602")
     }), 30_000)
 })
 
@@ -579,6 +676,11 @@ describe("the reference server, over a pipe", () => {
       })])
       const name = "everything__simulate-research-query"
       const args = { topic: "python", ambiguous: true }
+      // Its process begins in its own time.
+      yield* statelessClient(url).result("tools/list", {}).pipe(
+        Effect.repeat({ until: (list) => Effect.as(Effect.sleep(50), JSON.stringify(list).includes(name)) }),
+        Effect.timeout("20 seconds")
+      )
       const ofOld = Effect.gen(function*() {
         const client = yield* sdk1(url, () => ({ content: { interpretation: "snake" } }))
         assert.strictEqual((yield* support(client))[name], "required")

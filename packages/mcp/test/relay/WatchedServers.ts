@@ -50,6 +50,8 @@ export interface WatchedServer {
 export interface ServerOptions {
   readonly subscribe?: boolean
   readonly refuses?: (uri: string) => boolean
+  /** What its resources say, for as long as anybody likes to keep it. */
+  readonly text?: string
   /** Leaves those who ask for it without an answer. */
   readonly hangs?: (uri: string) => boolean
 }
@@ -78,13 +80,14 @@ export const handshakeServer = (uris: ReadonlyArray<string>, options: ServerOpti
       const asked = await server.elicitInput({ message: "?", requestedSchema: { type: "object", properties: {} } })
       return { content: [{ type: "text", text: asked.action }] }
     })
-    server.setRequestHandler(ListResourcesRequestSchema, () => ({
-      resources: listed.map((uri) => ({ uri, name: uri }))
-    }))
-    server.setRequestHandler(
-      ReadResourceRequestSchema,
-      ({ params: { uri } }) => ({ contents: [{ uri, text: "read" }] })
-    )
+    server.setRequestHandler(ListResourcesRequestSchema, () => {
+      count("resources/list")
+      return { resources: listed.map((uri) => ({ uri, name: uri })) }
+    })
+    server.setRequestHandler(ReadResourceRequestSchema, ({ params: { uri } }) => {
+      count("resources/read")
+      return { contents: [{ uri, text: options.text ?? "read" }] }
+    })
     server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
       count("resources/subscribe")
       if (options.refuses?.(uri) === true) throw new Error("not this one")
@@ -162,7 +165,9 @@ export const statelessServer = (uris: ReadonlyArray<string>, options: ServerOpti
     const server = new McpServer({ name: "two", version: "2.0.0" }, {
       capabilities: { resources: { subscribe: options.subscribe ?? true, listChanged: true } }
     })
-    for (const uri of listed) server.registerResource(uri, uri, {}, () => ({ contents: [{ uri, text: "read" }] }))
+    const hints = options.text === undefined ? {} : { ttlMs: 3_600_000, cacheScope: "public" as const }
+    const text = options.text ?? "read"
+    for (const uri of listed) server.registerResource(uri, uri, {}, () => ({ contents: [{ uri, text }], ...hints }))
     return server
   }, { legacy: "reject", bus })
   const serve = toNodeHandler(handler)
@@ -202,9 +207,11 @@ export interface WatchingClient {
   readonly watch: (...uris: ReadonlyArray<string>) => Promise<ReadonlyArray<string>>
   readonly unwatch: (uri: string) => Promise<void>
   readonly resources: () => Promise<ReadonlyArray<string>>
-  /** URIs of the notices, and when they came, ms. */
+  readonly read: (uri: string) => Promise<unknown>
+  /** URIs of the notices. */
   readonly updates: Array<string>
-  readonly times: Array<number>
+  /** When the last notice came, ms. */
+  readonly last: { at: number }
   readonly lists: { count: number }
   readonly logs: Array<unknown>
   readonly setLevel: (level: "debug" | "error") => Promise<unknown>
@@ -219,14 +226,17 @@ const info = { name: "test", version: "1.0.0" }
 export const client1 = (asks: boolean) => async (url: string): Promise<WatchingClient> => {
   const client = new Client1(info, { capabilities: asks ? { elicitation: {} } : {} })
   const updates: Array<string> = []
-  const times: Array<number> = []
   const lists = { count: 0 }
+  const last = { at: 0 }
   if (asks) client.setRequestHandler(ElicitRequestSchema, () => ({ action: "accept", content: {} }))
   client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params: { uri } }) => {
     updates.push(uri)
-    times.push(performance.now())
+    last.at = performance.now()
   })
-  client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void lists.count++)
+  client.setNotificationHandler(ResourceListChangedNotificationSchema, () => {
+    lists.count++
+    last.at = performance.now()
+  })
   const logs: Array<unknown> = []
   client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params: { data } }) => void logs.push(data))
   const transport = new Http1(new URL(url))
@@ -238,8 +248,12 @@ export const client1 = (asks: boolean) => async (url: string): Promise<WatchingC
     },
     unwatch: async (uri) => void await client.unsubscribeResource({ uri }),
     resources: async () => (await client.listResources()).resources.map(({ uri }) => uri),
+    read: async (uri) => {
+      const [content] = (await client.readResource({ uri })).contents
+      return content !== undefined && "text" in content ? content.text : undefined
+    },
     updates,
-    times,
+    last,
     lists,
     logs,
     setLevel: (level) => client.setLoggingLevel(level),
@@ -255,15 +269,19 @@ export const client1 = (asks: boolean) => async (url: string): Promise<WatchingC
 /** SDK 2.x, of either era. */
 export const client2 = (mode: "legacy" | "auto") => async (url: string): Promise<WatchingClient> => {
   const updates: Array<string> = []
-  const times: Array<number> = []
   const lists = { count: 0 }
+  const last = { at: 0 }
+  const listed = () => {
+    lists.count++
+    last.at = performance.now()
+  }
   const client = new Client2(info, {
     versionNegotiation: { mode },
-    listChanged: { resources: { autoRefresh: false, debounceMs: 0, onChanged: () => void lists.count++ } }
+    listChanged: { resources: { autoRefresh: false, debounceMs: 0, onChanged: listed } }
   })
   client.setNotificationHandler("notifications/resources/updated", ({ params: { uri } }) => {
     updates.push(uri)
-    times.push(performance.now())
+    last.at = performance.now()
   })
   const logs: Array<unknown> = []
   client.setNotificationHandler("notifications/message", ({ params: { data } }) => void logs.push(data))
@@ -285,8 +303,12 @@ export const client2 = (mode: "legacy" | "auto") => async (url: string): Promise
       for (const { subscription, uris } of open) if (uris.includes(uri)) await subscription.close()
     },
     resources: async () => (await client.listResources()).resources.map(({ uri }) => uri),
+    read: async (uri) => {
+      const [content] = (await client.readResource({ uri })).contents
+      return content !== undefined && "text" in content ? content.text : undefined
+    },
     updates,
-    times,
+    last,
     lists,
     logs,
     setLevel: async (level) => mode === "legacy" ? await client.setLoggingLevel(level) : undefined,

@@ -131,18 +131,20 @@ const server = (era: Era, capabilities: Fields = { resources: { subscribe: true 
   }
 }
 
-const harness = Effect.fnUntraced(function*(given: ReturnType<typeof server>) {
+const harness = Effect.fnUntraced(function*(given: ReturnType<typeof server>, hears = true) {
   const run = yield* FiberSet.makeRuntime<never, void, never>()
   const clock = yield* TestClock.testClockWith((clock) => Effect.succeed(clock))
   let empty = 0
+  const missed: Array<string> = []
   const following = Following.make({
     acquire: given.acquire,
-    hears: () => true,
+    hears: () => hears,
+    onMissed: (uri) => missed.push(uri),
     run,
     now: () => clock.currentTimeMillisUnsafe(),
     onEmpty: () => void empty++
   })
-  return { following, empties: () => empty }
+  return { following, missed, empties: () => empty }
 })
 
 const quiet = Effect.yieldNow.pipe(Effect.repeat({ times: 8 }))
@@ -315,8 +317,11 @@ describe("Following", () => {
     it.effect(`does not ask a server of the ${era} era that tells of no resources`, () =>
       Effect.gen(function*() {
         const given = server(era, { resources: { listChanged: true } })
-        const { following } = yield* harness(given)
+        const { empties, following } = yield* harness(given)
         const place = following.add("a", () => {})
+        given.open()
+        yield* quiet
+        assert.strictEqual(empties(), 1)
         yield* settle(given)
         assert.deepStrictEqual(given.methods, [])
         const reply = yield* place.outcome
@@ -346,6 +351,103 @@ describe("Following", () => {
         assert.isUndefined(waiting.pollUnsafe())
         yield* TestClock.adjust("2 seconds")
         assert.isTrue(Exit.isFailure(yield* Fiber.join(waiting)))
+      }))
+  }
+})
+
+describe("what a server of the handshake era tells", () => {
+  it.effect("before it says that it does, is told once it says so", () =>
+    Effect.gen(function*() {
+      const given = server("handshake")
+      const { following } = yield* harness(given)
+      const heard: Array<Fields> = []
+      following.add("a", (params) => heard.push(params))
+      given.open()
+      yield* quiet
+      const link = given.current()!
+      following.updated(link, { uri: "a/part" })
+      following.updated(link, { uri: "b" })
+      assert.deepStrictEqual(heard, [])
+      given.answer()
+      yield* quiet
+      assert.deepStrictEqual(heard, [{ uri: "a/part" }])
+      // What it refuses, it doesn't tell of.
+      given.refused.add("c")
+      following.add("c", (params) => heard.push(params))
+      yield* quiet
+      following.updated(link, { uri: "c" })
+      given.answer()
+      yield* settle(given)
+      assert.strictEqual(heard.length, 1)
+    }))
+
+  it.effect("is missed only while its stream was gone, not while it was late", () =>
+    Effect.gen(function*() {
+      const given = server("handshake")
+      const { following } = yield* harness(given, false)
+      let heard = 0
+      following.add("a", () => void heard++)
+      given.open()
+      yield* quiet
+      assert.deepStrictEqual(given.methods, [])
+      yield* TestClock.adjust("1 second")
+      yield* settle(given)
+      assert.deepStrictEqual(given.tells(), ["a"])
+      const link = given.current()!
+      following.streamed(link, false)
+      assert.strictEqual(heard, 0)
+      following.streamed(link, true)
+      assert.strictEqual(heard, 1)
+    }))
+})
+
+describe("the stream of a server of the stateless era", () => {
+  it.effect("is asked for again where it was refused", () =>
+    Effect.gen(function*() {
+      const given = server("stateless")
+      const { following } = yield* harness(given)
+      following.add("a", () => {})
+      yield* settle(given)
+      const first = following.add("b", () => {})
+      yield* quiet
+      given.asked.shift()?.onReply({ error: { code: -32603, message: "not now" } })
+      assert.property(yield* first.outcome, "error")
+      const second = following.add("b", () => {})
+      yield* settle(given)
+      assert.deepStrictEqual(yield* second.outcome, { result: {} })
+      assert.deepStrictEqual(given.tells(), ["a", "b"])
+    }))
+
+  it.effect("ends where all that is still followed is refused", () =>
+    Effect.gen(function*() {
+      const given = server("stateless")
+      const { following } = yield* harness(given)
+      following.add("a", () => {})
+      const other = following.add("b", () => {})
+      yield* settle(given)
+      given.refused.add("a")
+      given.lose(following)
+      yield* settle(given)
+      assert.deepStrictEqual(given.tells(), ["b"])
+      other.remove()
+      yield* settle(given)
+      assert.deepStrictEqual(given.tells(), [])
+    }))
+})
+
+describe("what is followed", () => {
+  for (const era of ["handshake", "stateless"] as const) {
+    it.effect(`at a server of the ${era} era is no longer what it was before`, () =>
+      Effect.gen(function*() {
+        const given = server(era)
+        const { following, missed } = yield* harness(given)
+        let heard = 0
+        following.add("a", () => void heard++)
+        yield* settle(given)
+        assert.deepStrictEqual([missed, heard], [["a"], 0])
+        given.lose(following)
+        yield* settle(given)
+        assert.deepStrictEqual([missed, heard], [["a", "a"], 1])
       }))
   }
 })

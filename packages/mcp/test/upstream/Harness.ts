@@ -111,14 +111,17 @@ export const recorder = Effect.gen(function*() {
 export const eventually = <A>(what: string, get: () => A | undefined, ms = 20_000): Effect.Effect<A> =>
   Effect.callback((resume) => {
     const deadline = performance.now() + ms
+    const end = (outcome: Effect.Effect<A>) => {
+      clearInterval(timer)
+      resume(outcome)
+    }
     const timer = setInterval(() => {
-      const value = get()
-      if (value !== undefined) {
-        clearInterval(timer)
-        resume(Effect.succeed(value))
-      } else if (performance.now() > deadline) {
-        clearInterval(timer)
-        resume(Effect.die(new Error(`waited ${ms} ms in vain for: ${what}`)))
+      try {
+        const value = get()
+        if (value !== undefined) end(Effect.succeed(value))
+        else if (performance.now() > deadline) end(Effect.die(new Error(`waited ${ms} ms in vain for: ${what}`)))
+      } catch (error) {
+        end(Effect.die(error))
       }
     }, 10)
     return Effect.sync(() => clearInterval(timer))

@@ -209,12 +209,20 @@ describe("bad answers", () => {
         (message, response) => reply(message, response, { text: "x".repeat(200_000) }),
         { maxMessageSize: 100_000 }
       )
-      assert.deepInclude(long, { phase: "answered", reason: "the reply is longer than 100000 bytes" })
+      assert.deepInclude(long, {
+        phase: "answered",
+        reason: "the reply is longer than 100000 bytes",
+        tooLong: true
+      })
       const stream = yield* failureOf((_, response) => {
         response.writeHead(200, { "content-type": "text/event-stream" })
         response.write(`data: ${"x".repeat(200_000)}`)
       }, { maxMessageSize: 100_000 })
-      assert.deepInclude(stream, { phase: "answered", reason: "the reply is longer than 100000 bytes" })
+      assert.deepInclude(stream, {
+        phase: "answered",
+        reason: "the reply is longer than 100000 bytes",
+        tooLong: true
+      })
     }))
 
   it.live("a stream that stays open after its reply is closed", () =>

@@ -150,7 +150,11 @@ describe("HTTP+SSE", () => {
           const waiting = yield* Effect.forkChild(upstream.request(call("held")), { startImmediately: true })
           yield* Harness.eventually("held", () => held.length === 1 || undefined)
           const error = yield* Effect.flip(upstream.request(call("long")))
-          assert.deepInclude(error, { phase: "answered", reason: "the reply is longer than 100000 bytes" })
+          assert.deepInclude(error, {
+            phase: "answered",
+            reason: "the reply is longer than 100000 bytes",
+            tooLong: true
+          })
           assert.deepStrictEqual(yield* upstream.request(call("short")), { result: {} })
           assert.deepStrictEqual(yield* Fiber.join(waiting), { result: {} })
           assert.strictEqual(seen.filter(({ _tag }) => _tag === "Connected").length, 1)
@@ -314,7 +318,8 @@ describe("WebSocket", () => {
           })
           assert.deepInclude(yield* Effect.flip(upstream.request(call("long"))), {
             phase: "answered",
-            reason: "the reply is longer than 100000 bytes"
+            reason: "the reply is longer than 100000 bytes",
+            tooLong: true
           })
           assert.deepStrictEqual(yield* upstream.request(call("x")), { result: {} })
           assert.isUndefined(other.pollUnsafe())

@@ -209,9 +209,14 @@ describe("what a server tells of itself", () => {
       const old = yield* Servers.listen(Servers.sessionful().handler)
       // Its handshake era answers GET with 405, and says all the same that it tells of changes.
       const both = yield* Servers.listen(Servers.modern().handler)
+      const { handler } = Servers.sessionful()
+      const failing = yield* Servers.listen((request, response) =>
+        request.method === "GET" ? void response.writeHead(500).end() : handler(request, response)
+      )
       yield* Harness.withUpstreams(
         [
           http("streams", old.url),
+          http("fails", failing.url),
           http("listens", both.url),
           http("neither", both.url, { metadata: { "mcp-era": "handshake" } })
         ],
@@ -223,7 +228,8 @@ describe("what a server tells of itself", () => {
                 yield* upstream.connect
                 return yield* Harness.eventually(`${id} heard or not`, () => upstream.state().heard)
               })
-            assert.deepStrictEqual(yield* Effect.forEach(["streams", "listens", "neither"], heard), [true, true, false])
+            const ids = ["streams", "listens", "neither", "fails"]
+            assert.deepStrictEqual(yield* Effect.forEach(ids, heard), [true, true, false, false])
             const capabilities = (yield* get("neither")).state().profile?.capabilities
             assert.deepInclude(capabilities?.["tools"], { listChanged: true })
           })

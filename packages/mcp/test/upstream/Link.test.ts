@@ -1,6 +1,7 @@
 /** The requests of one connection, as its era has them. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Fields } from "../../src/JsonRpc.ts"
+import type { Exchange } from "../../src/upstream/Connection.ts"
 import * as Link from "../../src/upstream/Link.ts"
 
 const sentOf = (era: "handshake" | "stateless", params: Fields, progress = false): Fields | undefined => {
@@ -47,5 +48,47 @@ describe("a request", () => {
     const { _meta, ...rest } = sentOf("stateless", round) ?? {}
     assert.deepStrictEqual(rest, round)
     assert.isObject(_meta)
+  })
+})
+
+describe("progress that comes after the answer", () => {
+  it("reaches whoever wants it, of the newest requests", () => {
+    let id = 0
+    let last: Exchange | undefined
+    const link = Link.make({
+      transport: {
+        kind: "in-process",
+        open: () => ({
+          send: (_, sending) => {
+            last = sending
+            return () => {}
+          },
+          post: () => {},
+          negotiated: () => {},
+          cancelsByClosing: true,
+          close: () => Promise.resolve()
+        })
+      },
+      nextId: () => ++id,
+      onNotification: () => {},
+      onLost: () => {}
+    })
+    link.open("handshake")
+    const told: Array<unknown> = []
+    const ask = (wants: boolean) => {
+      const own = id + 1
+      const onLate = () => wants ? () => void told.push(own) : undefined
+      link.request({ method: "tools/call", progress: true, onLate }, () => {}, () => {})
+      last?.onReply({ result: {} })
+    }
+    const progress = (progressToken: unknown) =>
+      last?.onMessage({ jsonrpc: "2.0", method: "notifications/progress", params: { progressToken, progress: 1 } })
+    ask(true)
+    ask(false)
+    for (const token of [1, 2, "1", undefined]) progress(token)
+    assert.deepStrictEqual(told, [1])
+    for (let i = 0; i < 256; i++) ask(true)
+    for (const token of [1, 3]) progress(token)
+    assert.deepStrictEqual(told, [1, 3])
   })
 })

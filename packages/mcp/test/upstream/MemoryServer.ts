@@ -27,12 +27,14 @@ interface Options {
   readonly slow?: boolean | undefined
   /** Whether one whose client declares anything has a stream of what it says of itself; `stream` opens it. */
   readonly listens?: boolean | undefined
+  /** Whether it speaks the stateless era. */
+  readonly modern?: (() => boolean) | undefined
   /** Whether the first one is lost as soon as it is open. */
   readonly losesFirst?: boolean | undefined
 }
 
 /** It answers everything at once but calls of tools, which `finish` answers. */
-export const make = (kind: Transport["kind"], { listens, losesFirst, refuses, slow }: Options = {}) => {
+export const make = (kind: Transport["kind"], { listens, losesFirst, modern, refuses, slow }: Options = {}) => {
   const all: Array<Opened> = []
   const opening: Array<(failure: Failure | undefined) => void> = []
 
@@ -67,7 +69,9 @@ export const make = (kind: Transport["kind"], { listens, losesFirst, refuses, sl
         send: (request, exchange) => {
           one.sent.push(request)
           if (request.method === "initialize") initialize(one, request, exchange)
-          else if (request.method !== "tools/call") exchange.onReply({ result: {} })
+          else if (request.method === "server/discover" && modern?.() === true) {
+            exchange.onReply({ result: { supportedVersions: ["2026-07-28"], capabilities: {} } })
+          } else if (request.method !== "tools/call") exchange.onReply({ result: {} })
           else {
             const call = { who: request.params?.["who"], exchange }
             one.calls.push(call)

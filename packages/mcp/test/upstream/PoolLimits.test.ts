@@ -199,8 +199,21 @@ describe("a pool", () => {
       finish(own()[1])
       yield* TestClock.adjust(0)
       assert.strictEqual(own().length, 2)
-      assert.strictEqual(upstream.session(one) === undefined, false)
+      assert.isDefined(upstream.session(one))
+      // Also where it was opened last, and used before the other.
       forget(one.session)
+      const other = sessionOf()
+      yield* call(upstream, other)
+      finish(own()[1])
+      yield* TestClock.adjust("1 second")
+      yield* call(upstream, named("carl"))
+      finish(own()[0])
+      yield* call(upstream, named("dora"))
+      finish(own()[1])
+      yield* TestClock.adjust(0)
+      assert.isDefined(upstream.session(other))
+      assert.deepStrictEqual(own().map(({ declared }) => declared), [elicitation, {}])
+      forget(other.session)
       assert.strictEqual(own().length, 1)
       assert.isUndefined(upstream.session(one))
       assert.deepInclude(yield* Effect.flip(upstream.request({ method: "tools/call", caller: one })), {
@@ -252,6 +265,35 @@ describe("a pool", () => {
       // The others are not concerned.
       yield* call(other.upstream, named("bob"))
       assert.strictEqual(failing.own().filter(({ calls }) => calls.length === 1).length, 1)
+    }))
+
+  it.effect("spares a server the longer the more attempts failed in a row, and no longer once one succeeded", () =>
+    Effect.gen(function*() {
+      const { all, answer, finish, own, transport } = MemoryServer.make("stdio", { slow: true })
+      const { upstream } = yield* supervise(transport)
+      const one = sessionOf()
+      const failing = Effect.gen(function*() {
+        const fiber = yield* call(upstream, one)
+        answer({ phase: "notSent", reason: "exited with code 1" })
+        yield* Effect.flip(Fiber.join(fiber))
+      })
+      yield* failing
+      yield* TestClock.adjust("250 millis")
+      yield* failing
+      yield* TestClock.adjust("499 millis")
+      yield* failing
+      assert.strictEqual(all.length, 3)
+      yield* TestClock.adjust("1 millis")
+      const fiber = yield* call(upstream, one)
+      answer()
+      yield* TestClock.adjust(0)
+      finish(own()[0])
+      yield* Fiber.join(fiber)
+      own()[0]?.lose({ phase: "notSent", reason: "exited with code 1", connectionLost: true })
+      yield* failing
+      yield* TestClock.adjust("250 millis")
+      yield* failing
+      assert.strictEqual(all.length, 6)
     }))
 
   it.effect("thousands of sessions that come and go, opened or not, leave nothing behind", () =>
@@ -514,6 +556,29 @@ describe("the gateway's own connection", () => {
       assert.strictEqual(all[1]?.calls.length, 1)
       finish(all[1])
       yield* Fiber.join(fiber)
+    }))
+
+  it.effect("that comes back as one of the stateless era has no others beside it", () =>
+    Effect.gen(function*() {
+      let modern = false
+      const { all, finish, transport } = MemoryServer.make("http", { modern: () => modern })
+      const { upstream } = yield* supervise(transport, 2, {})
+      const one = sessionOf()
+      const fiber = yield* call(upstream, one)
+      const own = all.find(({ calls }) => calls.length > 0)
+      finish(own)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual([own?.declared, own?.closed], [elicitation, false])
+      modern = true
+      all.findLast(({ closed, declared }) => !closed && declared !== own?.declared)?.lose({
+        phase: "notSent",
+        reason: "gone",
+        connectionLost: true
+      })
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(upstream.state().profile?.era, "stateless")
+      assert.isTrue(own?.closed)
+      assert.isUndefined(upstream.session(one))
     }))
 
   it.effect("carries no notification of a caller that needs one of its own, nor makes it wait", () =>

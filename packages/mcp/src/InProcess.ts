@@ -35,7 +35,7 @@ import * as Stream from "effect/Stream"
 import * as HandlerHost from "./inprocess/HandlerHost.ts"
 import { type Offering, RegistrationError, type Services, type Tool } from "./inprocess/Handlers.ts"
 import * as Registration from "./inprocess/Registration.ts"
-import * as InProcessConnection from "./upstream/InProcessConnection.ts"
+import * as InProcessConnection from "./upstream/transports/InProcessConnection.ts"
 
 export {
   type CallContext,

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as TaskSupport from "../src/catalog/TaskSupport.ts"
 import type { Fields, Reply } from "../src/JsonRpc.ts"
-import * as Translation from "../src/relay/Translation.ts"
+import * as Translation from "../src/relay/calls/Translation.ts"
 import type { ServerProfile, UpstreamRequest } from "../src/upstream/Upstream.ts"
 import { harness, instance, profile, scripted } from "./Catalogs.ts"
 

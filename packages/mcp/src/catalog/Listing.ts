@@ -6,7 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Fields, isFields } from "../JsonRpc.ts"
-import { oneLine } from "../upstream/Connection.ts"
+import { oneLine } from "../upstream/transports/Connection.ts"
 import { type Upstream, UpstreamError } from "../upstream/Upstream.ts"
 import * as Freshness from "./Freshness.ts"
 import type { ListKind, OfferKind } from "./Offer.ts"

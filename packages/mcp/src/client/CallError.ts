@@ -8,7 +8,7 @@ import { type RouteError, type Routing, SessionLost } from "@portolan/core/Route
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Code, type Fields } from "../JsonRpc.ts"
-import * as Failures from "../relay/Failures.ts"
+import * as Failures from "../relay/calls/Failures.ts"
 
 const Attempts = Schema.Array(
   Schema.Struct({ instance: Schema.String, phase: Schema.String, reason: Schema.String })

@@ -8,12 +8,12 @@ import * as Effect from "effect/Effect"
 import type { View } from "../catalog/Audiences.ts"
 import type { Offer, OfferKind, ToolCatalog } from "../catalog/ToolCatalog.ts"
 import { Code, type Fields, isFields, type Reply } from "../JsonRpc.ts"
-import * as Callers from "./Callers.ts"
-import type { Client } from "./Exchange.ts"
-import * as Inputs from "./Inputs.ts"
+import type { Client } from "./calls/Exchange.ts"
+import * as Inputs from "./calls/Inputs.ts"
+import * as Translation from "./calls/Translation.ts"
 import * as Meta from "./Meta.ts"
 import { failure } from "./Method.ts"
-import * as Translation from "./Translation.ts"
+import * as Callers from "./sessions/Callers.ts"
 
 /**
  * Finds what requests name.

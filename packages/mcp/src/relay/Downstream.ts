@@ -17,12 +17,12 @@ import {
   type RequestId
 } from "../JsonRpc.ts"
 import type { Hop } from "../telemetry/Serving.ts"
-import type { Handshake } from "./Handshake.ts"
 import * as Messages from "./Messages.ts"
 import { defect, invalidRequest } from "./Refusals.ts"
 import type { Relay } from "./Relay.ts"
 import * as Responder from "./Responder.ts"
-import type { Outlet, Session, Sessions } from "./Sessions.ts"
+import type { Handshake } from "./sessions/Handshake.ts"
+import type { Outlet, Session, Sessions } from "./sessions/Sessions.ts"
 import * as StatelessRequest from "./StatelessRequest.ts"
 import type { Requests, Traffic } from "./Traffic.ts"
 

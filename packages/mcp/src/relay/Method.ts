@@ -6,8 +6,8 @@
 import type * as Effect from "effect/Effect"
 import type { Era } from "../Era.ts"
 import { Code, type Fields, type JsonRpcRequest, type Reply } from "../JsonRpc.ts"
-import type { Exchange } from "./Forwarding.ts"
-import type { Known } from "./Notices.ts"
+import type { Exchange } from "./calls/Forwarding.ts"
+import type { Known } from "./lists/Notices.ts"
 
 /**
  * One method.

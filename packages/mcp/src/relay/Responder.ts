@@ -5,7 +5,7 @@
  */
 import { Code, type Reply, type RequestId } from "../JsonRpc.ts"
 import type { Hop } from "../telemetry/Serving.ts"
-import type { Way } from "./Questions.ts"
+import type { Way } from "./sessions/Questions.ts"
 
 /**
  * The way back for one request, or for those of one batch.

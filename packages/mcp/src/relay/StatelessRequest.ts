@@ -7,11 +7,11 @@
 import { handshakeVersions, statelessVersions } from "../Era.ts"
 import * as HeaderValue from "../HeaderValue.ts"
 import { Code, isFields, type JsonRpcErrorObject, type JsonRpcNotification, type JsonRpcRequest } from "../JsonRpc.ts"
-import * as Callers from "./Callers.ts"
-import type { Client } from "./Forwarding.ts"
+import type { Client } from "./calls/Forwarding.ts"
 import { isLogLevel, type LogLevel } from "./LogLevel.ts"
 import * as Meta from "./Meta.ts"
 import { headerMismatch } from "./Refusals.ts"
+import * as Callers from "./sessions/Callers.ts"
 
 /**
  * Reads a header; `undefined` where it isn't there.

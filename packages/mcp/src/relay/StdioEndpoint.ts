@@ -11,11 +11,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Readable, Writable } from "node:stream"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
-import * as Lines from "../upstream/Lines.ts"
+import * as Lines from "../upstream/transports/Lines.ts"
+import * as RequestBody from "./http/RequestBody.ts"
 import { McpEndpoint } from "./McpEndpoint.ts"
 import * as Meta from "./Meta.ts"
 import { notJson, tooLarge } from "./Refusals.ts"
-import * as RequestBody from "./RequestBody.ts"
 
 /**
  * Settings.

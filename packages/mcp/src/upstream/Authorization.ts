@@ -19,12 +19,12 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
-import * as AuthorizationServer from "./AuthorizationServer.ts"
-import { oneLine } from "./Connection.ts"
-import * as NetworkErrors from "./NetworkErrors.ts"
-import * as Secrets from "./Secrets.ts"
-import * as Tls from "./Tls.ts"
-import * as TokenStore from "./TokenStore.ts"
+import * as AuthorizationServer from "./authorization/AuthorizationServer.ts"
+import * as Secrets from "./authorization/Secrets.ts"
+import * as TokenStore from "./authorization/TokenStore.ts"
+import { oneLine } from "./transports/Connection.ts"
+import * as NetworkErrors from "./transports/NetworkErrors.ts"
+import * as Tls from "./transports/Tls.ts"
 
 /**
  * Error raised when nobody could be authorised.

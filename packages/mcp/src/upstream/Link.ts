@@ -15,8 +15,8 @@ import {
   type Reply,
   type RequestId
 } from "../JsonRpc.ts"
-import { type Connection, type Failure, type Inbound, type Listener } from "./Connection.ts"
 import * as ServerRequests from "./ServerRequests.ts"
+import { type Connection, type Failure, type Inbound, type Listener } from "./transports/Connection.ts"
 import type { ServerProfile, ServerRequest, UpstreamRequest } from "./Upstream.ts"
 
 /** What we tell servers of ourselves. */

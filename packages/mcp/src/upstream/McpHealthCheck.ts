@@ -7,7 +7,7 @@ import { type CheckResult, Health, type HealthCheck } from "@portolan/core/Healt
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Code } from "../JsonRpc.ts"
-import { oneLine } from "./Connection.ts"
+import { oneLine } from "./transports/Connection.ts"
 import { Upstreams } from "./Upstreams.ts"
 
 const pass: CheckResult = { _tag: "Pass" }

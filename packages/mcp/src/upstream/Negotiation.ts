@@ -17,8 +17,8 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { type Era, handshakeVersions, statelessVersions } from "../Era.ts"
 import { Code, type Fields, isFields, type JsonRpcErrorObject, type Reply } from "../JsonRpc.ts"
-import { type Connection, type Failure, oneLine } from "./Connection.ts"
 import { clientInfo, type Link, statelessMeta, type Transport } from "./Link.ts"
+import { type Connection, type Failure, oneLine } from "./transports/Connection.ts"
 import type { ServerProfile } from "./Upstream.ts"
 
 /**

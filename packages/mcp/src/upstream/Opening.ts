@@ -9,10 +9,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Era } from "../Era.ts"
 import type { Fields, JsonRpcNotification } from "../JsonRpc.ts"
-import type { Failure } from "./Connection.ts"
-import type { Leaving } from "./Leaving.ts"
 import * as Link from "./Link.ts"
 import * as Negotiation from "./Negotiation.ts"
+import type { Leaving } from "./pool/Leaving.ts"
+import type { Failure } from "./transports/Connection.ts"
 import type { ServerProfile, ServerRequest } from "./Upstream.ts"
 
 /**

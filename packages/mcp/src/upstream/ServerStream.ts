@@ -6,8 +6,8 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { type Fields, isFields } from "../JsonRpc.ts"
-import { type Failure, type StreamEnd } from "./Connection.ts"
 import type { Link } from "./Link.ts"
+import { type Failure, type StreamEnd } from "./transports/Connection.ts"
 import type { ServerProfile } from "./Upstream.ts"
 
 /** ms */

@@ -21,11 +21,11 @@ import * as Stream from "effect/Stream"
 import type { JsonRpcNotification } from "../JsonRpc.ts"
 import * as Sending from "../telemetry/Sending.ts"
 import * as EventHub from "./EventHub.ts"
-import * as InProcessConnection from "./InProcessConnection.ts"
 import * as Supervisor from "./Supervisor.ts"
-import * as Transports from "./Transports.ts"
+import * as InProcessConnection from "./transports/InProcessConnection.ts"
+import * as Transports from "./transports/Transports.ts"
+import * as Watchdog from "./transports/Watchdog.ts"
 import { type CallerSession, type ServerProfile, type Upstream, UpstreamError } from "./Upstream.ts"
-import * as Watchdog from "./Watchdog.ts"
 
 /**
  * What happens to upstreams.

@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as fc from "fast-check"
 import type { Fields, Reply } from "../../src/JsonRpc.ts"
-import type { SessionMode } from "../../src/relay/Bindings.ts"
+import type { SessionMode } from "../../src/relay/sessions/Bindings.ts"
 import { type Caller, UpstreamError } from "../../src/upstream/Upstream.ts"
 import { type Answer, harness, text } from "./Harness.ts"
 

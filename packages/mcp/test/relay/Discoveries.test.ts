@@ -8,9 +8,9 @@ import * as fc from "fast-check"
 import type { ListKind, Offer, OfferKind } from "../../src/catalog/ToolCatalog.ts"
 import type { Era } from "../../src/Era.ts"
 import type { Fields } from "../../src/JsonRpc.ts"
-import * as Callers from "../../src/relay/Callers.ts"
-import * as Discoveries from "../../src/relay/Discoveries.ts"
-import type { Exchange } from "../../src/relay/Exchange.ts"
+import type { Exchange } from "../../src/relay/calls/Exchange.ts"
+import * as Discoveries from "../../src/relay/lists/Discoveries.ts"
+import * as Callers from "../../src/relay/sessions/Callers.ts"
 import { both, harness, modern, text } from "./Harness.ts"
 
 interface Instance {

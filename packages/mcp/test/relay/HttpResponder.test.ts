@@ -4,8 +4,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { IncomingMessage, ServerResponse } from "node:http"
 import { Socket } from "node:net"
-import type { EventStream } from "../../src/relay/EventStream.ts"
-import * as HttpResponder from "../../src/relay/HttpResponder.ts"
+import type { EventStream } from "../../src/relay/http/EventStream.ts"
+import * as HttpResponder from "../../src/relay/http/HttpResponder.ts"
 
 const make = (options: Partial<HttpResponder.HttpResponderOptions> = {}) => {
   const kept: Array<EventStream> = []

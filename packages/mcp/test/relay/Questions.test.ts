@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import type { Fields, JsonRpcNotification, JsonRpcRequest, Reply } from "../../src/JsonRpc.ts"
-import * as Questions from "../../src/relay/Questions.ts"
+import * as Questions from "../../src/relay/sessions/Questions.ts"
 
 /** A way that remembers what was said on it. */
 const makeWay = (open = true) => {

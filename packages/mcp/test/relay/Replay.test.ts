@@ -5,9 +5,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { IncomingMessage, ServerResponse } from "node:http"
 import { Socket } from "node:net"
-import type { Purpose } from "../../src/relay/EventIds.ts"
-import * as EventStream from "../../src/relay/EventStream.ts"
-import * as Replay from "../../src/relay/Replay.ts"
+import type { Purpose } from "../../src/relay/http/EventIds.ts"
+import * as EventStream from "../../src/relay/http/EventStream.ts"
+import * as Replay from "../../src/relay/http/Replay.ts"
 
 const makeConnection = () => {
   const events: Array<EventStream.EventFields & { readonly line: string }> = []

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { once } from "node:events"
 import { IncomingMessage, ServerResponse } from "node:http"
 import { Socket } from "node:net"
-import * as RequestBody from "../../src/relay/RequestBody.ts"
+import * as RequestBody from "../../src/relay/http/RequestBody.ts"
 
 describe("the body of a POST", () => {
   it("goes nowhere where its client went meanwhile", async () => {

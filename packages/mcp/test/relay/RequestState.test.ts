@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
 import * as fc from "fast-check"
-import * as RequestState from "../../src/relay/RequestState.ts"
+import * as RequestState from "../../src/relay/calls/RequestState.ts"
 import * as Seal from "../../src/relay/Seal.ts"
 
 const subject = fc.record({

@@ -3,10 +3,10 @@ import { Effect, Exit, Fiber, FiberSet } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import { type Fields, isFields, type Reply } from "../../src/JsonRpc.ts"
-import type { Failure } from "../../src/upstream/Connection.ts"
-import * as Following from "../../src/upstream/Following.ts"
 import type { Link } from "../../src/upstream/Link.ts"
-import * as ResourceUpdates from "../../src/upstream/ResourceUpdates.ts"
+import * as Following from "../../src/upstream/resources/Following.ts"
+import * as ResourceUpdates from "../../src/upstream/resources/ResourceUpdates.ts"
+import type { Failure } from "../../src/upstream/transports/Connection.ts"
 import type { ServerProfile, UpstreamRequest } from "../../src/upstream/Upstream.ts"
 
 type Era = ServerProfile["era"]

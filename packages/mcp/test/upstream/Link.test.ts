@@ -1,8 +1,8 @@
 /** The requests of one connection, as its era has them. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Fields } from "../../src/JsonRpc.ts"
-import type { Exchange } from "../../src/upstream/Connection.ts"
 import * as Link from "../../src/upstream/Link.ts"
+import type { Exchange } from "../../src/upstream/transports/Connection.ts"
 
 const sentOf = (era: "handshake" | "stateless", params: Fields, progress = false): Fields | undefined => {
   let sent: Fields | undefined

@@ -2,8 +2,8 @@
  * A server of the handshake era in memory, whose every connection is at hand.
  */
 import { type Fields, isFields, type JsonRpcRequest } from "../../src/JsonRpc.ts"
-import type { Connection, Exchange, Failure, Inbound } from "../../src/upstream/Connection.ts"
 import type { Transport } from "../../src/upstream/Link.ts"
+import type { Connection, Exchange, Failure, Inbound } from "../../src/upstream/transports/Connection.ts"
 
 /** A connection that was opened. */
 export interface Opened {

@@ -8,9 +8,9 @@ import * as Fiber from "effect/Fiber"
 import * as Semaphore from "effect/Semaphore"
 import { TestClock } from "effect/testing"
 import type { Fields, JsonRpcNotification, JsonRpcRequest } from "../../src/JsonRpc.ts"
-import type { Connection } from "../../src/upstream/Connection.ts"
 import type { Transport } from "../../src/upstream/Link.ts"
 import * as Supervisor from "../../src/upstream/Supervisor.ts"
+import type { Connection } from "../../src/upstream/transports/Connection.ts"
 import type {
   Caller,
   CallerSession,

@@ -4,9 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { TestClock } from "effect/testing"
-import type { Connection, StreamEnd } from "../../src/upstream/Connection.ts"
 import * as Link from "../../src/upstream/Link.ts"
 import * as ServerStream from "../../src/upstream/ServerStream.ts"
+import type { Connection, StreamEnd } from "../../src/upstream/transports/Connection.ts"
 
 /** The stream of a server of the handshake era by hand, and what is told of it. */
 const followed = Effect.gen(function*() {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import * as Watchdog from "../../src/upstream/Watchdog.ts"
+import * as Watchdog from "../../src/upstream/transports/Watchdog.ts"
 import * as Harness from "./Harness.ts"
 import * as Processes from "./Processes.ts"
 

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as HeaderValue from "../../src/HeaderValue.ts"
-import * as Lines from "../../src/upstream/Lines.ts"
-import * as ServerSentEvents from "../../src/upstream/ServerSentEvents.ts"
+import * as Lines from "../../src/upstream/transports/Lines.ts"
+import * as ServerSentEvents from "../../src/upstream/transports/ServerSentEvents.ts"
 
 /** The bytes cut at the given places. */
 const cut = (bytes: Buffer, places: ReadonlyArray<number>): ReadonlyArray<Buffer> => {

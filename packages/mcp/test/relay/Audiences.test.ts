@@ -131,7 +131,7 @@ const connect = (capabilities: ClientCapabilities, transport: () => Transport) =
   )
 
 const http = (url: string) => () => new StreamableHTTPClientTransport(new URL(url)) as Transport
-const direct = () => new StdioClientTransport(everything) as Transport
+const direct = () => new StdioClientTransport({ ...everything, stderr: "ignore" }) as Transport
 
 const toolsOf = (client: Client) =>
   Effect.promise(async () => (await client.listTools()).tools.map(({ name }) => name).sort())

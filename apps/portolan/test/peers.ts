@@ -25,6 +25,8 @@ export interface Peer {
   /** The tools page by page, as the gateway gives them. */
   readonly pages: () => Promise<ReadonlyArray<ReadonlyArray<Tool>>>
   readonly call: (name: string, args: Record<string, unknown>) => Promise<Reply>
+  /** Calls a tool as a task, and waits for its result. None: the client knows no tasks. */
+  readonly task?: ((name: string, args: Record<string, unknown>) => Promise<Reply>) | undefined
   /** When each notice of a changed tool list came, by `performance.now()`. */
   readonly notices: ReadonlyArray<number>
   readonly close: () => Promise<void>
@@ -63,6 +65,14 @@ const classic = (name: string) => async (url: URL): Promise<Peer> => {
     pages: read,
     // Its type allows for the results of 2024 too.
     call: async (name, args) => CallToolResultSchema.parse(await client.callTool({ name, arguments: args })),
+    task: async (name, args) => {
+      const states = client.experimental.tasks.callToolStream({ name, arguments: args }, CallToolResultSchema)
+      for await (const state of states) {
+        if (state.type === "result") return state.result
+        if (state.type === "error") throw state.error
+      }
+      throw new Error(`${name} ended without a result`)
+    },
     close: async () => {
       await transport.terminateSession()
       await client.close()

@@ -15,8 +15,6 @@ const isYoung = ({ space_name }) => space_name === "new_space"
 const youngGeneration = () => getHeapSpaceStatistics().find(isYoung)?.space_size ?? 0
 for (let kept = []; youngGeneration() < 4_194_304 && kept.length < 128;) kept.push(Array.from({ length: 8_192 }, () => 0))
 setFlagsFromString("--semi-space-growth-factor=1")
-// The old one may fill up to four times what lives in it before it is collected. Half as much again is enough.
-setFlagsFromString("--heap-growing-percent=50")
 // An installed package brings compiled files; in the workspace Node runs the sources.
 const installed = import.meta.url.includes("/node_modules/")
 await import(installed ? "../dist/main.js" : "../src/main.ts")

@@ -25,7 +25,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
-export { refusal } from "./internal/discovery/trust.ts"
+export { refusal, toolRefusal } from "./internal/discovery/trust.ts"
 
 /**
  * Error raised when a backend can't be read or written: which registry, which operation, what happened.
@@ -77,11 +77,16 @@ export interface Snapshot {
   readonly group?: string | undefined
   readonly instances: ReadonlyArray<ServiceInstance>
   readonly rejected: ReadonlyArray<Rejected>
+  /**
+   * Ids missing from `instances` whose lease ran out, for backends that still know them: nobody witnessed a deletion, so
+   * self-preservation may hold them.
+   */
+  readonly expired?: ReadonlyArray<string> | undefined
 }
 
 /**
  * One change. `how` says what the backend knows of a removal: `deregistered` is proven, `expired` is a lease that ran
- * out, `unknown` is neither.
+ * out, `unknown` is neither. Self-preservation may hold all but the first.
  *
  * @category models
  * @since 0.1.0
@@ -105,7 +110,8 @@ export interface Delta {
 
 /**
  * The groups that the backend has now; what belongs to any other is gone. Only for backends that speak in groups: a
- * session of theirs begins with it.
+ * session of theirs begins with it. Of two groups with one id the one that had it first keeps it; the record of the
+ * other is rejected as `<group>/<id>` until then.
  *
  * @category models
  * @since 0.1.0
@@ -217,6 +223,49 @@ export interface Registrar {
 }
 
 /**
+ * What may be announced in a registry: names and patterns such as `weather.*`. A record that says more is rejected with
+ * its reason.
+ *
+ * **Details**: each part judges its own: services the service of a record, capabilities its capabilities, tools its tools.
+ * What a connected server lists is judged by `tools` too, whatever its record names: a tool that isn't among them is
+ * neither offered nor called, and the rest of the server is. Where several registries announce an instance, the one that
+ * it is of in the catalog judges it.
+ *
+ * **Gotchas**: a tool also stands for the capability of its name and for those of its aliases, so `capabilities` without
+ * `tools` doesn't bound what is found by a capability. Resources and prompts aren't bounded. Nor is the version: whoever
+ * may announce a service may announce a newer line of it, which takes the place of the older ones.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface AllowList {
+  /** Names of services. Default: every service. */
+  readonly services?: ReadonlyArray<string> | undefined
+  /** Capabilities that records may name; each of theirs must be among them. Default: every one. */
+  readonly capabilities?: ReadonlyArray<string> | undefined
+  /** Tools, as servers themselves call them: those that records may name, and servers offer. Default: every one. */
+  readonly tools?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * How TLS towards a backend differs from the usual, as PEM texts.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface TlsOptions {
+  /** Certificates that the backend's must come from, in place of the well-known authorities. */
+  readonly ca?: string | undefined
+  /** Our certificate, for backends that ask for one; with `key`. */
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  /** Of the key. */
+  readonly passphrase?: string | undefined
+  /** Name that the backend's certificate must hold, where that isn't the host of its address. */
+  readonly serverName?: string | undefined
+}
+
+/**
  * A backend in which instances are announced.
  *
  * @category models
@@ -246,6 +295,8 @@ export interface Registry {
    * self-preservation may hold removals that nobody witnessed.
    */
   readonly authoritative: boolean
+  /** What may be announced here; none: everything. */
+  readonly allow?: AllowList | undefined
   /** How long a session may be silent before it is begun anew; none: the default of `Discovery`. */
   readonly idleTimeout: Option.Option<Duration.Duration>
   /** The group of a record, where the backend speaks in groups: what only `list` found belongs to it. */

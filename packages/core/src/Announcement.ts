@@ -57,6 +57,8 @@ export interface Announcement {
   readonly instance: () => ServiceInstance
   /** Whether the registry has it as it is now, and what went wrong last, while it does. Plain. */
   readonly state: () => { readonly announced: boolean; readonly lastError: string | undefined }
+  /** How long the record outlives this process, as the registry granted it; none before it was ever written. Plain. */
+  readonly lease: () => Duration.Duration | undefined
   /** Announces it changed; its id stays. Written in the background, and again until it is there. */
   readonly update: (f: (instance: ServiceInstance) => ServiceInstance) => Effect.Effect<void>
 }
@@ -267,6 +269,7 @@ export const announcer = (
           return {
             instance: () => entry.instance,
             state: () => ({ announced: entry.lease !== undefined && !entry.dirty, lastError: entry.lastError }),
+            lease: () => entry.lease?.ttl,
             update: (f) =>
               Effect.sync(() => {
                 entry.instance = { ...f(entry.instance), id: entry.instance.id }

@@ -62,7 +62,10 @@ export interface DiscoveryOptions {
   readonly healthyAfter?: Duration.Input | undefined
   /** Shortest time between two publications; the first change after a quiet time is published at once. Default 50 ms. */
   readonly debounce?: Duration.Input | undefined
-  /** How long self-preservation holds removals that nobody witnessed. Default 60 s. */
+  /**
+   * How long self-preservation holds removals that nobody witnessed. Default 60 s. In a fleet of five and more, leases
+   * that run out are gathered for a second, or for this if it is shorter, to see whether they are most of it.
+   */
   readonly grace?: Duration.Input | undefined
   /** How long every removal is held, so that an instance that flaps stays. Default 0: off. */
   readonly damping?: Duration.Input | undefined
@@ -85,6 +88,9 @@ export const layer = (options: DiscoveryOptions = {}): Layer.Layer<Discovery, ne
 /** Changes applied in one go, before others on the event loop have their turn. */
 const slice = 1_000
 
+/** ms for which leases that ran out in a larger fleet are gathered before it is judged how many they are. */
+const gathering = 1_000
+
 const make = Effect.fnUntraced(function*(options: DiscoveryOptions) {
   const registries = yield* Registries
   const clock = yield* Clock.Clock
@@ -97,7 +103,8 @@ const make = Effect.fnUntraced(function*(options: DiscoveryOptions) {
     retryCap: ms(options.retryCap, 3_000),
     healthyAfter: ms(options.healthyAfter, 10_000)
   }
-  const limits = { grace: ms(options.grace, 60_000), damping: ms(options.damping, 0) }
+  const grace = ms(options.grace, 60_000)
+  const limits = { grace, damping: ms(options.damping, 0), gathering: Math.min(gathering, grace) }
   const debounce = ms(options.debounce, 50)
 
   const merge = new Merge()

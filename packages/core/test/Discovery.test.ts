@@ -304,6 +304,61 @@ describe("groups", () => {
       assert.deepStrictEqual(follower.take(), [])
     }).pipe(Effect.provide(live())))
 
+  it.effect("of two groups with one id the one that has it keeps it, and the other has it next", () =>
+    Effect.gen(function*() {
+      const script = scripted({ groupOf: ({ service }) => service })
+      const [inA, inB] = [instance("x", { service: "a" }), instance("x", { service: "b" })]
+      const services = () => Array.from(HashMap.values(discovery.catalog().entries), ({ instance }) => instance.service)
+      const rejected = () => state(discovery).rejected.map(({ id, reason }) => `${id}: ${reason}`)
+      const first = [groups("a", "b"), snapshot([inA], [], "a"), snapshot([inB], [], "b")]
+      script.first = Effect.succeed(first)
+      const discovery = yield* adding(script)
+      const say = (...events: ReadonlyArray<Registry.RegistryEvent>) =>
+        Effect.andThen(script.emit(...events), TestClock.adjust("100 millis"))
+      assert.deepStrictEqual(services(), ["a"])
+      assert.deepStrictEqual(rejected(), ["b/x: id: group \"a\" has it too"])
+      // In whichever order a new session speaks of them.
+      script.first = Effect.succeed([groups("a", "b"), snapshot([inB], [], "b"), snapshot([inA], [], "a")])
+      yield* script.fail("gone")
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(services(), ["a"])
+      for (const all of [[inA, inB], [inB, inA]]) {
+        script.list = Effect.succeed(snapshot(all))
+        yield* discovery.refresh()
+        assert.deepStrictEqual(services(), ["a"])
+        assert.deepStrictEqual(rejected(), ["b/x: id: group \"a\" has it too"])
+      }
+      const follower = yield* following(discovery)
+      yield* say(snapshot([], [], "a"))
+      assert.deepStrictEqual(services(), ["b"])
+      assert.deepStrictEqual(follower.take(), ["Updated scripted/x"])
+      assert.deepStrictEqual(rejected(), [])
+      yield* say(snapshot([inA], [], "a"))
+      assert.deepStrictEqual(services(), ["b"])
+      yield* say(groups("a"))
+      assert.deepStrictEqual(services(), ["a"])
+      yield* say(groups("a", "b"), snapshot([inB], [], "b"), snapshot([], [], "b"))
+      assert.deepStrictEqual(rejected(), [])
+      yield* say(snapshot([], [], "a"))
+      assert.deepStrictEqual(services(), [])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("what is held in one group is free for another", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      const fleet = Array.from({ length: 6 }, (_, number) => instance(`i${number}`, { service: "a" }))
+      script.first = Effect.succeed([groups("a", "b"), snapshot(fleet, [], "a"), snapshot([], [], "b")])
+      const discovery = yield* adding(script)
+      yield* script.emit({ ...snapshot([], [], "a"), expired: fleet.map(({ id }) => id) })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(state(discovery).held, 6)
+      yield* script.emit(snapshot([instance("i0", { service: "b" })], [], "b"))
+      yield* TestClock.adjust("100 millis")
+      assert.strictEqual(state(discovery).held, 5)
+      const entry = HashMap.getUnsafe(discovery.catalog().entries, Catalog.key("scripted", "i0"))
+      assert.strictEqual(entry.instance.service, "b")
+    }).pipe(Effect.provide(live())))
+
   it.effect("after a rejoin, what a lost group and a changed group no longer have is gone", () =>
     Effect.gen(function*() {
       const script = scripted()

@@ -17,7 +17,7 @@ const many = () =>
 
 describe("10,000 instances", () => {
   it("a snapshot that changes nothing costs less than 100 ms, in slices of less than 20 ms", () => {
-    const source = new Source(scripted().registry, { grace: 60_000, damping: 0 }, 0)
+    const source = new Source(scripted().registry, { grace: 60_000, damping: 0, gathering: 0 }, 0)
     let touched = new Set<string>()
     const take = () => {
       const snapshot = Registry.snapshot(many())

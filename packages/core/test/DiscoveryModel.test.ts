@@ -19,7 +19,11 @@ const step = fc.record({
   act: fc.oneof(
     fc.record({ do: fc.constant("put" as const), records: fc.array(record, { minLength: 1, maxLength: 3 }) }),
     fc.record({ do: fc.constant("remove" as const), id: number, how }),
-    fc.record({ do: fc.constant("replace" as const), records: fc.array(record, { maxLength: 8 }) }),
+    fc.record({
+      do: fc.constant("replace" as const),
+      records: fc.array(record, { maxLength: 8 }),
+      expired: fc.array(number)
+    }),
     fc.record({ do: fc.constant("fail" as const), away: fc.nat(20) }),
     fc.record({ do: fc.constant("end" as const) }),
     fc.record({ do: fc.constant("refresh" as const) })
@@ -120,7 +124,8 @@ const program = Effect.fnUntraced(function*(authoritative: boolean, steps: Reado
       case "replace": {
         truth.clear()
         for (const one of act.records.map(make)) truth.set(one.id, one)
-        yield* say(Registry.snapshot(Array.from(truth.values())))
+        const expired = act.expired.map((number) => `x${number}`)
+        yield* say({ ...Registry.snapshot(Array.from(truth.values())), expired })
         break
       }
       case "fail": {

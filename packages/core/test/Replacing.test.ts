@@ -94,7 +94,9 @@ describe("a registry that replaces another of its name", () => {
       yield* replace(next.registry)
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(follower.take(), [])
-      assert.include(state(discovery), { state: "stale", lastError: "connection refused", instances: 4 })
+      const heard = state(discovery)
+      assert.include(heard, { state: "stale", lastError: "connection refused", instances: 4 })
+      assert.isDefined(heard.lastHeard, "the age of what is served")
       next.first = Effect.succeed([snapshot(fleet(3))])
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(follower.take(), ["Removed scripted/i4"])
@@ -109,6 +111,24 @@ describe("a registry that replaces another of its name", () => {
       yield* replace(next.registry)
       yield* TestClock.adjust("100 millis")
       assert.deepStrictEqual(ids(discovery.catalog()), ["scripted/a"])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("doesn't keep what it can't read, as where the keys of encryption changed", () =>
+    Effect.gen(function*() {
+      const { discovery, replace } = yield* replaceable({}, [snapshot(fleet(4))])
+      const next = scripted()
+      const unread = { id: "i1", reason: "it is not sealed" }
+      next.first = Effect.succeed([snapshot([...fleet(2, 3), instance("i2")], [unread])])
+      yield* replace(next.registry)
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(ids(discovery.catalog()), ["scripted/i2", "scripted/i3", "scripted/i4"])
+      assert.deepStrictEqual(state(discovery).rejected, [unread])
+      // Its own last good form stays, as ever.
+      yield* next.emit(
+        snapshot(fleet(1, 3), [unread, { id: "i2", reason: "garbage" }, { id: "i4", reason: "garbage" }])
+      )
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(ids(discovery.catalog()), ["scripted/i2", "scripted/i3", "scripted/i4"])
     }).pipe(Effect.provide(live())))
 
   it.effect("replaces nothing where it isn't asked to, or where the name is free", () =>

@@ -182,17 +182,26 @@ describe("H6: what a new session lacks", () => {
     }).pipe(Effect.provide(live())))
 })
 
-describe("what expires", () => {
-  const expiring = (...numbers: ReadonlyArray<number>) =>
-    delta(numbers.map((number) => removed(`i${number}`, "expired")))
+const expiring = (...numbers: ReadonlyArray<number>) => delta(numbers.map((number) => removed(`i${number}`, "expired")))
 
-  it.effect("acts at once while it is the lesser part", () =>
+/** Lets the second pass in which leases that ran out are gathered; until it is over, so many are there. */
+const gather = Effect.fnUntraced(function*(discovery: Discovery.Discovery["Service"], there: number) {
+  const { held } = state(discovery)
+  yield* TestClock.adjust("999 millis")
+  assert.include(state(discovery), { held, instances: there })
+  assert.strictEqual(count(discovery), there)
+  // Published at once, or with what was published before it.
+  yield* TestClock.adjust("51 millis")
+})
+
+describe("what expires", () => {
+  it.effect("acts after a second while it is the lesser part", () =>
     Effect.gen(function*() {
       const script = scripted()
       script.first = Effect.succeed([snapshot(fleet(10))])
       const discovery = yield* adding(script)
       yield* script.emit(expiring(1, 2, 3, 4, 5))
-      yield* TestClock.adjust("100 millis")
+      yield* gather(discovery, 10)
       assert.strictEqual(count(discovery), 5)
     }).pipe(Effect.provide(live())))
 
@@ -202,7 +211,7 @@ describe("what expires", () => {
       script.first = Effect.succeed([snapshot(fleet(10))])
       const discovery = yield* adding(script)
       yield* script.emit(expiring(1, 2, 3, 4, 5, 6))
-      yield* TestClock.adjust("100 millis")
+      yield* gather(discovery, 10)
       assert.include(state(discovery), { held: 6, instances: 10 })
       yield* wait(script, 61)
       assert.strictEqual(count(discovery), 4)
@@ -215,7 +224,7 @@ describe("what expires", () => {
       const discovery = yield* adding(script)
       for (let number = 1; number <= 8; number++) {
         yield* script.emit(expiring(number))
-        yield* TestClock.adjust("1 second")
+        yield* gather(discovery, 10 - Math.min(number - 1, 5))
       }
       assert.include(state(discovery), { held: 3, instances: 5 })
     }).pipe(Effect.provide(live())))
@@ -226,9 +235,11 @@ describe("what expires", () => {
       script.first = Effect.succeed([snapshot(fleet(10))])
       const discovery = yield* adding(script)
       yield* script.emit(expiring(1, 2, 3, 4, 5))
+      yield* gather(discovery, 10)
+      assert.strictEqual(count(discovery), 5)
       yield* script.emit(delta(fleet(5).map(put)))
       yield* script.emit(expiring(6, 7, 8))
-      yield* TestClock.adjust("100 millis")
+      yield* gather(discovery, 10)
       assert.include(state(discovery), { held: 0, instances: 7 })
     }).pipe(Effect.provide(live())))
 
@@ -244,16 +255,340 @@ describe("what expires", () => {
       }
     }).pipe(Effect.provide(live())))
 
-  it.effect("proven deletions and removals of a live session are never held", () =>
+  it.effect("what nothing proves is held like it", () =>
     Effect.gen(function*() {
-      for (const how of ["deregistered", "unknown"] as const) {
-        const script = scripted({ name: how })
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(10))])
+      const discovery = yield* adding(script)
+      yield* script.emit(delta(fleet(3).map(({ id }) => removed(id, "expired"))))
+      yield* gather(discovery, 10)
+      assert.include(state(discovery), { held: 0, instances: 7 })
+      yield* script.emit(delta(fleet(3, 4).map(({ id }) => removed(id, "unknown"))))
+      yield* gather(discovery, 7)
+      assert.include(state(discovery), { held: 3, instances: 7 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("proven deletions are never held, nor is what a live session doesn't show any more", () =>
+    Effect.gen(function*() {
+      for (const event of [delta(fleet(10).map(({ id }) => removed(id, "deregistered"))), snapshot([])]) {
+        const script = scripted({ name: event._tag })
         script.first = Effect.succeed([snapshot(fleet(10))])
         const discovery = yield* adding(script)
-        yield* script.emit(delta(fleet(10).map(({ id }) => removed(id, how))))
+        yield* script.emit(event)
         yield* TestClock.adjust("100 millis")
         assert.strictEqual(count(discovery), 0)
       }
+    }).pipe(Effect.provide(live())))
+})
+
+describe("what a snapshot says has expired", () => {
+  const said = (left: ReadonlyArray<string>, expired: ReadonlyArray<string>): Registry.Snapshot => ({
+    ...snapshot(left.map((id) => instance(id))),
+    expired
+  })
+  const numbered = (from: number, to: number) => fleet(to - from + 1, from).map(({ id }) => id)
+
+  it.effect("is judged like a lease that ran out, however often it is said", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(10))])
+      const discovery = yield* adding(script)
+      // The backend knows them for a while, and ids that were never here.
+      yield* script.emit(said(numbered(1, 5), [...numbered(6, 10), "x"]))
+      yield* gather(discovery, 10)
+      assert.include(state(discovery), { held: 0, instances: 5 })
+      yield* script.emit(said(numbered(1, 4), [...numbered(5, 10), "x"]))
+      yield* gather(discovery, 5)
+      assert.include(state(discovery), { held: 1, instances: 5 })
+      for (let second = 0; second < 61; second++) {
+        yield* script.emit(said(numbered(1, 4), numbered(5, 10)))
+        yield* TestClock.adjust("1 second")
+      }
+      assert.include(state(discovery), { held: 0, instances: 4 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("is held while what was taken away beside it goes at once", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(10))])
+      const discovery = yield* adding(script)
+      yield* script.emit(said(numbered(1, 2), numbered(3, 8)))
+      yield* TestClock.adjust(0)
+      yield* gather(discovery, 8)
+      assert.include(state(discovery), { held: 6, instances: 8 })
+      // One that is back is back, though it is said to have expired too.
+      yield* script.emit(said(numbered(1, 3), numbered(3, 8)))
+      yield* TestClock.adjust("100 millis")
+      assert.include(state(discovery), { held: 5, instances: 8 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("in its own group only", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([
+        { _tag: "Groups", groups: ["a", "b"] },
+        snapshot(fleet(5), [], "a"),
+        snapshot(fleet(5, 6), [], "b")
+      ])
+      const discovery = yield* adding(script)
+      yield* script.emit({ ...said([], numbered(1, 10)), group: "a" })
+      yield* gather(discovery, 10)
+      assert.deepStrictEqual(ids(discovery.catalog()), numbered(6, 10).map((id) => `scripted/${id}`).sort())
+    }).pipe(Effect.provide(live())))
+})
+
+describe("leases that run out are gathered for a second in a fleet of five and more", () => {
+  const told = Effect.fnUntraced(function*(size: number) {
+    const script = scripted()
+    script.first = Effect.succeed([snapshot(fleet(size))])
+    const discovery = yield* adding(script)
+    return { script, discovery, follower: yield* following(discovery) }
+  })
+  /** What else than that some of them are missing. */
+  const comingAndGoing = (lines: ReadonlyArray<string>) => lines.filter((line) => !line.startsWith("Updated"))
+
+  for (
+    const [unit, after] of [
+      ["group", (group: number) => ({ ...snapshot([], [], `g${group}`), expired: [`i${group}`] })],
+      ["key", (key: number) => expiring(key)]
+    ] as const
+  ) {
+    it.effect(`all of them, told ${unit} by ${unit}: held, and none removed and added again`, () =>
+      Effect.gen(function*() {
+        const script = scripted()
+        const numbers = Array.from({ length: 8 }, (_, index) => index + 1)
+        script.first = Effect.succeed([
+          { _tag: "Groups", groups: numbers.map((number) => `g${number}`) },
+          ...numbers.map((number) => snapshot([instance(`i${number}`)], [], `g${number}`))
+        ])
+        const discovery = yield* adding(script)
+        const follower = yield* following(discovery)
+        const begun = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+        for (const number of numbers) {
+          yield* script.emit(after(number))
+          yield* TestClock.adjust("100 millis")
+          assert.include(state(discovery), { held: 0, instances: 8 })
+          assert.strictEqual(missing(discovery), number)
+        }
+        yield* TestClock.adjust("250 millis")
+        assert.include(state(discovery), { held: 8, instances: 8 })
+        // Since it was told, not since it was judged.
+        const entry = HashMap.getUnsafe(discovery.catalog().entries, Catalog.key("scripted", "i1"))
+        assert.strictEqual(entry.missingSince, begun)
+        for (const number of numbers) yield* script.emit(delta([put(instance(`i${number}`))]))
+        yield* wait(script, 70)
+        assert.include(state(discovery), { held: 0, instances: 8 })
+        assert.strictEqual(missing(discovery), 0)
+        assert.isEmpty(comingAndGoing(follower.take()))
+      }).pipe(Effect.provide(live())))
+  }
+
+  it.effect("what was gathered is judged as one: held for the whole grace time from then on", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(8)
+      yield* script.emit(expiring(1, 2, 3, 4))
+      yield* TestClock.adjust("900 millis")
+      yield* script.emit(expiring(5))
+      yield* TestClock.adjust("150 millis")
+      assert.include(state(discovery), { held: 5, instances: 8 })
+      yield* wait(script, 59)
+      assert.include(state(discovery), { held: 5, instances: 8 })
+      yield* wait(script, 1)
+      assert.include(state(discovery), { held: 0, instances: 3 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("one of eight is missing at once, and goes after the second", () =>
+    Effect.gen(function*() {
+      const { discovery, follower, script } = yield* told(8)
+      yield* script.emit(expiring(3))
+      yield* gather(discovery, 8)
+      assert.deepStrictEqual(follower.take(), ["Updated scripted/i3", "Removed scripted/i3"])
+      assert.include(state(discovery), { held: 0, instances: 7 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("in a smaller fleet they go at once, also when it was larger long ago", () =>
+    Effect.gen(function*() {
+      const { discovery, follower, script } = yield* told(4)
+      yield* script.emit(expiring(1, 2, 3))
+      assert.strictEqual(count(discovery), 1)
+      assert.deepStrictEqual(follower.take(), ["Removed scripted/i1", "Removed scripted/i2", "Removed scripted/i3"])
+
+      yield* script.emit(delta(fleet(5).map(put)))
+      yield* script.emit(expiring(5))
+      yield* wait(script, 70)
+      assert.strictEqual(count(discovery), 4)
+      yield* script.emit(expiring(4))
+      yield* TestClock.adjust("50 millis")
+      assert.strictEqual(count(discovery), 3)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("all at once where the registry is authoritative", () =>
+    Effect.gen(function*() {
+      const script = scripted({ authoritative: true })
+      script.first = Effect.succeed([snapshot(fleet(8))])
+      const discovery = yield* adding(script)
+      yield* script.emit(expiring(1))
+      assert.strictEqual(count(discovery), 7)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("all at once without grace time", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(8))])
+      const discovery = yield* adding(script)
+      yield* script.emit(expiring(1))
+      assert.strictEqual(count(discovery), 7)
+    }).pipe(Effect.provide(live({ grace: 0 }))))
+
+  it.effect("a proven deletion within the second acts at once", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(8)
+      yield* script.emit(expiring(1, 2, 3, 4, 5))
+      yield* TestClock.adjust("500 millis")
+      yield* script.emit(delta([removed("i1", "deregistered")]))
+      assert.include(state(discovery), { held: 0, instances: 7 })
+      yield* TestClock.adjust("550 millis")
+      // Four of seven.
+      assert.include(state(discovery), { held: 4, instances: 7 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("one that is put again within the second is there, and doesn't count", () =>
+    Effect.gen(function*() {
+      const { discovery, follower, script } = yield* told(8)
+      yield* script.emit(expiring(1, 2, 3, 4, 5))
+      yield* TestClock.adjust("500 millis")
+      yield* script.emit(delta([put(instance("i1")), { _tag: "Reject", rejected: { id: "i2", reason: "bad" } }]))
+      yield* TestClock.adjust("550 millis")
+      assert.include(state(discovery), { held: 0, instances: 5 })
+      assert.strictEqual(missing(discovery), 0)
+      assert.deepStrictEqual(comingAndGoing(follower.take()), [
+        "Removed scripted/i3",
+        "Removed scripted/i4",
+        "Removed scripted/i5"
+      ])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("what is told twice, or was never here, ends nothing", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(5)
+      yield* script.emit(expiring(1))
+      // Four are left, too few to be gathered.
+      yield* script.emit(delta([removed("i2", "deregistered")]))
+      yield* script.emit(expiring(1, 9))
+      yield* gather(discovery, 4)
+      assert.strictEqual(count(discovery), 3)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("one that runs out again has a second of its own", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(8)
+      yield* script.emit(expiring(1))
+      yield* TestClock.adjust("500 millis")
+      yield* script.emit(delta([put(instance("i1"))]))
+      yield* script.emit(expiring(1))
+      yield* gather(discovery, 8)
+      assert.strictEqual(count(discovery), 7)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("a session lost within the second: what the next one lacks is judged with it, whenever that comes", () =>
+    Effect.gen(function*() {
+      for (const away of ["300 millis", "30 seconds"] as const) {
+        const script = scripted({ name: away })
+        script.first = Effect.succeed([snapshot(fleet(8))])
+        const discovery = yield* adding(script)
+        const follower = yield* following(discovery)
+        yield* script.emit(expiring(1, 2, 3))
+        script.first = Effect.fail(error("down"))
+        yield* script.fail("gone")
+        yield* TestClock.adjust(away)
+        assert.include(state(discovery, away), { state: "stale", held: 0, instances: 8 })
+        script.first = Effect.succeed([snapshot([])])
+        yield* TestClock.adjust("4 seconds")
+        assert.include(state(discovery, away), { state: "connected", held: 8, instances: 8 })
+        assert.isEmpty(comingAndGoing(follower.take()))
+      }
+    }).pipe(Effect.provide(live())))
+
+  it.effect("a session lost within the second: what the next one has is there, and the lesser part goes", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(8)
+      yield* script.emit(expiring(1, 2, 3))
+      script.first = Effect.succeed([snapshot(fleet(7, 2))])
+      yield* script.fail("gone")
+      yield* TestClock.adjust("3 seconds")
+      assert.include(state(discovery), { state: "connected", held: 0, instances: 7 })
+      assert.strictEqual(missing(discovery), 0)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("what runs out before its session has said all is judged with what that lacks", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      const groups: Registry.Groups = { _tag: "Groups", groups: ["a", "b"] }
+      script.first = Effect.succeed([groups, snapshot(fleet(4), [], "a"), snapshot(fleet(4, 5), [], "b")])
+      const discovery = yield* adding(script)
+      script.first = Effect.succeed([groups, snapshot(fleet(4), [], "a"), expiring(1, 2, 3)])
+      yield* script.fail("gone")
+      yield* TestClock.adjust("3 seconds")
+      assert.include(state(discovery), { state: "stale", held: 0, instances: 8 })
+      yield* script.emit(snapshot(fleet(2, 5), [], "b"))
+      yield* TestClock.adjust("100 millis")
+      assert.include(state(discovery), { state: "connected", held: 5, instances: 8 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("a list that lacks them ends it", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(8)
+      yield* script.emit(expiring(1, 2, 3, 4, 5))
+      script.list = Effect.succeed(snapshot(fleet(4, 5)))
+      yield* discovery.refresh()
+      assert.include(state(discovery), { held: 0, instances: 4 })
+      assert.strictEqual(missing(discovery), 0)
+    }).pipe(Effect.provide(live())))
+
+  it.effect("a list that was asked for before they ran out doesn't bring them back", () =>
+    Effect.gen(function*() {
+      const { discovery, script } = yield* told(8)
+      script.list = Effect.delay(Effect.succeed(snapshot(fleet(8))), "500 millis")
+      yield* Effect.forkScoped(discovery.refresh(), { startImmediately: true })
+      yield* script.emit({ ...snapshot(fleet(7, 2)), expired: ["i1"] })
+      yield* gather(discovery, 8)
+      assert.include(state(discovery), { held: 0, instances: 7 })
+    }).pipe(Effect.provide(live())))
+
+  it.effect("damping holds for its own time after it", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(8))])
+      const discovery = yield* adding(script)
+      yield* script.emit(expiring(1))
+      yield* TestClock.adjust("5900 millis")
+      assert.include(state(discovery), { held: 0, instances: 8 })
+      yield* TestClock.adjust("150 millis")
+      assert.include(state(discovery), { held: 0, instances: 7 })
+    }).pipe(Effect.provide(live({ damping: "5 seconds" }))))
+})
+
+describe("what a list lacks", () => {
+  it.effect("is gone, and what was held too", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      const discovery = yield* rejoining(script, 10, 2)
+      assert.include(state(discovery), { held: 8, instances: 10 })
+      script.list = Effect.succeed(snapshot(fleet(1, 9)))
+      yield* discovery.refresh()
+      assert.include(state(discovery), { held: 0, instances: 1 })
+      assert.deepStrictEqual(ids(discovery.catalog()), ["scripted/i9"])
+    }).pipe(Effect.provide(live())))
+
+  it.effect("is held while the source is lost", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(10))])
+      const discovery = yield* adding(script)
+      script.first = Effect.fail(error("down"))
+      yield* script.fail("gone")
+      yield* discovery.refresh()
+      assert.include(state(discovery), { held: 10, instances: 10 })
     }).pipe(Effect.provide(live())))
 })
 
@@ -280,6 +615,20 @@ describe("damping", () => {
       assert.strictEqual(missing(discovery), 1)
       yield* TestClock.adjust("1100 millis")
       assert.strictEqual(count(discovery), 3)
+    }).pipe(Effect.provide(live({ damping: "5 seconds" }))))
+
+  it.effect("what is on its way out is no part of the fleet", () =>
+    Effect.gen(function*() {
+      const script = scripted()
+      script.first = Effect.succeed([snapshot(fleet(10))])
+      const discovery = yield* adding(script)
+      yield* script.emit(delta(fleet(4).map(({ id }) => removed(id))))
+      yield* script.emit(expiring(5, 6, 7, 8))
+      yield* TestClock.adjust("1050 millis")
+      // Four of six.
+      assert.include(state(discovery), { held: 4, instances: 10 })
+      yield* TestClock.adjust("4 seconds")
+      assert.include(state(discovery), { held: 4, instances: 6 })
     }).pipe(Effect.provide(live({ damping: "5 seconds" }))))
 
   it.effect("a damped removal goes even when its source is lost", () =>

@@ -59,22 +59,32 @@ describe("broken registries break their law", () => {
       assert.match(error.reason, /1 of the 3 records of a batch/)
     }))
 
-  it.live("G11: a registry that drops a record that went bad", () =>
-    Effect.gen(function*() {
-      const error = yield* scripted(
-        "G11",
-        events((event) =>
-          event._tag === "Delta"
-            ? [Registry.delta(event.changes.flatMap((change): ReadonlyArray<Registry.Change> =>
-              change._tag === "Reject"
-                ? [{ _tag: "Removed", id: change.rejected.id, how: "unknown" }, change]
-                : [change]
-            ))]
-            : [event]
+  for (
+    const [how, told] of [
+      ["deregistered", /Removed lawful-1,/],
+      // Missing, and removed after a second.
+      ["unknown", /Updated lawful-1,/]
+    ] as const
+  ) {
+    it.live(`G11: a registry that drops a record that went bad as ${how}`, () =>
+      Effect.gen(function*() {
+        const error = yield* scripted(
+          "G11",
+          events((event) =>
+            event._tag === "Delta"
+              ? [
+                Registry.delta(
+                  event.changes.flatMap((change): ReadonlyArray<Registry.Change> =>
+                    change._tag === "Reject" ? [{ _tag: "Removed", id: change.rejected.id, how }, change] : [change]
+                  )
+                )
+              ]
+              : [event]
+          )
         )
-      )
-      assert.match(error.reason, /Removed lawful-1/)
-    }))
+        assert.match(error.reason, told)
+      }))
+  }
 
   it.live("G11: a registry whose session dies of a bad record", () =>
     Effect.gen(function*() {

@@ -9,6 +9,8 @@
 import type { SourceState } from "../../Catalog.ts"
 import type { Change, Registry, RegistryEvent, Rejected, Snapshot } from "../../Registry.ts"
 import * as ServiceInstance from "../../ServiceInstance.ts"
+import { Holds, type Limits } from "./holds.ts"
+import { Rejections } from "./rejections.ts"
 import { refusal } from "./trust.ts"
 
 /** What the catalog needs of a record. Never changed: a change makes a new one. */
@@ -19,36 +21,18 @@ export interface SourceRecord {
   readonly missingSince: number | undefined
 }
 
-export interface Limits {
-  /** ms for which unwitnessed mass removals are held. */
-  readonly grace: number
-  /** ms for which every removal is held. */
-  readonly damping: number
-}
-
-interface Held {
-  readonly until: number
-  /** By self-preservation; else by damping. */
-  readonly preserved: boolean
-}
-
-/** Self-preservation speaks up only where at least this many are known: with fewer, one or two deaths are a majority. */
-const smallestFleet = 5
-
 /** Records compared in one go, before others on the event loop have their turn. */
 const slice = 500
 
 export class Source {
   readonly registry: Registry
   readonly records = new Map<string, SourceRecord>()
-  private readonly limits: Limits
   private readonly touched = new Set<string>()
   private readonly groups = new Map<string, string>()
-  private readonly rejections = new Map<string, { readonly rejected: Rejected; readonly group: string | undefined }>()
-  private readonly held = new Map<string, Held>()
-  private preserved = 0
-  /** Unwitnessed removals that were acted on, with their time, for as long as the grace time. */
-  private readonly lost = new Map<string, number>()
+  /** Records whose id is that of another group's: they have it next. By id and their own group. */
+  private readonly waiting = new Map<string, Map<string, ServiceInstance.ServiceInstance>>()
+  private readonly rejections = new Rejections()
+  private readonly holds: Holds
   /** Ids that the session spoke of since a `list` began: what it says of them is newer. */
   private spokenOf: Set<string> | undefined
 
@@ -57,7 +41,6 @@ export class Source {
   private lastHeard: number | undefined
   private lastError: string | undefined
   private reconnects = 0
-  private rejected: ReadonlyArray<Rejected> | undefined = []
   /** Whether the session under way has said all there is. */
   private complete = false
   /** Groups of the session under way that have not given their first snapshot; none: it hasn't said which there are. */
@@ -71,13 +54,14 @@ export class Source {
   /** With `before`, the source of a registry that this one replaces: its records stay until this one has said all. */
   constructor(registry: Registry, limits: Limits, now: number, before?: Source) {
     this.registry = registry
-    this.limits = limits
+    this.holds = new Holds(limits)
     this.since = now
     for (const [id, record] of before?.records ?? []) {
       if (refusal(registry, record.instance) !== undefined) continue
       this.inherited = true
       this.records.set(id, record.missingSince === undefined ? record : { ...record, missingSince: undefined })
     }
+    if (this.inherited) this.lastHeard = before?.lastHeard
   }
 
   get summary(): SourceState {
@@ -88,9 +72,9 @@ export class Source {
       since: this.since,
       lastHeard: this.lastHeard,
       instances: this.records.size,
-      rejected: this.rejected ??= Array.from(this.rejections.values(), ({ rejected }) => rejected),
+      rejected: this.rejections.list,
       reconnects: this.reconnects,
-      held: this.preserved,
+      held: this.holds.preserved,
       lastError: this.lastError
     }
   }
@@ -137,7 +121,7 @@ export class Source {
       case "Delta":
         if (!this.complete && this.awaited === undefined) return "gave a change before its first snapshot"
         for (const change of event.changes) this.takeChange(change, now)
-        this.expire(event.changes, now)
+        this.takeUnproven(event.changes, now)
         return undefined
     }
   }
@@ -157,29 +141,25 @@ export class Source {
     const newer = this.spokenOf ?? new Set()
     this.spokenOf = undefined
     const known = yield* this.putAll(snapshot, now, newer)
-    for (const id of this.rejections.keys()) {
-      if (!known.has(id) && !newer.has(id)) this.unreject(id)
-    }
+    this.rejections.removeWhere((id) => !known.has(id) && !newer.has(id))
+    this.endWaiting((id, group) => !known.has(waitingName(id, group)) && !newer.has(id))
     const missing = Array.from(this.records.keys()).filter((id) => !known.has(id) && !newer.has(id))
-    if (this.complete) this.remove(missing, now)
+    // Whoever asked wants what there is now, and nothing of what is held. A lost registry may be another one.
+    if (this.complete) { for (const id of missing) this.removeProven(id, now) }
     else this.removeUnwitnessed(missing, now)
     return undefined
   }
 
-  /** Lets go of what has been held long enough. What self-preservation holds goes only if a live session lacks it. */
+  /** Lets go of what has been held long enough. */
   release(now: number): void {
-    for (const [id, { preserved, until }] of this.held) {
-      if (until <= now && (this.complete || !preserved)) this.drop(id)
-    }
+    const { gone, toJudge } = this.holds.over(this.complete, now)
+    for (const id of gone) this.drop(id)
+    if (toJudge) this.removeUnwitnessed([], now)
   }
 
   /** When `release` has something to do; none: nothing is held. */
   get due(): number | undefined {
-    let due: number | undefined
-    for (const { preserved, until } of this.held.values()) {
-      if ((this.complete || !preserved) && (due === undefined || until < due)) due = until
-    }
-    return due
+    return this.holds.due(this.complete)
   }
 
   /** Tells which records are different since this was last asked. */
@@ -192,9 +172,8 @@ export class Source {
     const present = new Set(groups)
     const isGone = (group: string | undefined) => group === undefined || !present.has(group)
     const gone = Array.from(this.records.keys()).filter((id) => isGone(this.groups.get(id)))
-    for (const [id, { group }] of this.rejections) {
-      if (isGone(group)) this.unreject(id)
-    }
+    this.rejections.removeWhere((_, group) => isGone(group))
+    this.endWaiting((_, group) => isGone(group))
     if (this.complete) {
       this.remove(gone, now)
       return
@@ -207,15 +186,16 @@ export class Source {
   private *takeSnapshot(event: Snapshot, now: number): Generator<void, undefined> {
     const group = event.group
     const known = yield* this.putAll(event, now, undefined)
+    this.endWaiting((id, its) => (group === undefined || its === group) && !known.has(waitingName(id, its)))
     const missing: Array<string> = []
     for (const id of this.records.keys()) {
       if (!known.has(id) && (group === undefined || this.groups.get(id) === group)) missing.push(id)
     }
-    for (const [id, rejection] of this.rejections) {
-      if (!known.has(id) && (group === undefined || rejection.group === group)) this.unreject(id)
-    }
+    this.rejections.removeWhere((id, its) => !known.has(id) && (group === undefined || its === group))
     if (this.complete) {
-      this.remove(missing, now)
+      const expired = new Set(event.expired)
+      this.remove(missing.filter((id) => !expired.has(id)), now)
+      this.expire(missing.filter((id) => expired.has(id)), now)
       return
     }
     for (const id of missing) this.unconfirmed.add(id)
@@ -239,6 +219,7 @@ export class Source {
     else this.removeUnwitnessed(missing, now)
     this.inherited = false
     this.unconfirmed.clear()
+    // What was held long enough goes in the same step.
     this.release(now)
   }
 
@@ -253,9 +234,13 @@ export class Source {
     for (const instance of instances) {
       if (++count % slice === 0) yield
       if (newer?.has(instance.id)) continue
-      if (known.has(instance.id)) this.reject({ id: instance.id, reason: "id: another record has it too" }, group)
-      else this.put(instance, group ?? this.groupOf(instance), now)
-      known.add(instance.id)
+      const its = group ?? this.groupOf(instance)
+      if (its !== undefined && this.isTaken(instance.id, its)) known.add(this.wait(instance, its))
+      else {
+        if (known.has(instance.id)) this.reject({ id: instance.id, reason: "id: another record has it too" }, group)
+        else this.put(instance, its, now)
+        known.add(instance.id)
+      }
     }
     for (const rejection of rejected) {
       if (newer?.has(rejection.id)) continue
@@ -263,6 +248,39 @@ export class Source {
       known.add(rejection.id)
     }
     return known
+  }
+
+  /** Whether a record of another group has the id. */
+  private isTaken(id: string, group: string): boolean {
+    const owner = this.groups.get(id) ?? group
+    const record = this.records.get(id)
+    return owner !== group && record !== undefined && record.missingSince === undefined
+  }
+
+  private wait(instance: ServiceInstance.ServiceInstance, group: string): string {
+    const { id } = instance
+    const name = waitingName(id, group)
+    this.waiting.set(id, (this.waiting.get(id) ?? new Map()).set(group, instance))
+    this.rejections.add({ id: name, reason: `id: group "${this.groups.get(id)}" has it too` }, group)
+    return name
+  }
+
+  private endWaiting(isOver: (id: string, group: string) => boolean): void {
+    for (const [id, others] of this.waiting) {
+      for (const group of others.keys()) if (isOver(id, group)) others.delete(group)
+      if (others.size === 0) this.waiting.delete(id)
+    }
+  }
+
+  /** Gives the id of a record that is gone to one that waited for it; whether there is one. */
+  private handOver(id: string, now: number): boolean {
+    const [next] = this.waiting.get(id) ?? []
+    if (next === undefined) return false
+    const [group, instance] = next
+    this.waiting.get(id)?.delete(group)
+    this.rejections.remove(waitingName(id, group))
+    this.put(instance, group, now)
+    return true
   }
 
   /** The group of a record that came in none; a backend without groups has none. */
@@ -279,29 +297,28 @@ export class Source {
       case "Removed": {
         this.spokenOf?.add(change.id)
         this.unconfirmed.delete(change.id)
-        this.unreject(change.id)
+        this.rejections.remove(change.id)
         if (change.how === "deregistered") this.removeProven(change.id, now)
-        else if (change.how === "unknown") this.remove([change.id], now)
       }
     }
   }
 
-  /** The expired ones of a batch are judged together. */
-  private expire(changes: ReadonlyArray<Change>, now: number): void {
+  /** The removals of a batch that nothing proves are judged together. */
+  private takeUnproven(changes: ReadonlyArray<Change>, now: number): void {
     const last = new Map<string, Change>()
     for (const change of changes) {
       if (change._tag !== "Reject") last.set(change._tag === "Put" ? change.instance.id : change.id, change)
     }
-    const expired: Array<string> = []
-    for (const [id, change] of last) if (change._tag === "Removed" && change.how === "expired") expired.push(id)
-    this.removeUnwitnessed(expired, now)
+    const gone: Array<string> = []
+    for (const [id, change] of last) if (change._tag === "Removed" && change.how !== "deregistered") gone.push(id)
+    this.expire(gone, now)
   }
 
   private put(instance: ServiceInstance.ServiceInstance, group: string | undefined, now: number): void {
     const id = instance.id
     const reason = refusal(this.registry, instance)
     if (reason !== undefined) return this.reject({ id, reason }, group)
-    this.unreject(id)
+    this.rejections.remove(id)
     this.confirm(id, group)
     const record = this.records.get(id)
     if (record === undefined) {
@@ -313,83 +330,78 @@ export class Source {
 
   private reject(rejected: Rejected, group: string | undefined): void {
     const { id } = rejected
+    // What another registry took is no form that is good by the rules of this one.
+    if (this.inherited && this.records.has(id)) this.unconfirmed.add(id)
     // The record is there, though not in a form that can be used: its last good form stays.
-    if (this.records.has(id)) this.confirm(id, group)
+    else if (this.records.has(id)) this.confirm(id, group)
     else this.spokenOf?.add(id)
-    this.rejections.set(id, { rejected, group: group ?? this.groups.get(id) ?? this.rejections.get(id)?.group })
-    this.rejected = undefined
-  }
-
-  private unreject(id: string): void {
-    if (this.rejections.delete(id)) this.rejected = undefined
+    this.rejections.add(rejected, group ?? this.groups.get(id))
   }
 
   /** The registry has it: whatever was thought of its absence is over. */
   private confirm(id: string, group: string | undefined): void {
     this.spokenOf?.add(id)
     this.unconfirmed.delete(id)
-    this.lost.delete(id)
     if (group !== undefined) this.groups.set(id, group)
-    this.unhold(id)
+    this.holds.found(id)
     const record = this.records.get(id)
     if (record?.missingSince !== undefined) this.write(id, { ...record, missingSince: undefined })
   }
 
   /** Removals that are witnessed: a live session said so. */
   private remove(ids: ReadonlyArray<string>, now: number): void {
-    for (const id of ids) {
-      if (!this.held.has(id)) this.letGo(id, now)
-    }
+    for (const id of this.leaving(ids, now)) this.letGo(id, now)
   }
 
   /** A proven removal ends whatever self-preservation thought of it. */
   private removeProven(id: string, now: number): void {
-    const held = this.held.get(id)
-    if (held === undefined) this.letGo(id, now)
-    else if (held.preserved) {
-      this.unhold(id)
-      this.letGo(id, now)
+    if (this.holds.isUnwitnessed(id)) this.holds.end(id)
+    this.remove([id], now)
+  }
+
+  /** Leases that ran out, or may have: more of them may be told in a moment. */
+  private expire(ids: ReadonlyArray<string>, now: number): void {
+    const gone = this.leaving(ids, now)
+    if (gone.length === 0) return
+    if (this.registry.authoritative || !this.holds.gathers(this.records.size, now)) {
+      return this.removeUnwitnessed(gone, now)
+    }
+    for (const id of gone) {
+      this.spokenOf?.add(id)
+      this.holds.gather(id, now)
+      this.miss(id, now)
     }
   }
 
-  /** Removals that nobody witnessed: held for the grace time when more than half of the fleet went that way. */
+  /** Removals that nobody witnessed, with what was gathered of them: held where they are most of the fleet. */
   private removeUnwitnessed(ids: ReadonlyArray<string>, now: number): void {
-    const gone = ids.filter((id) => this.records.has(id) && !this.held.has(id))
-    if (gone.length === 0) return
-    if (this.registry.authoritative) return this.remove(gone, now)
-    for (const [id, time] of this.lost) {
-      if (time + this.limits.grace <= now) this.lost.delete(id)
-    }
-    const lost = this.preserved + this.lost.size + gone.length
-    const fleet = this.records.size - this.held.size - gone.length + lost
-    const preserve = fleet >= smallestFleet && lost * 2 > fleet
+    if (this.registry.authoritative) return this.remove(ids, now)
+    const gone = this.leaving(new Set([...this.holds.takeGathered(), ...ids]), now)
+    const isMost = this.holds.isMost(gone.length, this.records.size, now)
     for (const id of gone) {
-      if (preserve) this.hold(id, { until: now + this.limits.grace, preserved: true }, now)
-      else {
-        this.lost.set(id, now)
+      if (isMost) {
+        this.holds.preserve(id, now)
+        this.miss(id, now)
+      } else {
+        this.holds.lose(id, now)
         this.letGo(id, now)
       }
     }
   }
 
+  private leaving(ids: Iterable<string>, now: number): ReadonlyArray<string> {
+    return Array.from(ids).filter((id) => this.records.has(id) && !this.holds.has(id) && !this.handOver(id, now))
+  }
+
   private letGo(id: string, now: number): void {
     this.spokenOf?.add(id)
-    if (!this.records.has(id)) return
-    if (this.limits.damping > 0) this.hold(id, { until: now + this.limits.damping, preserved: false }, now)
+    if (this.holds.damp(id, now)) this.miss(id, now)
     else this.drop(id)
   }
 
-  private hold(id: string, held: Held, now: number): void {
+  private miss(id: string, now: number): void {
     const record = this.records.get(id)
-    if (record === undefined) return
-    this.held.set(id, held)
-    if (held.preserved) this.preserved++
-    this.write(id, { ...record, missingSince: now })
-  }
-
-  private unhold(id: string): void {
-    if (this.held.get(id)?.preserved) this.preserved--
-    this.held.delete(id)
+    if (record !== undefined && record.missingSince === undefined) this.write(id, { ...record, missingSince: now })
   }
 
   private write(id: string, record: SourceRecord): void {
@@ -398,7 +410,7 @@ export class Source {
   }
 
   private drop(id: string): void {
-    this.unhold(id)
+    this.holds.end(id)
     this.groups.delete(id)
     this.records.delete(id)
     this.touched.add(id)
@@ -409,3 +421,6 @@ export class Source {
     this.state = state
   }
 }
+
+/** What a record that waits for its id is rejected as. */
+const waitingName = (id: string, group: string) => `${group}/${id}`

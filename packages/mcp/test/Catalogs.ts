@@ -3,7 +3,8 @@
  */
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
-import { Registries } from "@portolan/core/Registries"
+import * as Registries from "@portolan/core/Registries"
+import * as Registry from "@portolan/core/Registry"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import { Effect, HashMap, Layer, PubSub, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -55,12 +56,19 @@ export const toolsOnly = (names: () => ReadonlyArray<string>) => (request: Upstr
 
 const profileOf = (upstream: Upstream) => upstream.state().profile ?? profile
 
-/** The catalog over scripted upstreams: what is announced is what was opened. */
+/** A registry that says nothing: what is announced in it is what a harness opens. */
+export const registry = (name: string, allow?: Registry.AllowList): Registry.Registry =>
+  Registry.make({ name, type: "scripted", list: Effect.never, watch: Stream.never, allow })
+
+/** The catalog over scripted upstreams: what is announced is what was opened, in registries "scripted" and "other". */
 export const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCatalogOptions) {
   const events = yield* PubSub.unbounded<UpstreamEvent>({ replay: 100 })
   const open = new Map<Catalog.InstanceKey, Upstream>()
   let forgotten = 0
   let entries = HashMap.empty<Catalog.InstanceKey, Catalog.CatalogEntry>()
+  const registries = yield* Layer.build(Registries.layer)
+  const { add } = yield* Effect.provide(Registries.Registries, registries)
+  for (const name of ["scripted", "other"]) yield* add(registry(name))
   const context = yield* Layer.build(
     ToolCatalog.layer(options).pipe(Layer.provide([
       Layer.succeed(Upstreams, {
@@ -75,14 +83,14 @@ export const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCat
         updates: Stream.never,
         ready: Effect.void
       }),
-      Layer.mock(Registries, { members: () => [] })
+      Layer.succeedContext(registries)
     ]))
   )
   const publish = (event: UpstreamEvent) => Effect.andThen(PubSub.publish(events, event), TestClock.adjust("1 second"))
   const entryOf = (upstream: Upstream): Catalog.CatalogEntry => ({
     key: upstream.key,
     instance: upstream.instance(),
-    source: "scripted",
+    source: Catalog.sourceOf(upstream.key),
     alsoIn: [],
     firstSeen: 0,
     changedAt: 0,
@@ -118,6 +126,9 @@ export const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCat
       return publish({ _tag: "Closed", key: upstream.key })
     },
     publish,
+    /** Replaces a registry, or adds one of another name, until the scope closes. */
+    add: (registry: Registry.Registry) =>
+      Effect.andThen(add(registry, { replace: true }), TestClock.adjust("1 second")),
     /** Sessions that are over. */
     forgotten: () => forgotten
   }

@@ -8,7 +8,8 @@ import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
-import { Registries } from "@portolan/core/Registries"
+import * as Registries from "@portolan/core/Registries"
+import type * as Registry from "@portolan/core/Registry"
 import { Router } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as StaticRegistry from "@portolan/core/StaticRegistry"
@@ -62,6 +63,25 @@ const Alone = (instances: ReadonlyArray<ServiceInstance.ServiceInstance>, option
     Layer.provideMerge(Portolan.layer())
   )
 
+/** A client of registries, each with its instances, that bound what their servers may offer. */
+const Bounded = (
+  registries: Readonly<
+    Record<string, Registry.AllowList & { readonly instances: ReadonlyArray<ServiceInstance.ServiceInstance> }>
+  >,
+  options: ToolClient.ToolClientOptions = {}
+) =>
+  ToolClient.layerWith(options).pipe(
+    Layer.provideMerge(Layer.mergeAll(
+      Layer.empty,
+      ...Object.entries(registries).map(([name, { instances, ...allow }]) =>
+        Registries.layerOf(
+          Effect.map(StaticRegistry.make({ name, instances }), ({ registry }) => ({ ...registry, allow }))
+        )
+      )
+    )),
+    Layer.provideMerge(Portolan.layer())
+  )
+
 class Lost extends Schema.TaggedError<Lost>()("Lost", { place: Schema.String }) {
   override get message(): string {
     return `no such place: ${this.place}`
@@ -96,6 +116,40 @@ setFlagsFromString("--expose-gc")
 const collect: unknown = runInNewContext("gc")
 
 describe("ToolClient", () => {
+  it.live(
+    "calls no tool that the registry of its server may not offer, by whatever name",
+    () =>
+      Effect.gen(function*() {
+        const given = { service: "bank", tool: "pay", capabilities: ["billing"] }
+        const [theirs, ours] = [yield* announced("theirs", given), yield* announced("ours", given)]
+        const partners = { tools: ["get_*"], instances: [theirs.instance] }
+        const options = { catalog: { aliases: { payments: ["pay"] } } }
+        const answers = Effect.gen(function*() {
+          const tools = yield* ToolClient.ToolClient
+          const args = { city: "Lisbon" }
+          return [
+            tools.callTool("pay", args),
+            tools.callTool("bank__pay", args),
+            tools.callTool("pay", args, { service: "bank" }),
+            tools.callTool("pay", args, { capabilities: ["billing"] }),
+            tools.callTool("pay", args, { query: {} }),
+            // Its name, its alias, and the only tool of an instance that announces it.
+            ...["pay", "payments", "billing"].map((capability) => tools.callCapability(capability, args))
+          ]
+        })
+        yield* Effect.gen(function*() {
+          for (const answer of yield* answers) {
+            for (let round = 0; round < 5; round++) assert.strictEqual((yield* answer).value, "ours: sunny in Lisbon")
+          }
+        }).pipe(Effect.provide(Bounded({ partners, ours: { instances: [ours.instance] } }, options)))
+        yield* Effect.gen(function*() {
+          for (const answer of yield* answers) assert.strictEqual((yield* Effect.flip(answer))._tag, "NoTool")
+          assert.deepStrictEqual(yield* (yield* ToolClient.ToolClient).listTools(), [])
+        }).pipe(Effect.provide(Bounded({ partners }, options)))
+      }),
+    30_000
+  )
+
   it.live("balances over real servers, and goes on when one of them is killed", () =>
     Effect.gen(function*() {
       const one = yield* announced("w1", { service: "weather", capabilities: ["weather.forecast"] })
@@ -353,7 +407,7 @@ describe("ToolClient", () => {
   it.live("waits for servers that are still connecting, and tells what changes", () =>
     Effect.gen(function*() {
       const tools = yield* ToolClient.ToolClient
-      const registries = yield* Registries
+      const registries = yield* Registries.Registries
       const { registry, set } = yield* StaticRegistry.make()
       yield* registries.add(registry)
       const changes: Array<string> = []
@@ -379,7 +433,7 @@ describe("ToolClient", () => {
     () =>
       Effect.gen(function*() {
         const tools = yield* ToolClient.ToolClient
-        const registries = yield* Registries
+        const registries = yield* Registries.Registries
         const handle = official("slow")
         const begun = performance.now()
         const running = yield* listen((request, response) => {
@@ -401,7 +455,7 @@ describe("ToolClient", () => {
   it.live("calls go on while an instance moves from one registry to another", () =>
     Effect.gen(function*() {
       const tools = yield* ToolClient.ToolClient
-      const registries = yield* Registries
+      const registries = yield* Registries.Registries
       const discovery = yield* Discovery
       const one = yield* StaticRegistry.make({ name: "one" })
       const other = yield* StaticRegistry.make({ name: "other" })

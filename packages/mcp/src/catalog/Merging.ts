@@ -9,6 +9,7 @@
  * @since 0.1.0
  */
 import type { InstanceKey } from "@portolan/core/Catalog"
+import { type Registry, toolRefusal } from "@portolan/core/Registry"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import type { Fields } from "../JsonRpc.ts"
 import type { OfferKind } from "./Offer.ts"
@@ -34,6 +35,25 @@ export interface ListedInstance {
   readonly lists: Lists
   /** Tools that it lists besides and that must not be offered, and why. Default: none. */
   readonly refused?: ReadonlyMap<string, string> | undefined
+}
+
+/**
+ * The same instance with those of its tools alone that its registry may offer, and why the others are refused.
+ *
+ * @category combinators
+ * @since 0.2.0
+ */
+export const allowed = (listed: ListedInstance, registry: Pick<Registry, "allow" | "name">): ListedInstance => {
+  const tools = listed.lists.get("tools")
+  if (registry.allow?.tools === undefined || tools === undefined) return listed
+  const refused = new Map(listed.refused)
+  const offered = new Map<string, Fields>()
+  for (const [name, definition] of tools) {
+    const reason = toolRefusal(registry, name)
+    if (reason === undefined) offered.set(name, definition)
+    else refused.set(name, reason)
+  }
+  return { ...listed, refused, lists: new Map([...listed.lists, ["tools", offered]]) }
 }
 
 /**

@@ -46,8 +46,8 @@ export type OfferKind = "tools" | "resources" | "resourceTemplates" | "prompts"
 export type ListKind = "tools" | "resources" | "prompts"
 
 /**
- * Something that a server lists and clients don't see, and why: another service has the name, or a definition is none that
- * may be offered.
+ * Something that a server lists and clients don't see, and why: another service has the name, a definition is none that may
+ * be offered, or its registry may not offer it.
  *
  * @category models
  * @since 0.1.0

@@ -4,7 +4,9 @@
  *
  * @since 0.1.0
  */
+import * as Catalog from "@portolan/core/Catalog"
 import type { CatalogEntry, InstanceKey } from "@portolan/core/Catalog"
+import { type Registry, toolRefusal } from "@portolan/core/Registry"
 import type { Target } from "@portolan/core/Router"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Listing from "./Listing.ts"
@@ -61,12 +63,21 @@ export interface Offers {
 const none: ReadonlyArray<Offer> = []
 
 /**
+ * Gives the registry of a name, which bounds what its servers may offer. None: nobody knows it, and nothing of its servers
+ * is offered.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export type RegistryOf = (source: string) => Pick<Registry, "allow" | "name"> | undefined
+
+/**
  * Makes an empty table.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (initial: Naming.NamingOptions): Offers => {
+export const make = (initial: Naming.NamingOptions, registryOf: RegistryOf): Offers => {
   let naming = initial
   let renamed = false
   let groups: Merging.Groups = {}
@@ -84,6 +95,12 @@ export const make = (initial: Naming.NamingOptions): Offers => {
 
   const idOf = (kind: OfferKind, item: { readonly service: string; readonly name: string }): string =>
     `${kind}\u0000${item.service}\u0000${item.name}`
+
+  /** Whether a registry lets its servers offer this. */
+  const mayOffer = (source: string, kind: OfferKind, name: string): boolean => {
+    const registry = registryOf(source)
+    return registry !== undefined && (kind !== "tools" || toolRefusal(registry, name) === undefined)
+  }
 
   /** Whether one of the keys is the same instance, announced by another registry: which one speaks for it changes at once. */
   const isMoved = ({ instance }: CatalogEntry, keys: ReadonlySet<InstanceKey>): boolean => {
@@ -112,7 +129,8 @@ export const make = (initial: Naming.NamingOptions): Offers => {
         // What several services offer is looked for among all.
         service: item.services.length === 1 ? item.services[0] : undefined,
         services,
-        accepts: (entry) => made.keys.has(entry.key) || isMoved(entry, made.keys),
+        accepts: (entry) =>
+          made.keys.has(entry.key) || (isMoved(entry, made.keys) && mayOffer(entry.source, kind, item.name)),
         revision: () => made.revision,
         // Of a tool, the separator of public names may be configured: rules are written with a dot.
         names: [...services.map((service) => `${service}.${item.name}`), item.name]
@@ -161,7 +179,11 @@ export const make = (initial: Naming.NamingOptions): Offers => {
       list.some((offer, index) => !ServiceInstance.equals(offer.definition, current[index]?.definition))
   }
 
-  const rebuild = (listed: ReadonlyArray<Merging.ListedInstance>): void => {
+  const rebuild = (all: ReadonlyArray<Merging.ListedInstance>): void => {
+    const listed = all.flatMap((instance) => {
+      const registry = registryOf(Catalog.sourceOf(instance.key))
+      return registry === undefined ? [] : [Merging.allowed(instance, registry)]
+    })
     latest = listed
     byId = undefined
     if (renamed) former = new Map(tables)
@@ -172,7 +194,7 @@ export const make = (initial: Naming.NamingOptions): Offers => {
     const refusals = new Set<string>()
     for (const { instance: { service }, refused } of listed) {
       for (const [name, reason] of refused ?? []) {
-        const id = idOf("tools", { service, name })
+        const id = `${idOf("tools", { service, name })}\u0000${reason}`
         if (!refusals.has(id)) left.push({ kind: "tools", publicName: name, service, reason })
         refusals.add(id)
       }

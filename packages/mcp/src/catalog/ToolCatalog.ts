@@ -13,7 +13,7 @@
 import type { InstanceKey } from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { pattern } from "@portolan/core/Query"
-import { Registries } from "@portolan/core/Registries"
+import { type Member, Registries } from "@portolan/core/Registries"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -158,7 +158,12 @@ export const layer = (
       let groups = options?.groups ?? {}
       let aliases = options?.aliases ?? {}
       let maxAge = options?.maxAge ?? DefaultMaxAge
-      const offers = Offers.make(naming)
+      /** Those that announce what is listed: one that was removed speaks for its instances until they are gone too. */
+      let announcing: ReadonlyMap<string, Member> = new Map()
+      const memberOf = (source: string): Member | undefined =>
+        registries.members().find(({ registry }) => registry.name === source) ?? announcing.get(source)
+      const emptyTable = () => Offers.make(naming, (source) => memberOf(source)?.registry)
+      const offers = emptyTable()
       offers.group(groups)
       let discovered = false
       const limits = { ...Listing.defaultLimits, ...options?.limits }
@@ -187,15 +192,19 @@ export const layer = (
       const rebuild = Effect.sync(() => {
         if (!servers.isReading()) behind = undefined
         const entries = discovery.catalog().entries
-        const precedence = new Map(registries.members().map((member) => [member.registry.name, member.precedence]))
         const listed: Array<Merging.ListedInstance> = []
+        const members = new Map<string, Member>()
         for (const [key, server] of servers.all) {
           const entry = HashMap.get(entries, key)
           if (!server.asked || server.lists.size === 0 || Option.isNone(entry)) continue
           const { instance, source } = entry.value
+          const member = memberOf(source)
+          if (member === undefined) continue
+          members.set(source, member)
           const { lists, refused } = server
-          listed.push({ key, instance, precedence: precedence.get(source) ?? 0, lists, refused })
+          listed.push({ key, instance, precedence: member.precedence, lists, refused })
         }
+        announcing = members
         offers.rebuild(listed)
         audiences.rebuild(listed)
       })
@@ -294,7 +303,7 @@ export const layer = (
         settleTimeout,
         offers,
         table: () => {
-          const table = Offers.make(naming)
+          const table = emptyTable()
           table.group(groups)
           return table
         },

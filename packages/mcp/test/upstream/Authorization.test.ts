@@ -179,6 +179,8 @@ describe("client credentials", () => {
       yield* Harness.withUpstreams([input("streamable-http", url, { ...credentials, scope: "tools" })], ({ get }) =>
         Effect.gen(function*() {
           const upstream = yield* get("a")
+          // It has its first token then.
+          assert.isTrue("result" in (yield* upstream.request(list)))
           const asked = authority.requests.length
           for (let count = 0; count < 5; count++) {
             const error = yield* Effect.flip(upstream.request(call))

@@ -43,6 +43,8 @@ export interface DebianBinary {
   readonly binary: string
   /** Suite of the archive; none: the one of this system. */
   readonly suite?: string | undefined
+  /** Packages unpacked into the same folder: those of the libraries that a small system lacks. */
+  readonly with?: ReadonlyArray<string> | undefined
 }
 
 const cache = fileURLToPath(new URL("../../../node_modules/.cache/portolan-backends/", import.meta.url))
@@ -60,10 +62,12 @@ export const locate = (wanted: DebianBinary): Effect.Effect<string, Unavailable>
       const release = await osRelease()
       const suite = wanted.suite ?? release.codename
       const folder = Path.join(cache, `${wanted.package}-${suite}-${process.arch}`)
-      const unpacked = Path.join(folder, "usr", "bin", wanted.binary)
+      const unpacked = wanted.with === undefined
+        ? Path.join(folder, "usr", "bin", wanted.binary)
+        : Path.join(folder, "run", wanted.binary)
       if (await executable(unpacked)) return unpacked
       try {
-        await unpack(wanted.package, suite, release.codename, folder)
+        await unpack([wanted.package, ...wanted.with ?? []], suite, release.codename, folder)
         return unpacked
       } catch (cause) {
         const found = await onPath(wanted.binary)
@@ -77,7 +81,12 @@ export const locate = (wanted: DebianBinary): Effect.Effect<string, Unavailable>
       })
   })
 
-const unpack = async (name: string, suite: string, codename: string, folder: string): Promise<void> => {
+const unpack = async (
+  names: ReadonlyArray<string>,
+  suite: string,
+  codename: string,
+  folder: string
+): Promise<void> => {
   const mirror = await debianMirror(codename)
   await Fs.mkdir(cache, { recursive: true })
   const work = await Fs.mkdtemp(Path.join(cache, "apt-"))
@@ -115,16 +124,38 @@ const unpack = async (name: string, suite: string, codename: string, folder: str
         { cwd: work, timeout: 90_000 }
       )
     await apt("update")
-    await apt("download", name)
-    const archive = (await Fs.readdir(work)).find((file) => file.startsWith(`${name}_`) && file.endsWith(".deb"))
-    if (archive === undefined) throw new Error(`${suite} has no package ${name}`)
-    await run("dpkg", ["-x", Path.join(work, archive), Path.join(work, "root")])
+    await apt("download", ...names)
+    const root = Path.join(work, "root")
+    const archives = (await Fs.readdir(work)).filter((file) => file.endsWith(".deb"))
+    if (archives.length < names.length) throw new Error(`${suite} has not all of ${names.join(", ")}`)
+    for (const archive of archives) await run("dpkg", ["-x", Path.join(work, archive), root])
+    if (names.length > 1) await writeLaunchers(root, folder)
     // Loses against a process that was quicker, which is as good.
-    await Fs.rename(Path.join(work, "root"), folder).catch((cause) => {
+    await Fs.rename(root, folder).catch((cause) => {
       if (errorCode(cause) !== "ENOTEMPTY" && errorCode(cause) !== "EEXIST") throw cause
     })
   } finally {
     await Fs.rm(work, { recursive: true, force: true })
+  }
+}
+
+/** For each program a script in `run/` that starts it with the libraries beside it. */
+const writeLaunchers = async (root: string, folder: string): Promise<void> => {
+  await Fs.mkdir(Path.join(root, "run"))
+  const libraries: Array<string> = []
+  for (const lib of ["lib", "usr/lib"]) {
+    for (const name of await Fs.readdir(Path.join(root, lib)).catch(() => [])) {
+      libraries.push(`${folder}/${lib}/${name}`)
+    }
+  }
+  for (const bin of ["bin", "usr/bin"]) {
+    for (const name of await Fs.readdir(Path.join(root, bin)).catch(() => [])) {
+      await Fs.writeFile(
+        Path.join(root, "run", name),
+        `#!/bin/sh\nLD_LIBRARY_PATH="${libraries.join(":")}" exec "${folder}/${bin}/${name}" "$@"\n`,
+        { mode: 0o755 }
+      )
+    }
   }
 }
 

@@ -1,18 +1,16 @@
 /**
- * The part of Consul's HTTP API that a registry needs.
+ * A client of a Consul agent: its HTTP API as blocking queries and requests.
  *
- * **Mental model**: one function a call. A blocking query answers at once when there is something newer than the index it
- * is given, else after `wait`; the index of its answer is a hint and nothing more. Nothing is retried.
+ * **Mental model**: a blocking query answers at once when there is something newer than the index it is given, else after
+ * `wait`; the index of its answer is a hint and nothing more. Nothing is retried.
  *
  * @since 0.1.0
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type { TlsOptions } from "@portolan/core/Registry"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientError from "effect/http/HttpClientError"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 
@@ -36,62 +34,6 @@ export class ConsulError extends Data.TaggedError("ConsulError")<{
   }
 }
 
-// Consul writes lists and maps that are empty as null.
-const Texts = Schema.NullOr(Schema.Array(Schema.String))
-const Meta = Schema.NullOr(Schema.Record(Schema.String, Schema.String))
-
-const Services = Schema.Record(Schema.String, Texts)
-
-/**
- * Schema of one row of a health query: a service of a node, with the checks of both.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const ServiceEntry = Schema.Struct({
-  Node: Schema.Struct({ Node: Schema.String, Address: Schema.String }),
-  Service: Schema.Struct({
-    ID: Schema.String,
-    Service: Schema.String,
-    Tags: Schema.optionalKey(Texts),
-    Address: Schema.String,
-    Port: Schema.Int,
-    Meta: Schema.optionalKey(Meta),
-    CreateIndex: Schema.optionalKey(Schema.Int)
-  }),
-  Checks: Schema.Array(Schema.Struct({ CheckID: Schema.String, Status: Schema.String }))
-})
-export type ServiceEntry = typeof ServiceEntry.Type
-
-const Entries = Schema.NullOr(Schema.Array(ServiceEntry))
-const AgentService = Schema.Struct({ Meta: Schema.optionalKey(Meta) })
-
-/**
- * What is written to the agent.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Registration {
-  readonly ID: string
-  readonly Name: string
-  readonly Tags: ReadonlyArray<string>
-  readonly Address: string
-  readonly Port: number
-  readonly Meta: Readonly<Record<string, string>>
-}
-
-/**
- * A check that is critical unless it is passed within each TTL (seconds).
- *
- * @category models
- * @since 0.1.0
- */
-export interface TtlCheck {
-  readonly id: string
-  readonly seconds: number
-}
-
 /**
  * An answer and its index.
  *
@@ -104,27 +46,31 @@ export interface Indexed<A> {
 }
 
 /**
- * A client of one agent.
+ * A client of one agent. Paths are those after `/v1/`, with what they name encoded.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Consul {
-  /** The names of all services, each with the tags that any of its instances has. */
-  readonly services: (index: number) => Effect.Effect<Indexed<typeof Services.Type>, ConsulError>
-  /** The instances of a service that have all of the tags, whatever their checks say. */
-  readonly health: (
-    service: string,
-    tags: ReadonlyArray<string>,
-    index: number
-  ) => Effect.Effect<Indexed<ReadonlyArray<ServiceEntry>>, ConsulError>
-  /** Writes the service with its check, which passes at first; checks it had before are gone. */
-  readonly register: (registration: Registration, check: TtlCheck) => Effect.Effect<void, ConsulError>
-  readonly deregister: (id: string) => Effect.Effect<void, ConsulError>
-  /** Passes a check; false when the agent doesn't know it. */
-  readonly pass: (check: string) => Effect.Effect<boolean, ConsulError>
-  /** The meta values of a service of this agent; `undefined` when there is none of this id. */
-  readonly metaOf: (id: string) => Effect.Effect<Readonly<Record<string, string>> | undefined, ConsulError>
+  /**
+   * Makes the query of a path: with index 0 it answers at once, else it waits for something newer. `absent` is what it
+   * holds where Consul knows nothing of it.
+   */
+  readonly blocking: <A, I>(
+    schema: Schema.Codec<A, I>,
+    absent?: A
+  ) => (
+    path: string,
+    index: number,
+    parameters?: ReadonlyArray<[name: string, value: string]>
+  ) => Effect.Effect<Indexed<A>, ConsulError>
+  /** Sends any other request to a path; an answer of another status than these is a failure. Default 200. */
+  readonly send: (
+    method: "GET" | "PUT",
+    path: string,
+    body?: unknown,
+    statuses?: ReadonlyArray<number>
+  ) => Effect.Effect<{ readonly status: number; readonly text: string }, ConsulError>
 }
 
 /**
@@ -137,12 +83,21 @@ export interface ConsulOptions {
   readonly url: string
   readonly token?: string | undefined
   readonly datacenter?: string | undefined
+  /** Whether any server may answer, also while there is no leader. */
+  readonly stale?: boolean | undefined
+  readonly tls?: TlsOptions | undefined
   /** How long a blocking query waits. */
   readonly wait: Duration.Duration
 }
 
-/** What an answer may take on top of the wait of its query. */
-const slack = 2000
+/** ms that an answer may take, on top of the wait of its query. A server holds a request for 7 s to find a leader. */
+const slack = 8000
+
+/** ms since a server heard its leader, after which its stale answers don't count any more. */
+const longestStale = 60_000
+
+/** Connections of a client, at most. An agent takes 200 from one address, unless it is told otherwise. */
+const connections = 12
 
 /**
  * Makes a client. Its connections are closed with the scope.
@@ -153,57 +108,83 @@ const slack = 2000
 export const make = Effect.fnUntraced(function*(
   options: ConsulOptions
 ): Effect.fn.Return<Consul, never, Scope.Scope> {
-  const dispatcher = yield* NodeHttpClient.makeDispatcher
-  const client = HttpClient.transformResponse(
-    yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher),
-    // A span would carry the headers, and with them the token.
-    Effect.withTracerEnabled(false)
-  )
+  const dispatcher = yield* NodeHttpClient.makeDispatcherOptions({
+    connections,
+    ...(options.tls === undefined ? {} : { connect: tlsOf(options.tls) })
+  })
   const base = options.url.replace(/\/+$/, "")
+  const stale = options.stale === true
   const wait = Math.ceil(Duration.toMillis(options.wait))
-  // Consul adds up to a sixteenth, so that its clients don't come back all at once.
-  const patience = wait + wait / 16 + slack
 
-  const send = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest) {
-    const response = yield* (options.token === undefined
-      ? request
-      : HttpClientRequest.setHeader(request, "x-consul-token", options.token)).pipe(
-        client.execute,
-        Effect.mapError((error) => unreachable(base, error))
-      )
-    const text = yield* Effect.mapError(
-      response.text,
-      (cause) => new ConsulError({ reason: "Consul closed the connection within its answer", cause })
+  // Undici itself: half of what a request costs through HttpClient, of which a change of the catalog takes hundreds.
+  const send = (
+    method: "GET" | "PUT",
+    path: string,
+    body?: unknown,
+    statuses: ReadonlyArray<number> = [200],
+    patience = slack
+  ) =>
+    Effect.tryPromise({
+      try: async (signal) => {
+        const url = new URL(`${base}/v1/${path}`)
+        const { body: answer, headers, statusCode } = await dispatcher.request({
+          origin: url.origin,
+          path: url.pathname + url.search,
+          method,
+          headers: {
+            ...(options.token === undefined ? {} : { "x-consul-token": options.token }),
+            ...(body === undefined ? {} : { "content-type": "application/json" })
+          },
+          body: body === undefined ? null : JSON.stringify(body),
+          signal
+        })
+        return { headers, status: statusCode, text: await answer.text() }
+      },
+      catch: (cause) => unreachable(base, cause)
+    }).pipe(
+      Effect.flatMap((answer) =>
+        statuses.includes(answer.status) ? Effect.succeed(answer) : Effect.fail(refusal(answer))
+      ),
+      Effect.timeoutOrElse({
+        duration: patience,
+        orElse: () =>
+          Effect.fail(
+            new ConsulError({ reason: `Consul did not answer ${path.replace(/\?.*/, "")} within ${patience} ms` })
+          )
+      })
     )
-    if (response.status === 200) return { headers: response.headers, text }
-    const said = text.trim().split("\n")[0]?.slice(0, 200)
-    return yield* new ConsulError({
-      reason: `Consul answered HTTP ${response.status}${said === undefined || said === "" ? "" : `: ${said}`}`,
-      status: response.status
-    })
-  }, (effect, request) =>
-    Effect.timeoutOrElse(effect, {
-      duration: patience,
-      orElse: () =>
-        Effect.fail(new ConsulError({ reason: `Consul did not answer ${request.url} within ${patience} ms` }))
-    }))
 
-  const blocking = <A, I>(schema: Schema.Codec<A, I>) => {
+  const blocking: Consul["blocking"] = (schema, absent) => {
     const read = Schema.decodeUnknownEffect(Schema.fromJsonString(schema))
-    return Effect.fnUntraced(function*(path: string, index: number, tags: ReadonlyArray<string> = []) {
-      const query = new URLSearchParams(tags.map((tag): [string, string] => ["tag", tag]))
+    return Effect.fnUntraced(function*(path, index, parameters = []) {
+      const query = new URLSearchParams([...parameters])
       if (options.datacenter !== undefined) query.set("dc", options.datacenter)
       if (index > 0) {
         query.set("index", String(index))
         query.set("wait", `${wait}ms`)
-      } else {
-        // A leader that replays its log after a restart would answer with states long gone.
-        // https://developer.hashicorp.com/consul/api-docs/features/consistency
-        query.set("consistent", "")
       }
-      const { headers, text } = yield* send(HttpClientRequest.get(`${base}/v1/${path}?${query}`))
-      if (headers["x-consul-knownleader"] === "false") return yield* new ConsulError({ reason: "Consul has no leader" })
-      const body = yield* Effect.mapError(
+      // A leader that replays its log after a restart would answer with states long gone.
+      // https://developer.hashicorp.com/consul/api-docs/features/consistency
+      if (stale) query.set("stale", "")
+      else if (index === 0) query.set("consistent", "")
+
+      const { headers, status, text } = yield* send(
+        "GET",
+        `${path}?${query}`,
+        undefined,
+        absent === undefined ? [200] : [200, 404],
+        // Consul adds up to a sixteenth to the wait, so that its clients don't come back all at once.
+        slack + (index > 0 ? Math.ceil(wait + wait / 16) : 0)
+      )
+      if (stale) {
+        const silent = Number(headers["x-consul-lastcontact"] ?? 0)
+        if (silent > longestStale) {
+          return yield* new ConsulError({ reason: "this server of Consul has not heard its leader for over a minute" })
+        }
+      } else if (headers["x-consul-knownleader"] === "false") {
+        return yield* new ConsulError({ reason: "Consul has no leader" })
+      }
+      const body = status === 404 && absent !== undefined ? absent : yield* Effect.mapError(
         read(text),
         () => new ConsulError({ reason: `Consul's answer to ${path} can't be read` })
       )
@@ -214,70 +195,35 @@ export const make = Effect.fnUntraced(function*(
       return { index: answered, body }
     })
   }
-  const services = blocking(Services)
-  const entries = blocking(Entries)
-  const readService = Schema.decodeUnknownEffect(Schema.fromJsonString(AgentService))
 
-  const agent = (path: string) => HttpClientRequest.put(`${base}/v1/agent/${path}`)
-  const unknown = (error: ConsulError) =>
-    error.status === 404 ||
-    (error.status === 500 && /unknown (check|service)|does not have associated TTL/i.test(error.reason))
-
-  return {
-    services: (index) => services("catalog/services", index),
-    health: (service, tags, index) =>
-      Effect.map(
-        entries(`health/service/${encodeURIComponent(service)}`, index, tags),
-        ({ body, index }) => ({ index, body: body ?? [] })
-      ),
-    register: (registration, check) =>
-      agent("service/register?replace-existing-checks=true").pipe(
-        HttpClientRequest.bodyJsonUnsafe({
-          ...registration,
-          Check: {
-            CheckID: check.id,
-            Name: "Announced by Portolan",
-            TTL: `${check.seconds}s`,
-            Status: "passing",
-            // Consul's own minimum; until then the service is there and critical.
-            DeregisterCriticalServiceAfter: "1m"
-          }
-        }),
-        send,
-        Effect.asVoid
-      ),
-    deregister: (id) =>
-      Effect.catchIf(
-        Effect.asVoid(send(agent(`service/deregister/${encodeURIComponent(id)}`))),
-        unknown,
-        () => Effect.void
-      ),
-    pass: (check) =>
-      Effect.catchIf(
-        Effect.as(send(agent(`check/pass/${encodeURIComponent(check)}`)), true),
-        unknown,
-        () => Effect.succeed(false)
-      ),
-    metaOf: (id) =>
-      send(HttpClientRequest.get(`${base}/v1/agent/service/${encodeURIComponent(id)}`)).pipe(
-        Effect.flatMap(({ text }) =>
-          Effect.mapBoth(readService(text), {
-            onFailure: () => new ConsulError({ reason: "Consul's answer to agent/service can't be read" }),
-            onSuccess: ({ Meta }) => Meta ?? {}
-          })
-        ),
-        Effect.catchIf(unknown, () => Effect.succeed(undefined))
-      )
-  }
+  return { blocking, send }
 })
 
-const unreachable = (url: string, error: HttpClientError.HttpClientError): ConsulError => {
-  const cause = "cause" in error.reason ? error.reason.cause : undefined
-  // A name with several addresses fails with the failures of all of them.
-  const first = cause instanceof AggregateError ? cause.errors[0] : cause
-  const what = first instanceof Error && first.message !== "" ? first.message : error.message
+const tlsOf = ({ serverName, ...pem }: TlsOptions) =>
+  Object.fromEntries(Object.entries({ ...pem, servername: serverName }).filter(([, value]) => value !== undefined))
+
+const refusal = ({ status, text }: { readonly status: number; readonly text: string }): ConsulError => {
+  const said = text.trim().split("\n")[0]?.slice(0, 200)
   return new ConsulError({
-    reason: `Consul at ${url.replace(/\/\/[^@/]*@/, "//").replace(/[?#].*$/, "")} can't be reached: ${what}`,
-    cause: error
+    reason: `Consul answered HTTP ${status}${said === undefined || said === "" ? "" : `: ${said}`}`,
+    status
   })
 }
+
+const unreachable = (url: string, cause: unknown): ConsulError => {
+  // A name with several addresses fails with the failures of all of them.
+  const first = cause instanceof AggregateError ? cause.errors[0] : cause
+  const what = first instanceof Error && first.message !== "" ? first.message : String(first)
+  return new ConsulError({
+    reason: `Consul at ${withoutSecrets(url)} can't be reached: ${what}`,
+    cause
+  })
+}
+
+/**
+ * An address as a person may see it: without its user and password, which may hold anything, and its query.
+ *
+ * @category accessors
+ * @since 0.2.0
+ */
+export const withoutSecrets = (url: string): string => url.replace(/^(\w+:\/\/)?.*@/, "$1").replace(/[?#].*$/, "")

@@ -1,26 +1,19 @@
 /**
- * Instances that are services of Consul, followed by blocking queries.
- *
- * **Mental model**: the list of service names is one query, and each service in scope is another; every answer replaces
- * its group. A query that waited in vain says that Consul is there.
- *
- * **Gotchas**: an announced service whose process died is `down` when its TTL is over, and gone a minute or two later:
- * Consul doesn't take a service away sooner. It is written to the agent at `url`, so that should be the one of this host.
+ * Instances in Consul: as services of its catalog, or as records in its key-value store.
  *
  * @since 0.1.0
  */
+import * as RecordFormat from "@portolan/core/RecordFormat"
 import * as Registries from "@portolan/core/Registries"
 import * as Registry from "@portolan/core/Registry"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberMap from "effect/FiberMap"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as Consul from "./Consul.ts"
-import * as ConsulRecord from "./ConsulRecord.ts"
+import * as ConsulKeys from "./ConsulKeys.ts"
+import * as ConsulServices from "./ConsulServices.ts"
 
 /**
  * Settings, with their defaults.
@@ -39,6 +32,20 @@ export interface ConsulRegistryOptions {
   readonly token?: string | undefined
   /** Datacenter that is read. Default: the agent's. */
   readonly datacenter?: string | undefined
+  /**
+   * Whether any server may answer, also while there is no leader, unless it hasn't heard one for a minute. Default: only
+   * the leader.
+   */
+  readonly stale?: boolean | undefined
+  /** For an `https:` address. */
+  readonly tls?: Registry.TlsOptions | undefined
+  /**
+   * Prefix of the key-value store, such as `portolan/`: records are at `<prefix><service>/<id>` in place of services.
+   * Announcing is to the agent's datacenter. Default: services.
+   */
+  readonly kv?: string | undefined
+  /** How records are written down. Default: services in Consul's own fields, as the README tells; keys as JSON. */
+  readonly format?: RecordFormat.RecordFormat | undefined
   /** Default `consul`. */
   readonly name?: string | undefined
   /** Default `limited`. */
@@ -46,12 +53,6 @@ export interface ConsulRegistryOptions {
   /** How long a query waits for news. Default 10 s. */
   readonly wait?: Duration.Input | undefined
 }
-
-/** Answers of one query a second, once it had as many at once. */
-const rate = 4
-
-/** Requests at the same time, where a reading or a renewal needs many. */
-const concurrency = 8
 
 /**
  * Makes a registry in Consul. Nothing is connected before it is used; its connections close with the scope.
@@ -63,15 +64,14 @@ export const make = (
   options: ConsulRegistryOptions
 ): Effect.Effect<Registry.Registry, Registry.RegistryError, Scope.Scope> =>
   Effect.gen(function*() {
-    const name = options.name ?? "consul"
+    const { datacenter, format, kv, name = "consul", services, stale, tls, token, trust = "limited", url } = options
     const tags = typeof options.tag === "string" ? [options.tag] : options.tag ?? []
     const wait = Duration.fromInputUnsafe(options.wait ?? "10 seconds")
-    if (!/^https?:$/.test(URL.parse(options.url)?.protocol ?? "")) {
-      const reason = `url: expected the http(s) URL of a Consul agent, not "${options.url}"`
-      return yield* new Registry.RegistryError({ registry: name, operation: "open", reason })
+    const wrong = mistake(options)
+    if (wrong !== undefined) {
+      return yield* new Registry.RegistryError({ registry: name, operation: "open", reason: wrong })
     }
-    const consul = yield* Consul.make({ url: options.url, token: options.token, datacenter: options.datacenter, wait })
-
+    const connect = Consul.make({ url, token, datacenter, stale, tls, wait })
     const failed = (operation: string) => (cause: Consul.ConsulError) =>
       new Registry.RegistryError({
         registry: name,
@@ -80,142 +80,48 @@ export const make = (
         ...(cause.unauthorized ? { unauthorized: true } : {}),
         cause
       })
-
-    const inScope = (services: Readonly<Record<string, ReadonlyArray<string> | null>>) =>
-      Object.entries(services).flatMap(([service, has]) =>
-        service !== "consul" && (options.services?.includes(service) ?? true) && tags.every((tag) => has?.includes(tag))
-          ? [service]
-          : []
-      )
-
-    const snapshot = (entries: ReadonlyArray<Consul.ServiceEntry>, group?: string) => {
-      const { instances, rejected } = ConsulRecord.readAll(entries)
-      return Registry.snapshot(instances, rejected, group)
-    }
-
-    const watch = Stream.callback<Registry.RegistryEvent, Registry.RegistryError>((queue) =>
-      Effect.gen(function*() {
-        const fibers = yield* FiberMap.make<string>()
-        const followed = new Set<string>()
-        const say = (event: Registry.RegistryEvent) => Queue.offer(queue, event)
-        const each = <A>(
-          query: (index: number) => Effect.Effect<Consul.Indexed<A>, Consul.ConsulError>,
-          answered: (body: A) => Effect.Effect<unknown>
-        ) =>
-          follow(query).pipe(
-            Stream.runForEach(Option.match({ onNone: () => say(Registry.alive), onSome: answered })),
-            Effect.catch((error) => Queue.fail(queue, failed("watch")(error)))
-          )
-        yield* each(consul.services, (services) =>
-          Effect.gen(function*() {
-            const groups = inScope(services)
-            for (const service of followed) {
-              if (groups.includes(service)) continue
-              followed.delete(service)
-              yield* FiberMap.remove(fibers, service)
-            }
-            yield* say({ _tag: "Groups", groups })
-            for (const service of groups) {
-              if (followed.has(service)) continue
-              followed.add(service)
-              yield* FiberMap.run(
-                fibers,
-                service,
-                each((index) => consul.health(service, tags, index), (entries) => say(snapshot(entries, service)))
-              )
-            }
-          }))
-      }), { bufferSize: 16, strategy: "suspend" })
-
-    const registrar: Registry.Registrar = {
-      put: (instance, { incarnation, ttl }) =>
-        Effect.gen(function*() {
-          const added = tags.filter((tag) => !instance.tags.includes(tag))
-          const registration = yield* Effect.mapError(
-            Effect.fromResult(ConsulRecord.write({ ...instance, tags: [...instance.tags, ...added] })),
-            (reason) => new Consul.ConsulError({ reason: `"${instance.id}": ${reason}` })
-          )
-          // The check is of this incarnation alone, so another process can't be kept alive by mistake.
-          const handle = `portolan:${instance.id}:${incarnation}`
-          const seconds = Duration.toSeconds(ttl)
-          yield* consul.register(
-            { ...registration, Meta: { ...registration.Meta, [ConsulRecord.incarnationKey]: incarnation } },
-            { id: handle, seconds }
-          )
-          return { instance, incarnation, ttl, handle }
-        }).pipe(Effect.mapError(failed("put"))),
-      renew: (leases) =>
-        Effect.forEach(leases, (lease) =>
-          Effect.gen(function*() {
-            if (yield* consul.pass(lease.handle)) return []
-            const meta = yield* consul.metaOf(lease.instance.id)
-            const taken = meta !== undefined && meta[ConsulRecord.incarnationKey] !== lease.incarnation
-            return [{
-              lease,
-              reason: taken ? "another process took its id" : "the agent doesn't know its check",
-              taken
-            }]
-          }), { concurrency }).pipe(Effect.mapBoth({
-            onFailure: failed("renew"),
-            onSuccess: (lost) => lost.flat()
-          })),
-      remove: (lease) =>
-        Effect.gen(function*() {
-          const meta = yield* consul.metaOf(lease.instance.id)
-          if (meta?.[ConsulRecord.incarnationKey] === lease.incarnation) {
-            yield* consul.deregister(lease.instance.id)
-          }
-        }).pipe(Effect.mapError(failed("remove")))
-    }
-
     return Registry.make({
       name,
       type: "consul",
-      list: consul.services(0).pipe(
-        Effect.flatMap(({ body }) =>
-          Effect.forEach(inScope(body), (service) => consul.health(service, tags, 0), { concurrency })
-        ),
-        Effect.mapBoth({
-          onFailure: failed("list"),
-          onSuccess: (answers) => merged(answers.map(({ body }) => snapshot(body)))
-        })
-      ),
-      watch,
-      groupOf: ({ service }) => service,
-      registrar: Option.some(registrar),
-      trust: options.trust ?? "limited",
+      ...(kv === undefined
+        ? ConsulServices.make(yield* connect, { tags, services, datacenter, format, connect, failed })
+        : ConsulKeys.make(yield* connect, { prefix: kv, format: format ?? RecordFormat.plain, connect, failed })),
+      trust,
       idleTimeout: Option.some(Duration.times(wait, 3))
     })
   })
 
+/** What is wrong about the settings. */
+const mistake = ({ kv, services, tag, url }: ConsulRegistryOptions): string | undefined => {
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? "")) {
+    return `url: expected the http(s) URL of a Consul agent, not "${Consul.withoutSecrets(url)}"`
+  }
+  if (kv === undefined) return undefined
+  if (/^\/*$/.test(kv)) return "kv: expected a prefix such as portolan/"
+  return tag === undefined && services === undefined
+    ? undefined
+    : "kv: the prefix says which records are read; leave out tag and services"
+}
+
 /**
- * Layer that adds a registry in Consul to `Registries`.
+ * Layer that adds a registry in Consul to `Registries`; with `datacenters` one for each of them, named
+ * `<name>-<datacenter>`, in this order.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (
-  options: ConsulRegistryOptions & { readonly precedence?: number | undefined }
-): Layer.Layer<never, Registry.RegistryError, Registries.Registries> => Registries.layerOf(make(options), options)
-
-/**
- * The answers of a blocking query, none for one that waited in vain. An index that went back means nothing: the answer
- * is dropped and asked for anew, from the beginning. https://developer.hashicorp.com/consul/api-docs/features/blocking
- */
-const follow = <A>(
-  query: (index: number) => Effect.Effect<Consul.Indexed<A>, Consul.ConsulError>
-): Stream.Stream<Option.Option<A>, Consul.ConsulError> =>
-  Stream.paginate(
-    0,
-    (index: number) =>
-      Effect.map(query(index), (answer): readonly [ReadonlyArray<Option.Option<A>>, Option.Option<number>] => {
-        if (answer.index < index) return [[], Option.some(0)]
-        return [
-          [answer.index === index ? Option.none() : Option.some(answer.body)],
-          Option.some(Math.max(1, answer.index))
-        ]
-      })
-  ).pipe(Stream.throttle({ cost: (answers) => answers.length, units: rate, duration: "1 second" }))
-
-const merged = (snapshots: ReadonlyArray<Registry.Snapshot>) =>
-  Registry.snapshot(snapshots.flatMap(({ instances }) => instances), snapshots.flatMap(({ rejected }) => rejected))
+  { datacenters, precedence, ...options }: ConsulRegistryOptions & {
+    readonly datacenters?: ReadonlyArray<string> | undefined
+    readonly precedence?: number | undefined
+  }
+): Layer.Layer<never, Registry.RegistryError, Registries.Registries> =>
+  datacenters === undefined
+    ? Registries.layerOf(make(options), { precedence })
+    : Layer.effectDiscard(Effect.gen(function*() {
+      const registries = yield* Registries.Registries
+      for (const datacenter of datacenters) {
+        const name = `${options.name ?? "consul"}-${datacenter}`
+        yield* registries.add(yield* make({ ...options, datacenter, name }), { precedence })
+      }
+    }))

@@ -1,3 +1,6 @@
 export * as Consul from "./Consul.ts"
+export * as ConsulCatalog from "./ConsulCatalog.ts"
+export * as ConsulKeys from "./ConsulKeys.ts"
 export * as ConsulRecord from "./ConsulRecord.ts"
 export * as ConsulRegistry from "./ConsulRegistry.ts"
+export * as ConsulServices from "./ConsulServices.ts"

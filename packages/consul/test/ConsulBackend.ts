@@ -9,12 +9,19 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 /** Asks Consul itself, as another program would: fails with what it answers. */
-export const ask = (url: string, method: "GET" | "PUT", path: string, body?: object): Effect.Effect<string, Error> =>
+export const ask = (
+  url: string,
+  method: "GET" | "PUT",
+  path: string,
+  body?: object,
+  token?: string
+): Effect.Effect<string, Error> =>
   Effect.tryPromise({
     try: async (signal) => {
       const response = await fetch(`${url}/v1/${path}`, {
         method,
         signal,
+        ...(token === undefined ? {} : { headers: { "x-consul-token": token } }),
         ...(body === undefined ? {} : { body: JSON.stringify(body) })
       })
       const answer = await response.text()
@@ -42,6 +49,7 @@ export interface ConsulBackend extends RegistryLaws.Controls {
   /** The address behind the proxy, for the registry under test. */
   readonly url: string
   readonly proxy: FaultProxy.FaultProxy
+  readonly requests: Effect.Effect<number>
 }
 
 export const make = (server: Server): Effect.Effect<ConsulBackend, FaultProxy.FaultProxyError, Scope.Scope> =>

@@ -8,6 +8,8 @@ export interface Answer {
   readonly body: unknown
   readonly status?: number | undefined
   readonly leader?: boolean | undefined
+  /** ms since the server heard its leader. */
+  readonly lastContact?: number | undefined
 }
 
 export interface Query {
@@ -15,7 +17,8 @@ export interface Query {
   readonly path: string
   /** As it was sent; `undefined` where it was not. */
   readonly index: string | undefined
-  readonly tags: ReadonlyArray<string>
+  /** `consistent`, `stale`, or neither. */
+  readonly mode: string | undefined
 }
 
 /** Answers each query with what the script returns for it; `undefined` leaves it waiting. */
@@ -30,7 +33,7 @@ export const make = (
         const query: Query = {
           path: url.pathname.slice("/v1/".length),
           index: url.searchParams.get("index") ?? undefined,
-          tags: url.searchParams.getAll("tag")
+          mode: ["consistent", "stale"].find((mode) => url.searchParams.has(mode))
         }
         const answer = script(query, queries.filter(({ path }) => path === query.path))
         queries.push(query)
@@ -38,6 +41,7 @@ export const make = (
         response.statusCode = answer.status ?? 200
         response.setHeader("X-Consul-Index", String(answer.index))
         response.setHeader("X-Consul-KnownLeader", String(answer.leader ?? true))
+        response.setHeader("X-Consul-LastContact", String(answer.lastContact ?? 0))
         response.end(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body))
       }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
     }),

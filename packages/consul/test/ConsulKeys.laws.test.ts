@@ -1,0 +1,33 @@
+import * as ConsulRegistry from "@portolan/consul/ConsulRegistry"
+import * as RegistryLaws from "@portolan/testkit/RegistryLaws"
+import * as Consul from "@portolan/tooling/backends/Consul"
+import type { Server } from "@portolan/tooling/backends/Server"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { afterAll, beforeAll, describe } from "vitest"
+import * as ConsulKeysBackend from "./ConsulKeysBackend.ts"
+
+const unavailable = await Effect.runPromise(Consul.unavailable)
+
+if (unavailable !== undefined) {
+  console.log(`laws of consul's keys skipped: ${unavailable}`)
+  describe.skip(`laws of consul's keys [skipped: ${unavailable}]`)
+} else {
+  const scope = Scope.makeUnsafe()
+  let server: Server
+  beforeAll(async () => {
+    server = await Effect.runPromise(Scope.provide(Consul.make, scope))
+  })
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+  RegistryLaws.suite(
+    "consul's keys",
+    ({ url }) => ConsulRegistry.make({ url, kv: ConsulKeysBackend.prefix, wait: "1 second" }),
+    {
+      controls: Effect.suspend(() => ConsulKeysBackend.make(server)),
+      // A record is read a while after it was written; a damping must be longer than that to mean anything.
+      times: { damping: "2 seconds" }
+    }
+  )
+}

@@ -6,6 +6,7 @@
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { isDeepStrictEqual } from "node:util"
 
 interface Schema {
   readonly type?: string
@@ -82,19 +83,35 @@ const table = (all: ReadonlyArray<Row>): string => {
   return ["| key | takes | default | |", "| --- | --- | --- | --- |", ...all.map(line)].join("\n")
 }
 
+/** The keys of entries of several types, each told once: first those that the most have. */
+const entries = (kinds: ReadonlyArray<Schema>): string => {
+  const all = kinds.map((kind) => ({
+    type: String(kind.properties?.["type"]?.const),
+    rows: rows(kind, "").filter(({ key }) => key !== "type")
+  }))
+  const has = (kind: (typeof all)[number], row: Row) => kind.rows.some((other) => isDeepStrictEqual(other, row))
+  const groups = new Map<string, { readonly types: number; readonly rows: Array<Row> }>()
+  for (const kind of all) {
+    for (const row of kind.rows) {
+      const types = all.filter((other) => has(other, row)).map(({ type }) => type)
+      const title = `${types.length === 1 ? "type" : "types"}: ${types.join(", ")}`
+      const group = groups.get(title) ?? { types: types.length, rows: [] }
+      if (!group.rows.some((other) => isDeepStrictEqual(other, row))) group.rows.push(row)
+      groups.set(title, group)
+    }
+  }
+  return Array.from(groups)
+    .sort(([, a], [, b]) => b.types - a.types)
+    .map(([title, { rows }]) => `### ${code(title)}\n\n${table(rows)}\n`)
+    .join("\n")
+}
+
 const section = (name: string, schema: Schema): string => {
   const about = schema.description === undefined ? "" : `${schema.description}.\n\n`
   const kinds = schema.items?.oneOf
-  if (kinds === undefined) {
-    const all = inside(schema, name)
-    return `## \`${name}\`\n\n${about}${all.length === 0 ? `Takes ${takes(schema)}.` : table(all)}\n`
-  }
-  const parts = kinds.map((kind) =>
-    `### \`type: ${String(kind.properties?.["type"]?.const)}\`\n\n${
-      table(rows(kind, "").filter(({ key }) => key !== "type"))
-    }\n`
-  )
-  return `## \`${name}\`\n\n${about}${parts.join("\n")}`
+  if (kinds !== undefined) return `## \`${name}\`\n\n${about}${entries(kinds)}`
+  const all = inside(schema, name)
+  return `## \`${name}\`\n\n${about}${all.length === 0 ? `Takes ${takes(schema)}.` : table(all)}\n`
 }
 
 /** The page for a schema, between the hand-written beginning and nothing. */

@@ -3,27 +3,27 @@
  */
 import * as Consul from "@portolan/tooling/backends/Consul"
 import * as Etcd from "@portolan/tooling/backends/Etcd"
+import * as Redis from "@portolan/tooling/backends/Redis"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 
-const backends = [["127.0.0.1:8500", Consul], ["127.0.0.1:2379", Etcd]] as const
-
-const lacking = new Map([
-  ["127.0.0.1:8500", await Effect.runPromise(Consul.unavailable)],
-  ["127.0.0.1:2379", await Effect.runPromise(Etcd.unavailable)]
-])
+const backends = [
+  { address: "127.0.0.1:8500", make: Consul.make, lacks: await Effect.runPromise(Consul.unavailable) },
+  { address: "127.0.0.1:2379", make: Etcd.make, lacks: await Effect.runPromise(Etcd.unavailable) },
+  { address: "127.0.0.1:6379", make: Redis.single(), lacks: await Effect.runPromise(Redis.unavailable) }
+]
 
 /** Why a program that names a backend can't be run on this machine. */
 export const missing = (code: string): string | undefined =>
-  backends.flatMap(([address]) => code.includes(address) ? lacking.get(address) ?? [] : [])[0]
+  backends.find(({ address, lacks }) => lacks !== undefined && code.includes(address))?.lacks
 
 let scope = Scope.makeUnsafe()
 
 /** The program with the addresses of real backends, which run until `end`. */
 export const real = async (code: string): Promise<string> => {
   let text = code
-  for (const [address, { make }] of backends) {
+  for (const { address, make } of backends) {
     if (!code.includes(address)) continue
     const { host, port } = await Effect.runPromise(Scope.provide(make, scope))
     text = text.replaceAll(address, `${host}:${port}`)

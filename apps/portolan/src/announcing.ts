@@ -2,12 +2,13 @@
  * Announces an instance where `register` says, and tells how that goes.
  */
 import * as Announcement from "@portolan/core/Announcement"
+import { refusal } from "@portolan/core/Registry"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { GatewayAddress } from "./client.ts"
-import { failed, type Failure } from "./Failure.ts"
+import { failed, type Failure, wrong } from "./Failure.ts"
 import * as GatewayRegistry from "./gatewayRegistry.ts"
 import { resolve } from "./target.ts"
 import { note } from "./terminal.ts"
@@ -30,6 +31,9 @@ export const announce = (
   Effect.gen(function*() {
     const target = yield* resolve(where.registry, where.config)
     if (target._tag === "Registry") {
+      // Nobody with this configuration would take it. What others trust the registry with is theirs to say.
+      const refused = refusal({ ...target.registry, trust: "full" }, instance)
+      if (refused !== undefined) return yield* wrong(refused)
       const announcement = yield* Effect.mapError(
         Announcement.announce(target.registry, instance, { ttl }),
         (error) => failed(error.message)

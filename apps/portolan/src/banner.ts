@@ -4,6 +4,7 @@
 import type { Gateway } from "@portolan/gateway/Gateway"
 import type { Views } from "@portolan/gateway/rest/Views"
 import { defaultUrl } from "./defaults.ts"
+import { hiddenLines } from "./hiddenLines.ts"
 import { paint } from "./terminal.ts"
 import { version } from "./version.ts"
 
@@ -64,7 +65,9 @@ export const banner = (
     ...problems.map(({ instance, reason }, index) =>
       row(index === 0 ? "problems" : "", paint("yellow", `${instance}: ${reason}`))
     ),
-    ...hidden.map(({ name, reason }, index) => row(index === 0 ? "hidden" : "", paint("dim", `${name}: ${reason}`))),
+    ...hiddenLines(hidden).map(({ names, reason }, index) =>
+      row(index === 0 ? "hidden" : "", paint("dim", `${names}: ${reason}`))
+    ),
     "",
     ...listens(gateway) ? [`  Claude Desktop, Cursor, VS Code: ${client}`] : [],
     ...demo && listens(gateway)

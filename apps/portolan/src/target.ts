@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as Path from "node:path"
 import { adapters } from "./adapters.ts"
 import { defaultFile } from "./defaults.ts"
 import { failed, type Failure, misconfigured, wrong } from "./Failure.ts"
@@ -19,12 +18,12 @@ export type Target =
   | { readonly _tag: "Gateway"; readonly registry: string | undefined }
 
 /** Options of the adapters that can be named without a configuration, made of an address. */
-const addressed: Readonly<Record<string, { readonly usual: string; readonly options: (address: string) => unknown }>> =
-  {
-    file: { usual: "./services.json", options: (path) => ({ path }) },
-    consul: { usual: "http://127.0.0.1:8500", options: (url) => ({ url }) },
-    etcd: { usual: "http://127.0.0.1:2379", options: (urls) => ({ endpoints: urls.split(",") }) }
-  }
+const addressed: Readonly<Record<string, { readonly usual: string; readonly options: (address: string) => object }>> = {
+  file: { usual: "./services.json", options: (path) => ({ path }) },
+  consul: { usual: "http://127.0.0.1:8500", options: (url) => ({ url }) },
+  redis: { usual: "redis://127.0.0.1:6379", options: (url) => ({ url }) },
+  etcd: { usual: "http://127.0.0.1:2379", options: (urls) => ({ endpoints: urls.split(",") }) }
+}
 
 const opened = (
   type: string,
@@ -36,19 +35,24 @@ const opened = (
     onSuccess: (registry) => ({ _tag: "Registry" as const, type, name, registry })
   })
 
-/** The configured registry of this name, or the only one of this type. */
+/**
+ * The configured registry of this name, or that of the only entry of this type. Of an entry that stands for several it is
+ * the first: it doesn't matter which of them is written, as all are reached at one place.
+ */
 const configured = (
   wanted: string,
   file: string
 ): Effect.Effect<Configuration.ConfiguredRegistry | undefined, Failure> =>
   Effect.gen(function*() {
     const { registries } = yield* Effect.mapError(Configuration.load(file, { adapters }), misconfigured)
-    const named = registries.find(({ name }) => name === wanted)
+    const named = registries.find(({ name }) => name === wanted) ?? registries.find(({ entry }) => entry === wanted)
     if (named !== undefined) return named
     const typed = registries.filter(({ type }) => type === wanted)
-    if (typed.length < 2) return typed[0]
-    const names = typed.map(({ name }) => name).join(", ")
-    return yield* wrong(`--registry: ${file} has several registries of type ${wanted}: ${names}; name one of them`)
+    const names = Array.from(new Set(typed.map(({ entry }) => entry)))
+    if (names.length < 2) return typed[0]
+    return yield* wrong(
+      `--registry: ${file} has several registries of type ${wanted}: ${names.join(", ")}; name one of them`
+    )
   })
 
 /**
@@ -67,7 +71,7 @@ export const resolve = (
     if (found !== undefined) {
       return found.type === "memory"
         ? { _tag: "Gateway", registry: found.name }
-        : yield* opened(found.type, found.name, found.open)
+        : yield* opened(found.type, found.entry, found.open)
     }
     const [, type = "", given] = /^([a-z][a-z0-9-]*)(?::(.*))?$/s.exec(registry) ?? []
     const adapter = Object.hasOwn(addressed, type) ? addressed[type] : undefined
@@ -76,15 +80,18 @@ export const resolve = (
       return yield* wrong(`--registry: no registry is of type "${type}"${hint(type, Object.keys(addressed))}`)
     }
     const address = given === undefined || given === "" ? adapter.usual : given
-    const decoded = adapters.find((candidate) => candidate.type === type)?.decode(adapter.options(address))
-    if (decoded === undefined || Result.isFailure(decoded)) {
-      return yield* wrong(`--registry: ${type}: expected an address such as ${type}:${adapter.usual}, got "${address}"`)
-    }
     // A name is shown; an address may hold a password.
     const [first = address] = type === "etcd" ? address.split(",") : [address]
     const name = URL.parse(first)?.host || address
-    const context = { name, trust: undefined, directory: Path.resolve(".") }
-    return yield* opened(type, name, decoded.success.open(context))
+    const read = Configuration.parse(
+      JSON.stringify({ registries: [{ type, name, ...adapter.options(address) }] }),
+      { adapters }
+    )
+    const [entry] = Result.isSuccess(read) ? read.success.registries : []
+    if (entry === undefined) {
+      return yield* wrong(`--registry: ${type}: expected an address such as ${type}:${adapter.usual}`)
+    }
+    return yield* opened(type, name, entry.open)
   })
 
 /** The part of a registry that writes. */

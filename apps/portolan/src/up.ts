@@ -15,6 +15,7 @@ import * as Telemetry from "@portolan/gateway/telemetry/Telemetry"
 import { ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import * as StdioEndpoint from "@portolan/mcp/relay/StdioEndpoint"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -26,6 +27,7 @@ import { adapters } from "./adapters.ts"
 import { banner, headline } from "./banner.ts"
 import { defaultFile } from "./defaults.ts"
 import { failed, type Failure, misconfigured } from "./Failure.ts"
+import { runUntil } from "./signals.ts"
 import { version } from "./version.ts"
 
 export interface UpOptions {
@@ -129,10 +131,14 @@ const leaveOutput = (): void => {
   process.stderr.on("error", () => {})
 }
 
-const serve = (options: UpOptions) =>
+/** Longest that closing may take, besides what calls in flight may. */
+const closing = Duration.seconds(10)
+
+const serve = (options: UpOptions, configured: (configuration: Configuration.Configuration) => void) =>
   Effect.gen(function*() {
     if (options.stdio) leaveOutput()
     const { configuration, file } = yield* configure(options)
+    configured(configuration)
     const status = file === undefined ? undefined : yield* ConfigurationState.make({
       file,
       loadedAt: yield* Clock.currentTimeMillis,
@@ -190,5 +196,12 @@ const serve = (options: UpOptions) =>
     Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]))
   )
 
-/** Serves until a signal comes. */
-export const up = (options: UpOptions): Effect.Effect<void, Failure> => Effect.raceFirst(serve(options), untilSignal)
+/** Serves until a signal comes. Fails where closing takes too long. */
+export const up = (options: UpOptions): Effect.Effect<void, Failure> =>
+  Effect.suspend(() => {
+    let limit = closing
+    const served = serve(options, ({ gateway }) => {
+      limit = Duration.sum(gateway.shutdownTimeout, closing)
+    })
+    return runUntil(served, untilSignal, () => limit)
+  })

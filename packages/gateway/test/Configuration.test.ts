@@ -174,6 +174,9 @@ describe("Configuration", () => {
     ["service in two groups", "catalog:\n  groups:\n    weather: [a, b]\n    sky: [c, b]", [
       "4:14 catalog.groups.sky[1]: \"b\" is in group \"weather\" already"
     ]],
+    ["YAML alias of nothing", "gateway:\n  token: *hush", [
+      "2:10 gateway.token: an alias of nothing; write text that begins with * in quotes"
+    ]],
     ["alias without a list", "catalog:\n  aliases:\n    weather.forecast: get_forecast", [
       "3:23 catalog.aliases.weather.forecast: expected array"
     ]],

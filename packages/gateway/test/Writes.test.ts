@@ -136,6 +136,20 @@ describe("writes", () => {
         }))
     }))
 
+  it.live("asks what the registry may announce, whatever it is trusted with", () =>
+    Effect.gen(function*() {
+      const memory = yield* MemoryRegistry.make({ name: "narrow", trust: "full" })
+      const narrow = { ...memory, allow: { services: ["weather"] } }
+      yield* rest({ registries: [narrow], token: "t" }, ({ send }) =>
+        Effect.gen(function*() {
+          const auth = { authorization: "Bearer t" }
+          const told = problem(yield* send("POST", "/instances?registry=narrow", record("payments"), auth), 403)
+          assert.include(told.detail, "registry \"narrow\" may not announce")
+          const weather = record("w", { service: "weather" })
+          assert.strictEqual((yield* send("POST", "/instances?registry=narrow", weather, auth)).status, 201)
+        }))
+    }))
+
   it.live("refuses a change of what was changed meanwhile, and says whose change it was", () =>
     rest({}, ({ get, send }) =>
       Effect.gen(function*() {

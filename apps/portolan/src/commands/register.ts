@@ -68,26 +68,28 @@ export const register = Command.make(
   Effect.fnUntraced(function*({ command, config, drain, noWait, record, registry, service, target, ttl, wait }) {
     const { gateway, json } = yield* asking(target)
     const instance = yield* instanceOf(service, record)
-    const lease = Option.getOrElse(ttl, () => ({ duration: Duration.seconds(30), text: "30s" }))
+    const lease = Option.match(ttl, { onNone: () => Duration.seconds(30), onSome: ({ duration }) => duration })
     const [program, ...args] = command
 
     // The command's standard output is its own.
     const say = program === undefined ? console.log : console.error
-    const said = ({ registry, type }: Announced) => (where: string) =>
-      Effect.sync(() =>
+    const said = ({ announcement, registry, type }: Announced) => (where: string) =>
+      Effect.sync(() => {
+        // A registry may grant more than it was asked for.
+        const granted = Duration.toSeconds(announcement.lease() ?? lease)
         say(
           json
             ? JSON.stringify({
-              announced: { id: instance.id, service, type, registry: registry ?? null, lease: lease.text }
+              announced: { id: instance.id, service, type, registry: registry ?? null, lease: `${granted}s` }
             })
-            : plain(`announced ${instance.id} in ${where}, lease ${Duration.toSeconds(lease.duration)} s`)
+            : plain(`announced ${instance.id} in ${where}, lease ${granted} s`)
         )
-      )
+      })
     let isAnnounced = false
     const announcing = Effect.gen(function*() {
       const { announce, tell } = yield* Effect.promise(() => import("../announcing.ts"))
       const where = { registry: Option.getOrUndefined(registry), config: Option.getOrUndefined(config) }
-      const announced = yield* announce(instance, gateway, where, lease.duration)
+      const announced = yield* announce(instance, gateway, where, lease)
       isAnnounced = true
       return yield* tell(announced, said(announced))
     }).pipe(Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])))

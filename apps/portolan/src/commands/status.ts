@@ -1,8 +1,9 @@
 import type { SourceView, StatusView } from "@portolan/gateway/rest/Representations"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import { age, counted, stateStyle, table } from "../table.ts"
-import { paint, plain, wrapped } from "../terminal.ts"
+import { hiddenLines } from "../hiddenLines.ts"
+import { age, type Column, counted, stateStyle, table } from "../table.ts"
+import { paint, plain, widthOf, wrapped } from "../terminal.ts"
 import { asking, gatewayFlags, print, printJson } from "./root.ts"
 
 const noteOf = (source: SourceView): string => {
@@ -17,16 +18,29 @@ const noteOf = (source: SourceView): string => {
   return notes.join("; ")
 }
 
-/** The registries, and what is to be said of each. */
-export const sourceTable = (sources: StatusView["sources"], now: number): string =>
-  table<SourceView>([
+const terminalWidth = (): number => process.stdout.isTTY ? process.stdout.columns : Infinity
+
+/** The registries, and what is to be said of each: beside it, or below where the terminal is too narrow for that. */
+export const sourceTable = (sources: StatusView["sources"], now: number, width = terminalWidth()): string => {
+  const since = (time: string) => age(now - Date.parse(time))
+  const figures: ReadonlyArray<Column<SourceView>> = [
     { title: "SOURCE", text: (source) => source.name },
     { title: "TYPE", text: (source) => source.type },
     { title: "STATE", text: (source) => source.state, style: (source) => stateStyle[source.state] },
+    { title: "FOR", text: (source) => since(source.since) },
     { title: "INSTANCES", text: (source) => String(source.instances), align: "right" },
-    { title: "AGE", text: (source) => source.lastHeard === undefined ? "" : age(now - Date.parse(source.lastHeard)) },
-    { title: "NOTE", text: noteOf, gives: true }
-  ], sources)
+    { title: "AGE", text: (source) => source.lastHeard === undefined ? "" : since(source.lastHeard) },
+    { title: "REJECTED", text: (source) => String(source.rejected.length), align: "right" },
+    { title: "RECONNECTS", text: (source) => String(source.reconnects), align: "right" }
+  ]
+  const whole = table([...figures, { title: "NOTE", text: noteOf }], sources, Infinity)
+  if (whole.split("\n").every((line) => widthOf(line) <= width)) return whole
+  const notes = sources.flatMap((source) => {
+    const note = noteOf(source)
+    return note === "" ? [] : wrapped(plain(`${source.name}: ${note}`), width)
+  })
+  return [table(figures, sources, width), ...notes.length === 0 ? [] : ["", ...notes]].join("\n")
+}
 
 const problemTable = (problems: StatusView["problems"]): string =>
   table<StatusView["problems"][number]>([
@@ -88,15 +102,15 @@ export const status = Command.make(
       yield* print(
         `\n${
           found.strained.flatMap((strain) =>
-            wrapped(strainOf(strain), process.stdout.isTTY ? process.stdout.columns : Infinity)
+            wrapped(strainOf(strain), terminalWidth())
               .map((line) => paint(strain.available === 0 ? "red" : "yellow", line))
           ).join("\n")
         }`
       )
     }
     if (found.problems.length > 0) yield* print(`\n${problemTable(found.problems)}`)
-    for (const { name, reason } of found.hidden) {
-      yield* print(paint("dim", plain(`${name} is not offered: ${reason}`)))
+    for (const { isOne, names, reason } of hiddenLines(found.hidden)) {
+      yield* print(paint("dim", `${names} ${isOne ? "is" : "are"} not offered: ${reason}`))
     }
   })
 ).pipe(Command.withDescription("Show the registries, and what is wrong"))

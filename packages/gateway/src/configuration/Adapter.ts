@@ -4,14 +4,16 @@
  * @since 0.1.0
  */
 import { hint } from "@portolan/core/NearestName"
-import type { Registry, RegistryError } from "@portolan/core/Registry"
-import type * as Effect from "effect/Effect"
+import type { AllowList, Registry, RegistryError } from "@portolan/core/Registry"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Finding, Path, PositionedDocument } from "../internal/document.ts"
 import { explain, reread, valueAt } from "../internal/findings.ts"
 import { RegistryEntry } from "../internal/schema.ts"
+import { References } from "./Secret.ts"
 
 /**
  * What a registry is opened with, beside its adapter's options.
@@ -44,20 +46,24 @@ export interface Adapter {
   readonly type: string
   /** Schema of the options, for checks, suggestions and the JSON Schema. */
   readonly options: Schema.Top
-  readonly decode: (input: unknown) => Result.Result<Decoded, Schema.SchemaError>
+  readonly decode: (input: unknown, references: References["Service"]) => Result.Result<Decoded, Schema.SchemaError>
 }
 
 /**
- * Options that an adapter took: how it opens the registry, and what that is called where the entry doesn't say.
+ * Options that an adapter took: what its entry is called where it doesn't say, and the registries that it stands for.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Decoded {
   readonly name: string
-  /** As the schema decoded them: what two entries are compared by. */
-  readonly options: unknown
-  readonly open: Open
+  readonly registries: ReadonlyArray<{
+    /** After the entry's name and a hyphen, where an entry stands for several. */
+    readonly suffix?: string | undefined
+    /** As the schema decoded them: what two registries are compared by. */
+    readonly options: unknown
+    readonly open: Open
+  }>
 }
 
 /**
@@ -66,23 +72,36 @@ export interface Decoded {
  * @category constructors
  * @since 0.1.0
  */
-export const adapter = <S extends Schema.Top & { readonly DecodingServices: never }>(descriptor: {
+export const adapter = <A>(descriptor: {
   readonly type: string
-  readonly options: S
+  readonly options: Schema.Top & Schema.ConstraintDecoder<A, References>
   /** What a registry is called where its entry doesn't say. Default: the type. */
-  readonly name?: ((options: S["Type"]) => string) | undefined
-  readonly open: (options: S["Type"], context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
+  readonly name?: ((options: A) => string) | undefined
+  /** The registries that an entry stands for: what follows its name, and their options. None: it is one registry. */
+  readonly several?: ((options: A) => ReadonlyArray<readonly [suffix: string, options: A]> | undefined) | undefined
+  readonly open: (options: A, context: OpenContext) => Effect.Effect<Registry, RegistryError, Scope.Scope>
 }): Adapter => {
-  const decode = Schema.decodeUnknownResult(descriptor.options, { errors: "all", onExcessProperty: "error" })
+  const decode = Schema.decodeUnknownEffect(descriptor.options, { errors: "all", onExcessProperty: "error" })
+  const registry = (options: A, suffix?: string): Decoded["registries"][number] => ({
+    suffix,
+    options,
+    open: (context) => descriptor.open(options, context)
+  })
   return {
     type: descriptor.type,
     options: descriptor.options,
-    decode: (input) =>
-      Result.map(decode(input), (options): Decoded => ({
-        name: descriptor.name?.(options) ?? descriptor.type,
-        options,
-        open: (context) => descriptor.open(options, context)
-      }))
+    decode: (input, references) =>
+      Effect.runSync(
+        decode(input).pipe(
+          Effect.map((options): Decoded => ({
+            name: descriptor.name?.(options) ?? descriptor.type,
+            registries: descriptor.several?.(options)?.map(([suffix, own]) => registry(own, suffix)) ??
+              [registry(options)]
+          })),
+          Effect.provideService(References, references),
+          Effect.result
+        )
+      )
   }
 }
 
@@ -96,23 +115,43 @@ export interface ConfiguredRegistry {
   readonly type: string
   readonly name: string
   readonly trust: "full" | "limited" | undefined
+  readonly allow: AllowList | undefined
   /** Of the adapter, as its schema decoded them: what two configurations of a registry are compared by. */
   readonly options: unknown
   readonly open: Effect.Effect<Registry, RegistryError, Scope.Scope>
+  /** What its entry in `registries` is called: several registries may stand in one. */
+  readonly entry: string
+  /** Place of the entry. */
+  readonly index: number
 }
 
-const decodeEntry = Schema.decodeUnknownResult(RegistryEntry, { errors: "all" })
+const decodeCommon = Schema.decodeUnknownResult(RegistryEntry, { errors: "all", onExcessProperty: "error" })
+
+/** What reading an entry needs of the outside. */
+interface EntryOptions {
+  readonly adapters: ReadonlyArray<Adapter>
+  /** Where relative paths start. */
+  readonly directory: string
+  readonly references: References["Service"]
+}
 
 /** An entry, read. */
-interface Entry extends Decoded {
-  readonly type: string
+interface Entry {
   /** Whether the entry says what it is called. */
   readonly named: boolean
-  readonly trust: "full" | "limited" | undefined
+  readonly registries: ReadonlyArray<ConfiguredRegistry>
+}
+
+/** What every entry has, and what belongs to the adapter. */
+const parts = (entry: unknown): { readonly common: unknown; readonly own: unknown } => {
+  if (!Predicate.isObject(entry)) return { common: entry, own: entry }
+  const { allow, name, trust, type, ...own }: Record<string, unknown> = { ...entry }
+  const given = Object.entries({ allow, name, trust, type }).filter(([, value]) => value !== undefined)
+  return { common: Object.fromEntries(given), own }
 }
 
 /**
- * Reads the entry at a path of a document, with the adapter of its type.
+ * Reads the entry at this place of `registries`, with the adapter of its type.
  *
  * @category decoding
  * @since 0.1.0
@@ -120,13 +159,14 @@ interface Entry extends Decoded {
 export const readRegistry = (
   document: PositionedDocument,
   root: unknown,
-  entry: unknown,
-  path: Path,
-  adapters: ReadonlyArray<Adapter>
+  index: number,
+  { adapters, directory, references }: EntryOptions
 ): Result.Result<Entry, ReadonlyArray<Finding>> => {
-  const common = decodeEntry(entry)
+  const path: Path = ["registries", index]
+  const partsOf = (whole: unknown) => parts(valueAt(whole, path))
+  const common = decodeCommon(partsOf(root).common)
   if (Result.isFailure(common)) return Result.fail(explain(document, RegistryEntry, common.failure, path, root))
-  const { name, trust, type } = common.success
+  const { allow, name, trust, type } = common.success
   const known = adapters.map((candidate) => candidate.type)
   const found = adapters.find((candidate) => candidate.type === type)
   if (found === undefined) {
@@ -135,16 +175,33 @@ export const readRegistry = (
       { path: where, ...document.valueAt(where), message: `expected one of ${known.join(", ")}${hint(type, known)}` }
     ])
   }
-  const own = (whole: unknown): unknown => {
-    const { name: _name, trust: _trust, type: _type, ...rest } = Object(valueAt(whole, path))
-    return rest
-  }
-  let decoded = found.decode(own(root))
-  if (Result.isFailure(decoded)) {
-    decoded = found.decode(own(reread(document, root, explain(document, found.options, decoded.failure, path, root))))
-  }
+  const decode = (whole: unknown) => found.decode(partsOf(whole).own, references)
+  // Mistyped keys may be meant for either part.
+  const schema = Schema.Union([found.options, RegistryEntry])
+  const findings = (error: Schema.SchemaError) => explain(document, schema, error, path, root)
+  let decoded = decode(root)
+  if (Result.isFailure(decoded)) decoded = decode(reread(document, root, findings(decoded.failure)))
   return Result.mapBoth(decoded, {
-    onFailure: (error) => explain(document, found.options, error, path, root),
-    onSuccess: (made) => ({ ...made, type, name: name ?? made.name, named: name !== undefined, trust })
+    onFailure: findings,
+    onSuccess: (made) => ({
+      named: name !== undefined,
+      registries: made.registries.map(({ open, options, suffix }) => {
+        const entry = name ?? made.name
+        const called = suffix === undefined ? entry : `${entry}-${suffix}`
+        return {
+          type,
+          name: called,
+          trust,
+          allow,
+          options,
+          entry,
+          index,
+          open: Effect.map(
+            Effect.suspend(() => open({ name: called, trust, directory })),
+            (registry) => allow === undefined ? registry : { ...registry, allow }
+          )
+        }
+      })
+    })
   })
 }

@@ -38,6 +38,7 @@ import * as CallsEntry from "./CallsEntry.ts"
 import * as HealthEntry from "./HealthEntry.ts"
 import { ConfigurationError, type Mistake } from "./Mistake.ts"
 import * as RoutingEntry from "./RoutingEntry.ts"
+import type { References } from "./Secret.ts"
 import * as ServerEntry from "./ServerEntry.ts"
 import * as UpstreamsEntry from "./UpstreamsEntry.ts"
 
@@ -185,12 +186,17 @@ const showPath = (path: DocumentPath): string =>
  */
 export const parse = (text: string, options: ParseOptions): Result.Result<Configuration, ConfigurationError> => {
   const directory = options.directory ?? process.cwd()
-  const document = read(text, lookupIn(options.env ?? process.env, directory))
+  const env = options.env ?? process.env
+  const document = read(text, lookupIn(env, directory))
   const findings = collect(document)
   const others: Array<string> = []
   const readOther = (path: string) => {
-    others.push(path)
+    if (!others.includes(path)) others.push(path)
     return readFile(path)
+  }
+  const references: References["Service"] = {
+    variable: (name) => env[name],
+    file: (path) => readOther(Path.resolve(directory, path))
   }
   const fail = () =>
     Result.fail(
@@ -216,25 +222,23 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
   const registries: Array<ConfiguredRegistry> = []
   const entries = valueAt(root, ["registries"])
   if (Array.isArray(entries)) {
-    entries.forEach((entry: unknown, index) => {
-      const result = readRegistry(document, root, entry, ["registries", index], options.adapters)
-      if (Result.isFailure(result)) findings.add(...result.failure)
-      else {
-        const { name, named, open, options: own, trust, type } = result.success
+    for (const index of entries.keys()) {
+      const result = readRegistry(document, root, index, { adapters: options.adapters, directory, references })
+      if (Result.isFailure(result)) {
+        findings.add(...result.failure)
+        continue
+      }
+      const { named, registries: found } = result.success
+      for (const registry of found) {
+        const { name } = registry
         if (name === serversName || registries.some((other) => other.name === name)) {
           const path = named ? ["registries", index, "name"] : ["registries", index]
           const message = `another registry is called ${name}; give this one another name`
           findings.add({ path, ...document.valueAt(path), message })
         }
-        registries.push({
-          type,
-          name,
-          trust,
-          options: own,
-          open: Effect.suspend(() => open({ name, trust, directory }))
-        })
+        registries.push(registry)
       }
-    })
+    }
   }
   const servers: Array<ServiceInstance> = []
   for (const section of ["mcpServers", "servers"] as const) {

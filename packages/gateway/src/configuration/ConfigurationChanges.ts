@@ -48,7 +48,8 @@ export interface Setting {
  * @since 0.1.0
  */
 export const sameRegistry = (left: ConfiguredRegistry, right: ConfiguredRegistry): boolean =>
-  left.type === right.type && left.trust === right.trust && Equal.equals(left.options, right.options)
+  left.type === right.type && left.trust === right.trust && Equal.equals(left.allow, right.allow) &&
+  Equal.equals(left.options, right.options)
 
 const lists = new Set(["$schema", "registries", "mcpServers", "servers"])
 

@@ -80,7 +80,7 @@ export const make = (options: { readonly version: string }): Effect.Effect<
       part(({ upstreams }) => upstreams, upstreams.reconfigure),
       {
         select: ({ registries, servers }) => [
-          registries.map(({ name, options, trust, type }) => ({ name, options, trust, type })),
+          registries.map(({ allow, name, options, trust, type }) => ({ allow, name, options, trust, type })),
           servers
         ],
         apply: registries.apply

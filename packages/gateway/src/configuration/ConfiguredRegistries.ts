@@ -85,12 +85,12 @@ const make = Effect.fnUntraced(function*(configuration: Configuration) {
     const failed = (error: RegistryError, path: ReadonlyArray<string | number>) =>
       void failures.push({ error, mistake: wanted.source.mistakeAt(path, error.message) })
     const fresh: Array<Effect.Success<ReturnType<typeof open>>> = []
-    for (const [index, entry] of wanted.registries.entries()) {
+    for (const entry of wanted.registries) {
       const known = opened.get(entry.name)
       if (known !== undefined && sameRegistry(known.entry, entry)) continue
       const result = yield* Effect.result(open(entry))
       if (Result.isSuccess(result)) fresh.push(result.success)
-      else failed(result.failure, ["registries", index])
+      else failed(result.failure, ["registries", entry.index])
     }
     const precedences = new Map(wanted.registries.map(({ name }, index) => [name, index + 1]))
     // From here to the removals nothing waits, so all of it is one step for whoever listens.
@@ -103,7 +103,7 @@ const make = Effect.fnUntraced(function*(configuration: Configuration) {
       const result = yield* Effect.result(Scope.provide(registries.add(registry, options), own))
       if (Result.isFailure(result)) {
         yield* close(own)
-        failed(result.failure, ["registries", wanted.registries.indexOf(entry)])
+        failed(result.failure, ["registries", entry.index])
         continue
       }
       if (known === undefined) added = true

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Path from "node:path"
 import { parseEnv } from "node:util"
 import type { Finding, Path as DocumentPath } from "../internal/document.ts"
+import { Reference } from "./Secret.ts"
 
 const Texts = Schema.Array(Schema.String)
 const TextByName = Schema.Record(Schema.String, Schema.String)
@@ -26,19 +27,13 @@ const transports = {
 
 const typeNames = ["stdio", "http", "streamable-http", "streamableHttp", "sse", "ws", "websocket"] as const
 
-const Secret = Schema.Union([
-  Schema.NonEmptyString,
-  Schema.Struct({ env: Schema.NonEmptyString }),
-  Schema.Struct({ file: Schema.NonEmptyString })
-]).annotate({ expected: "a text, {env: …} or {file: …}" })
-
-const pem = (description: string) => Schema.optionalKey(Secret.annotate({ description }))
+const pem = (description: string) => Schema.optionalKey(Reference.annotate({ description }))
 
 const TlsEntry = Schema.Struct({
   ca: pem("PEM file with the authorities that the server's certificate must come from"),
   cert: pem("PEM file with our certificate, for servers that ask for one"),
   key: pem("PEM file with the key of `cert`"),
-  passphrase: Schema.optionalKey(Secret.annotate({ description: "Of the key" })),
+  passphrase: Schema.optionalKey(Reference.annotate({ description: "Of the key" })),
   serverName: Schema.optionalKey(
     Schema.NonEmptyString.annotate({ description: "Name in the server's certificate, where that isn't the URL's host" })
   )
@@ -48,7 +43,7 @@ const AuthEntry = Schema.Union([
   Schema.Struct({
     type: Schema.Literal("client-credentials"),
     clientId: Schema.NonEmptyString,
-    clientSecret: Secret.annotate({ description: "Text, or a reference {env: …} or {file: …}" }),
+    clientSecret: Reference.annotate({ description: "Text, or a reference {env: …} or {file: …}" }),
     scope: Schema.optionalKey(
       Schema.String.annotate({ description: "What to ask for; what the server names, by default" })
     ),
@@ -63,7 +58,7 @@ const AuthEntry = Schema.Union([
     clientId: Schema.optionalKey(
       Schema.NonEmptyString.annotate({ description: "Registered beforehand; without one Portolan registers itself" })
     ),
-    clientSecret: Schema.optionalKey(Secret),
+    clientSecret: Schema.optionalKey(Reference),
     scope: Schema.optionalKey(Schema.String),
     store: Schema.optionalKey(
       Schema.NonEmptyString.annotate({ description: "File of the token; one in the state directory by default" })
@@ -133,13 +128,11 @@ export interface EntryContext {
  */
 export type EntryMistake = Pick<Finding, "path" | "message">
 
-type Secret = typeof Secret.Type
-
 /** Files begin in the directory of the configuration. */
-const secretIn = (directory: string, secret: Secret): Secret =>
+const secretIn = (directory: string, secret: Reference): Reference =>
   typeof secret !== "string" && "file" in secret ? { file: Path.resolve(directory, secret.file) } : secret
 
-const pemIn = (directory: string, file: Secret): Secret =>
+const pemIn = (directory: string, file: Reference): Reference =>
   typeof file === "string" ? Path.resolve(directory, file) : secretIn(directory, file)
 
 const tlsIn = (directory: string, { ca, cert, key, passphrase, ...rest }: typeof TlsEntry.Type) => ({

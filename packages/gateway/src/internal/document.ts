@@ -100,6 +100,8 @@ export const read = (text: string, lookup: Lookup): PositionedDocument => {
     const range = isAlias(node) || isScalar(node) || isMap(node) || isSeq(node) ? node.range : undefined
     const offset = range?.[0] ?? around
     values.set(identify(path), offset)
+    // Without its name: it may be a password that begins with an asterisk.
+    if (target === undefined) report(path, offset, "an alias of nothing; write text that begins with * in quotes")
     if (isMap(target)) {
       const object: Record<string, unknown> = {}
       for (const pair of target.items) {

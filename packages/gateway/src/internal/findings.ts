@@ -37,7 +37,12 @@ export const explain = (
     const path = [...prefix, ...inner]
     if (issue.message === unknownKey) {
       const known = words(schema, inner.slice(0, -1))
-      const suggestion = hint(String(inner.at(-1)), known)
+      const key = String(inner.at(-1))
+      // One way of several to say something has it, and what else stands here is another way.
+      if (known.includes(key)) {
+        return { path, ...document.keyAt(path), message: "doesn't go with what else stands here" }
+      }
+      const suggestion = hint(key, known)
       const list = suggestion === "" && known.length > 0 ? `; expected one of ${known.join(", ")}` : ""
       return { path, ...document.keyAt(path), message: `${unknownKey}${suggestion}${list}` }
     }

@@ -166,6 +166,14 @@ export const RegistryEntry = Schema.Struct({
   trust: optional(
     Schema.Literals(["full", "limited"]),
     "full: its records may start processes and name secrets. Default: full for local files, limited for the rest"
+  ),
+  allow: optional(
+    Schema.Struct({
+      services: optional(Names, "Names of services, such as weather; `*` stands for anything"),
+      capabilities: optional(Names, "Capabilities, such as weather.*"),
+      tools: optional(Names, "Tools, as servers call them, such as get_*; what a server lists besides isn't offered")
+    }),
+    "What may be announced here; a record that says more is rejected. Default: everything"
   )
 })
 

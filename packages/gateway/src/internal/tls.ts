@@ -1,10 +1,10 @@
 /**
- * Certificates of the listener: read, checked, and read again when they change.
+ * Certificates: those of the listener are read, checked, and read again when they change.
  */
 import * as Effect from "effect/Effect"
 import { X509Certificate } from "node:crypto"
 import { readFile } from "node:fs/promises"
-import { createSecureContext, type SecureContextOptions } from "node:tls"
+import { createSecureContext } from "node:tls"
 
 /** Files in PEM. */
 export interface TlsFiles {
@@ -15,9 +15,17 @@ export interface TlsFiles {
   readonly passphrase?: string | undefined
 }
 
+/** Texts in PEM. */
+interface Texts {
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  readonly ca?: string | undefined
+  readonly passphrase?: string | undefined
+}
+
 /** What was in the files. */
 export interface Certificates {
-  readonly options: SecureContextOptions
+  readonly options: Texts
   /** The same for the same contents. */
   readonly content: string
 }
@@ -30,12 +38,6 @@ const readText = (what: string, path: string): Effect.Effect<string, string> =>
     catch: (cause) => `gateway.tls.${what}: can't read ${path}: ${reasonOf(cause)}`
   })
 
-const check = (what: string, hint: string, use: () => unknown): Effect.Effect<unknown, string> =>
-  Effect.try({
-    try: use,
-    catch: (cause) => `gateway.tls.${what}: ${hint} (${reasonOf(cause)})`
-  })
-
 /** Reads the files. */
 export const read = (files: TlsFiles): Effect.Effect<Certificates, string> =>
   Effect.gen(function*() {
@@ -43,30 +45,50 @@ export const read = (files: TlsFiles): Effect.Effect<Certificates, string> =>
     const key = yield* readText("key", files.key)
     const ca = files.ca === undefined ? undefined : yield* readText("ca", files.ca)
     return {
-      options: {
-        cert,
-        key,
-        ...(files.passphrase === undefined ? undefined : { passphrase: files.passphrase }),
-        ...(ca === undefined ? undefined : { ca })
-      },
+      options: { cert, key, ca, passphrase: files.passphrase },
       content: [cert, key, ca].join("\n")
     }
   })
 
+/** What is wrong with one of the texts, as what may follow its name. */
+interface Flaw {
+  readonly what: "cert" | "key" | "ca"
+  readonly message: string
+}
+
+/** Finds the text that can't be used, where there is one; `nameOfCert` stands for the certificate in the message. */
+export const flawIn = ({ ca, cert, key, passphrase }: Texts, nameOfCert: string): Flaw | undefined => {
+  // One by one, so that the message can name the text.
+  const checks: ReadonlyArray<readonly [Flaw["what"], string, () => unknown]> = [
+    ["cert", "holds no certificate in PEM", () => cert === undefined || createSecureContext({ cert })],
+    [
+      "key",
+      "holds no private key in PEM, or it needs another passphrase",
+      () => key === undefined || createSecureContext({ key, passphrase })
+    ],
+    // A context takes an authority that is none for no authority.
+    ["ca", "holds no certificate in PEM", () => ca === undefined || new X509Certificate(ca)],
+    [
+      "key",
+      `is not the key of ${nameOfCert}`,
+      () => cert === undefined || key === undefined || createSecureContext({ cert, key, passphrase })
+    ]
+  ]
+  for (const [what, message, use] of checks) {
+    try {
+      use()
+    } catch (cause) {
+      return { what, message: `${message} (${reasonOf(cause)})` }
+    }
+  }
+  return undefined
+}
+
 /** Fails with one line that says which of the files is wrong, and how. */
 export const verify = (files: TlsFiles, { options }: Certificates): Effect.Effect<void, string> =>
-  Effect.gen(function*() {
-    const { ca, cert, ...own } = options
-    // One by one, so that the message can name the file.
-    yield* check("cert", `${files.cert} holds no certificate in PEM`, () => createSecureContext({ cert }))
-    yield* check(
-      "key",
-      `${files.key} holds no private key in PEM, or it needs another passphrase`,
-      () => createSecureContext(own)
-    )
-    if (typeof ca === "string") {
-      // A context takes an authority that is none for no authority.
-      yield* check("ca", `${files.ca} holds no certificate in PEM`, () => new X509Certificate(ca))
-    }
-    yield* check("key", `${files.key} is not the key of ${files.cert}`, () => createSecureContext(options))
+  Effect.suspend(() => {
+    const flaw = flawIn(options, files.cert)
+    return flaw === undefined
+      ? Effect.void
+      : Effect.fail(`gateway.tls.${flaw.what}: ${files[flaw.what]} ${flaw.message}`)
   })

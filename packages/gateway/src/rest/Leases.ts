@@ -233,10 +233,9 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     if (instance.id.includes("\u0000")) {
       return mistaken([{ path: "id", message: "it can't hold a NUL character" }])
     }
+    const refused = Registry.refusal(registry, instance)
+    if (refused !== undefined) return new Forbidden({ detail: refused })
     const unsafe = Registry.refusal({ ...registry, trust: "limited" }, instance)
-    if (unsafe !== undefined && registry.trust === "limited") {
-      return new Forbidden({ detail: Registry.refusal(registry, instance) ?? unsafe })
-    }
     if (unsafe !== undefined && options.protected?.() !== true) {
       return new Forbidden({
         detail: `endpoint: records that start a process or name a secret are taken only where gateway.token protects ` +

@@ -160,13 +160,16 @@ export const SourceView = Schema.Struct({
   name: Schema.String,
   type: Schema.String,
   state: Schema.Literals(["connecting", "connected", "stale"]),
-  since: Time,
-  lastHeard: Schema.optionalKey(Time),
+  since: Time.annotate({ description: "ISO 8601: when it came into this state" }),
+  lastHeard: Schema.optionalKey(
+    Time.annotate({ description: "ISO 8601: when the backend was last heard, and so how old what is known of it is" })
+  ),
   instances: Schema.Int,
-  rejected: Schema.Array(Schema.Struct({ id: Schema.String, reason: Schema.String })),
-  reconnects: Schema.Int,
-  held: Schema.Int,
-  error: Schema.optionalKey(Schema.String)
+  rejected: Schema.Array(Schema.Struct({ id: Schema.String, reason: Schema.String }))
+    .annotate({ description: "Records that can't be used, and why" }),
+  reconnects: Schema.Int.annotate({ description: "How often it was lost and came back" }),
+  held: Schema.Int.annotate({ description: "Removals that nobody witnessed and that aren't believed yet" }),
+  error: Schema.optionalKey(Schema.String.annotate({ description: "Why it isn't connected" }))
 }).annotate({ identifier: "Source" })
 export type SourceView = typeof SourceView.Type
 

@@ -10,6 +10,7 @@ import * as Registries from "@portolan/core/Registries"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Consul from "@portolan/tooling/backends/Consul"
 import * as Etcd from "@portolan/tooling/backends/Etcd"
+import * as Redis from "@portolan/tooling/backends/Redis"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -36,19 +37,16 @@ interface Backend {
   readonly registry: RegistryOption
   readonly described?: Described
   readonly wipe?: Effect.Effect<void, unknown>
-  /** What is left when a process was killed and its lease is over. */
-  readonly leaves: "nothing" | "down"
 }
 
 const of = (described: Described, wipe: Effect.Effect<void, unknown>): Backend => ({
   registry: open(described),
   described,
-  wipe,
-  leaves: described.type === "consul" ? "down" : "nothing"
+  wipe
 })
 
 const backends = {
-  memory: Effect.sync((): Backend => ({ registry: memoryRegistry(), leaves: "nothing" })),
+  memory: Effect.sync((): Backend => ({ registry: memoryRegistry() })),
   file: Effect.map(directory({ "services.json": "{\"services\": []}" }), (folder) => {
     const file = path.join(folder, "services.json")
     return of(
@@ -60,12 +58,20 @@ const backends = {
     Etcd.make,
     ({ restartEmpty, url }) => of({ type: "etcd", options: { endpoints: [url] } }, restartEmpty)
   ),
-  consul: Effect.map(Consul.make, ({ restartEmpty, url }) => of({ type: "consul", options: { url } }, restartEmpty))
+  consul: Effect.map(Consul.make, ({ restartEmpty, url }) => of({ type: "consul", options: { url } }, restartEmpty)),
+  "consul's keys": Effect.map(
+    Consul.make,
+    ({ restartEmpty, url }) => of({ type: "consul", options: { url, kv: "portolan/" } }, restartEmpty)
+  ),
+  redis: Effect.map(Redis.single(), ({ restartEmpty, url }) => of({ type: "redis", options: { url } }, restartEmpty))
 }
 
+const lacksConsul = await Effect.runPromise(Consul.unavailable)
 const lacking = new Map([
   ["etcd", await Effect.runPromise(Etcd.unavailable)],
-  ["consul", await Effect.runPromise(Consul.unavailable)]
+  ["consul", lacksConsul],
+  ["consul's keys", lacksConsul],
+  ["redis", await Effect.runPromise(Redis.unavailable)]
 ])
 
 /** What the registry has of it now: its status, or that it isn't there. */
@@ -138,7 +144,7 @@ for (const [name, make] of Object.entries(backends)) {
       "ends with the process: at once in order, else with its lease",
       () =>
         Effect.gen(function*() {
-          const { described, leaves, registry } = yield* make
+          const { described, registry } = yield* make
           const ended = Effect.fnUntraced(function*(signal: NodeJS.Signals) {
             const child = yield* Effect.acquireRelease(
               Effect.sync(() =>
@@ -155,8 +161,7 @@ for (const [name, make] of Object.entries(backends)) {
           assert.strictEqual(yield* statusIn(registry), "absent")
           assert.strictEqual(yield* ended("SIGKILL"), "SIGKILL")
           assert.strictEqual(yield* statusIn(registry), "up")
-          const left = leaves === "down" ? "down" : "absent"
-          yield* until(Effect.map(statusIn(registry), (status) => status === left), 20_000)
+          yield* until(Effect.map(statusIn(registry), (status) => status === "absent"), 20_000)
         }),
       60_000
     )

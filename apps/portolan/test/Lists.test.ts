@@ -98,7 +98,7 @@ describe("lists", () => {
       const { stdout } = yield* ask("status")
       assert.match(
         stdout,
-        /local +file +connected +3 .*1 rejected: "db-tools" endpoint\.url: expected an http\(s\) URL/
+        /local +file +connected .* 3 .*1 rejected: "db-tools" endpoint\.url: expected an http\(s\) URL/
       )
       const empty = yield* gateway({})
       const nothing = (...args: ReadonlyArray<string>) => portolan([...args, "--url", empty.url])

@@ -60,7 +60,7 @@ describe("refresh", () => {
       const { ask } = yield* fleet()
       const all = yield* ask("refresh")
       assert.deepStrictEqual([all.code, all.stderr], [0, ""])
-      assert.match(all.stdout, /^SOURCE .*\n(.*\n)*local +file +connected +2 /)
+      assert.match(all.stdout, /^SOURCE .*\n(.*\n)*local +file +connected .* 2 /)
       const one = yield* ask("refresh", "local", "--json")
       assert.deepStrictEqual(JSON.parse(one.stdout).map(({ name }: { readonly name: string }) => name), ["local"])
       const unknown = yield* ask("refresh", "lcoal")

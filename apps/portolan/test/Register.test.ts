@@ -189,7 +189,7 @@ describe("register", () => {
         "portolan.yaml": [
           "registries:",
           "  - { type: file, name: a, path: a.json }",
-          "  - { type: file, name: b, path: b.json }"
+          "  - { type: file, name: b, path: b.json, allow: { services: [weather] } }"
         ].join("\n")
       })
       for (
@@ -202,6 +202,7 @@ describe("register", () => {
             /no registry is of type "etcdd"; did you mean "etcd"\?/
           ],
           [["--url", "http://x", "--registry", "consul:nowhere"], /expected an address such as consul:http:/],
+          [["--url", "http://x", "--registry", "b"], /^service: registry "b" may not announce "x"; add it to `allow/],
           [["--url", "http://x", "--registry", "file"], /several registries of type file: a, b; name one of them/],
           [["--url", "http://x", "--ttl", "3"], /--ttl: expected a duration such as 250ms, 30s or 5m, got "3"/]
         ] as const

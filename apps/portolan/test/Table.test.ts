@@ -108,24 +108,73 @@ describe("age", () => {
 })
 
 describe("the table of sources", () => {
+  const source = {
+    type: "consul",
+    since: new Date(30_000).toISOString(),
+    lastHeard: new Date(59_000).toISOString(),
+    reconnects: 0,
+    held: 0,
+    rejected: [],
+    instances: 3
+  }
+  const { lastHeard: _, ...unheard } = source
+  const sources: Parameters<typeof sourceTable>[0] = [
+    { ...source, name: "dc1", state: "connected" },
+    { ...source, name: "dc2", state: "stale", lastHeard: new Date(0).toISOString(), error: "ECONNREFUSED", held: 2 },
+    { ...unheard, name: "dc3", state: "connecting", instances: 0, error: "ECONNREFUSED" },
+    {
+      ...source,
+      name: "local",
+      state: "connected",
+      reconnects: 12,
+      rejected: [{ id: "db-tools", reason: "endpoint.url: expected an http(s) URL" }]
+    }
+  ]
+
   it("tells in the note what is wrong with each", () => {
-    const source = { type: "consul", since: "", reconnects: 0, held: 0, rejected: [], instances: 3 }
-    const lastHeard = new Date(59_000).toISOString()
-    const rejected = [{ id: "db-tools", reason: "endpoint.url: expected an http(s) URL" }]
     assert.strictEqual(
-      sourceTable([
-        { ...source, name: "dc1", state: "connected", lastHeard },
-        { ...source, name: "dc2", state: "stale", lastHeard: new Date(0).toISOString(), error: "ECONNREFUSED" },
-        { ...source, name: "dc3", state: "connecting", instances: 0, error: "ECONNREFUSED" },
-        { ...source, name: "local", state: "connected", lastHeard, rejected }
-      ], 60_000),
+      sourceTable(sources, 60_000, Infinity),
       [
-        "SOURCE  TYPE    STATE       INSTANCES  AGE    NOTE",
-        "dc1     consul  connected           3  1.0 s",
-        "dc2     consul  stale               3  1 m    reconnecting (ECONNREFUSED)",
-        "dc3     consul  connecting          0         connecting (ECONNREFUSED)",
-        "local   consul  connected           3  1.0 s  1 rejected: \"db-tools\" endpoint.url: expected an http(s) URL"
+        "SOURCE  TYPE    STATE       FOR   INSTANCES  AGE    REJECTED  RECONNECTS  NOTE",
+        "dc1     consul  connected   30 s          3  1.0 s         0           0",
+        "dc2     consul  stale       30 s          3  1 m           0           0  reconnecting (ECONNREFUSED); 2 removals held back",
+        "dc3     consul  connecting  30 s          0                0           0  connecting (ECONNREFUSED)",
+        "local   consul  connected   30 s          3  1.0 s         1          12  1 rejected: \"db-tools\" endpoint.url: expected an http(s) URL"
       ].join("\n")
     )
+  })
+
+  it("tells it below where there is no room beside it", () => {
+    const shown = sourceTable(sources, 60_000, 80)
+    assert.strictEqual(
+      shown,
+      [
+        "SOURCE  TYPE    STATE       FOR   INSTANCES  AGE    REJECTED  RECONNECTS",
+        "dc1     consul  connected   30 s          3  1.0 s         0           0",
+        "dc2     consul  stale       30 s          3  1 m           0           0",
+        "dc3     consul  connecting  30 s          0                0           0",
+        "local   consul  connected   30 s          3  1.0 s         1          12",
+        "",
+        "dc2: reconnecting (ECONNREFUSED); 2 removals held back",
+        "dc3: connecting (ECONNREFUSED)",
+        "local: 1 rejected: \"db-tools\" endpoint.url: expected an http(s) URL"
+      ].join("\n")
+    )
+    const whole = sourceTable(sources, 60_000, Infinity)
+    const widest = Math.max(...whole.split("\n").map(widthOf))
+    assert.strictEqual(sourceTable(sources, 60_000, widest), whole)
+    assert.notStrictEqual(sourceTable(sources, 60_000, widest - 1), whole)
+    const narrow = sourceTable(sources, 60_000, 40).split("\n")
+    assert.isTrue(narrow.every((line) => line.length <= 40), narrow.join("\n"))
+    assert.include(narrow.join(" "), "endpoint.url: expected an http(s) URL")
+  })
+
+  it("needs no room for notes where there are none", () => {
+    const [first] = sources
+    assert.isDefined(first)
+    if (first === undefined) return
+    const shown = sourceTable([{ ...first, name: "a-rather-long-name" }], 60_000, 84)
+    assert.strictEqual(shown.split("\n").length, 2)
+    assert.notInclude(shown, "NOTE")
   })
 })

@@ -5,6 +5,7 @@ import { consulRegistry } from "@portolan/consul/promise"
 import { announce } from "@portolan/core/promise"
 import { etcdRegistry } from "@portolan/etcd/promise"
 import { fileRegistry } from "@portolan/file/promise"
+import { redisRegistry } from "@portolan/redis/promise"
 import { createServer } from "node:http"
 
 /** What the argument describes. */
@@ -12,6 +13,7 @@ export type Described =
   | { readonly type: "file"; readonly options: Parameters<typeof fileRegistry>[0] }
   | { readonly type: "etcd"; readonly options: Parameters<typeof etcdRegistry>[0] }
   | { readonly type: "consul"; readonly options: Parameters<typeof consulRegistry>[0] }
+  | { readonly type: "redis"; readonly options: Parameters<typeof redisRegistry>[0] }
 
 /** The registry of a description. */
 export const open = (described: Described) => {
@@ -22,6 +24,8 @@ export const open = (described: Described) => {
       return etcdRegistry(described.options)
     case "consul":
       return consulRegistry(described.options)
+    case "redis":
+      return redisRegistry(described.options)
   }
 }
 

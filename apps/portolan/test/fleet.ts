@@ -15,6 +15,7 @@ export interface Status {
     readonly rejected: ReadonlyArray<{ readonly id: string; readonly reason: string }>
   }>
   readonly problems: ReadonlyArray<{ readonly instance: string; readonly reason: string }>
+  readonly hidden: ReadonlyArray<{ readonly name: string; readonly service: string; readonly reason: string }>
 }
 
 export const status = ({ url }: Pick<Running, "url">): Effect.Effect<Status> =>

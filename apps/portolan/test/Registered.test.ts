@@ -1,0 +1,215 @@
+/**
+ * From `register` to a call, on each real backend: two servers announce themselves, a gateway with a few lines of
+ * configuration serves their tool, and one of them is gone from one moment to the next.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Consul from "@portolan/tooling/backends/Consul"
+import type { Unavailable } from "@portolan/tooling/backends/Debian"
+import * as Etcd from "@portolan/tooling/backends/Etcd"
+import * as Redis from "@portolan/tooling/backends/Redis"
+import type { ServerError } from "@portolan/tooling/backends/Server"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import { freePort, timed } from "./fleet.ts"
+import * as Peers from "./peers.ts"
+import { background, directory, portolan, type Running, until, up } from "./process.ts"
+
+interface Started {
+  /** The whole of a configuration. */
+  readonly configuration: string
+  /** Keys or ids of what is written in the backend, by its own word. */
+  readonly written: Effect.Effect<ReadonlyArray<string>, unknown>
+}
+
+interface Backend {
+  readonly name: string
+  readonly unavailable: Effect.Effect<string | undefined>
+  readonly start: Effect.Effect<Started, ServerError | Unavailable, Scope.Scope>
+}
+
+const ask = (url: string, body?: object): Effect.Effect<unknown> =>
+  Effect.promise(async () => {
+    const response = await fetch(url, body === undefined ? {} : { method: "POST", body: JSON.stringify(body) })
+    return response.ok ? response.json() : []
+  })
+
+const base64 = (text: string) => Buffer.from(text).toString("base64")
+
+const keysOf = ({ cli }: Redis.Node) =>
+  Effect.map(cli("KEYS", "*"), (keys) => keys.split("\n").filter((key) => key !== ""))
+
+const addresses = (nodes: ReadonlyArray<Redis.Node>) => JSON.stringify(nodes.map(({ address }) => address))
+
+const backends: ReadonlyArray<Backend> = [
+  {
+    name: "Consul",
+    unavailable: Consul.unavailable,
+    start: Effect.map(Consul.make, ({ url }) => ({
+      configuration: `registries:\n  - type: consul\n    url: ${url}\n`,
+      written: Effect.map(ask(`${url}/v1/agent/services`), (services) => Object.keys(Object(services)))
+    }))
+  },
+  {
+    name: "Consul's keys",
+    unavailable: Consul.unavailable,
+    start: Effect.map(Consul.make, ({ url }) => ({
+      configuration: `registries:\n  - { type: consul, url: "${url}", kv: portolan/ }\n`,
+      written: Effect.map(ask(`${url}/v1/kv/portolan/?keys`), (keys) => Array.isArray(keys) ? keys.map(String) : [])
+    }))
+  },
+  {
+    name: "Redis",
+    unavailable: Redis.unavailable,
+    start: Effect.map(Redis.single(), (node) => ({
+      configuration: `registries:\n  - type: redis\n    url: ${node.url}\n`,
+      written: keysOf(node)
+    }))
+  },
+  {
+    name: "Redis under Sentinel",
+    unavailable: Redis.unavailable,
+    start: Effect.map(Redis.replicated(), ({ master, primary, sentinels }) => ({
+      configuration: `registries:\n  - { type: redis, sentinels: ${addresses(sentinels)}, master: ${master} }\n`,
+      written: Effect.flatMap(primary, keysOf)
+    }))
+  },
+  {
+    name: "a cluster of Redis",
+    unavailable: Redis.unavailable,
+    start: Effect.map(Redis.cluster(), ({ nodes, primaries }) => ({
+      configuration: `registries:\n  - type: redis\n    cluster: ${addresses(nodes.slice(0, 2))}\n`,
+      written: Effect.flatMap(primaries, (all) => Effect.map(Effect.forEach(all, keysOf), (keys) => keys.flat()))
+    }))
+  },
+  {
+    name: "etcd",
+    unavailable: Etcd.unavailable,
+    start: Effect.map(Etcd.make, ({ url }) => ({
+      configuration: `registries:\n  - type: etcd\n    endpoints: [ "${url}" ]\n`,
+      written: Effect.map(
+        ask(`${url}/v3/kv/range`, { key: base64("/portolan/"), range_end: base64("/portolan0"), keys_only: true }),
+        (found) => {
+          const kvs: unknown = Reflect.get(Object(found), "kvs")
+          return Array.isArray(kvs) ? kvs.map(({ key }) => Buffer.from(String(key), "base64").toString()) : []
+        }
+      )
+    }))
+  }
+]
+
+/** ms */
+const lease = 5000
+/** ms that the end of a lease may take until the catalog tells it. */
+const way = 1000
+
+const program = fileURLToPath(new URL("replica.ts", import.meta.url))
+
+/** Ids of the instances in the catalog. */
+const listed = ({ url }: Running): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.promise(async () => {
+    const { items }: { readonly items: ReadonlyArray<{ readonly id: string }> } = JSON.parse(
+      await (await fetch(`${url}/api/v1/instances`)).text()
+    )
+    return items.map(({ id }) => id).sort()
+  })
+
+/** The process that answered, and the instance that it is. */
+const answeredBy = (reply: Peers.Reply): { readonly pid: number; readonly instance: string } => {
+  const meta: { readonly [key: string]: { readonly instance?: string } | undefined } = Object(
+    Reflect.get(reply, "_meta")
+  )
+  return {
+    pid: Number(/ by (\d+)$/.exec(Peers.textOf(reply))?.[1]),
+    instance: meta["dev.portolan/routing"]?.instance ?? ""
+  }
+}
+
+for (const { name, start, unavailable } of backends) {
+  const lacking = await Effect.runPromise(unavailable)
+  if (lacking !== undefined) console.log(`skipped: servers announced in ${name}: ${lacking}`)
+
+  describe.skipIf(lacking !== undefined)(`servers announced in ${name}`, () => {
+    it.live("are called through a gateway, which loses no call with one of them", () =>
+      Effect.gen(function*() {
+        const { configuration, written } = yield* start
+        assert.isAtMost(configuration.trimEnd().split("\n").length, 3)
+        const cwd = yield* directory({ "portolan.yaml": configuration })
+        const [type = ""] = /(?<=type: )\w+/.exec(configuration) ?? []
+
+        const register = Effect.fnUntraced(function*(id: string) {
+          const port = yield* freePort
+          const at = `http://127.0.0.1:${port}/mcp`
+          const announcer = yield* background(
+            ["register", "weather", "--id", id, "--registry", type, "--url", at, "--ttl", `${lease / 1000}s`]
+              .concat("--drain", "0ms", "--", process.execPath, program, Path.join(cwd, id), "5", `${port}`),
+            { cwd }
+          )
+          yield* until(Effect.sync(() => announcer.err().includes(`announced ${id}`)), 30_000)
+          return announcer
+        })
+        const announcers = yield* Effect.all({ one: register("one"), two: register("two") }, {
+          concurrency: "unbounded"
+        })
+        const running = yield* up([], { cwd })
+        const peer = yield* Peers.stateless(running.url)
+        const look = (id: string) => peer.call("weather__look", { id })
+
+        // Both are found, and both are called.
+        const pids = new Map<string, number>()
+        yield* until(
+          Effect.promise(async () => {
+            if (!(await peer.tools()).some((tool) => tool.name === "weather__look")) return false
+            const { instance, pid } = answeredBy(await look("first"))
+            pids.set(instance, pid)
+            return pids.size === 2
+          }),
+          30_000
+        )
+        assert.deepStrictEqual(yield* listed(running), ["one", "two"])
+        const records = yield* written
+        assert.deepStrictEqual(records.map((record) => /one$|two$/.exec(record)?.[0]).sort(), ["one", "two"])
+        const printed = yield* portolan(
+          ["call", "weather__look", "--args", "{\"id\":\"cli\"}", "--url", running.url],
+          { cwd }
+        )
+        assert.match(printed.stdout, /cli by \d+/, printed.stderr)
+
+        const failed: Array<string> = []
+        let calls = 0
+        const done = new AbortController()
+        const caller = Effect.promise(async () => {
+          while (!done.signal.aborted) {
+            const id = `call-${++calls}`
+            const said = await look(id).then(Peers.textOf, String)
+            if (!said.startsWith(`${id} by `)) failed.push(said)
+          }
+        })
+        const callers = yield* Effect.forkScoped(
+          Effect.all(Array.from({ length: 4 }, () => caller), { concurrency: "unbounded" })
+        )
+        yield* until(Effect.sync(() => calls > 100), 30_000)
+        const before = calls
+        // Who announces it first: it would take the record away.
+        announcers.one.kill("SIGKILL")
+        process.kill(pids.get("one") ?? 0, "SIGKILL")
+        const [, gone] = yield* timed(
+          until(Effect.map(listed(running), (ids) => ids.join() === "two"), 60_000)
+        )
+        done.abort()
+        yield* Fiber.join(callers)
+        assert.deepStrictEqual(failed, [])
+        assert.isAbove(calls, before + 10)
+        assert.isAtMost(gone, lease + way)
+        assert.isAbove(gone, lease / 2, "somebody removed it")
+
+        // One that ends on purpose doesn't wait for that.
+        announcers.two.kill("SIGTERM")
+        const [, left] = yield* timed(until(Effect.map(listed(running), (ids) => ids.length === 0), 60_000))
+        assert.isBelow(left, lease / 2)
+        assert.isFalse((yield* written).some((record) => record.endsWith("two")))
+      }), 180_000)
+  })
+}

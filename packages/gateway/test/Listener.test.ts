@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Gateway from "@portolan/gateway/Gateway"
+import { type Authority, authority, type Issued } from "@portolan/tooling/backends/Certificates"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -16,7 +17,6 @@ import { createServer } from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import type { TLSSocket } from "node:tls"
-import { type Authority, authority, type Issued } from "./certificates.ts"
 import { ask, fleet, type FleetOptions } from "./fleet.ts"
 
 const withGateway = <A, E, R>(

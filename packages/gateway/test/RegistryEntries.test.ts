@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
+import { authority } from "@portolan/tooling/backends/Certificates"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -15,7 +16,6 @@ import { sameRegistry } from "../src/configuration/ConfigurationChanges.ts"
 import { EncryptionEntry } from "../src/configuration/EncryptionEntry.ts"
 import { reveal, secret } from "../src/configuration/Secret.ts"
 import * as TlsEntry from "../src/configuration/TlsEntry.ts"
-import { authority } from "./certificates.ts"
 
 const Options = Schema.Struct({
   token: Schema.optionalKey(secret("Token")),

@@ -13,7 +13,7 @@ export default defineConfig({
     ],
     testTimeout: 30_000,
     hookTimeout: 120_000,
-    maxWorkers: 2,
+    maxWorkers: 3,
     reporters: process.stdout.isTTY === true ? ["default"] : ["minimal", reporter]
   }
 })

@@ -12,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { once } from "node:events"
 import * as Target from "./Target.ts"
@@ -55,7 +56,8 @@ const measure = Effect.gen(function*() {
   const { registrar } = yield* Target.open(name, url)
   const times: Array<number> = []
   for (let count = 0; count < Number(writes); count++) {
-    const joining = Target.instance(Target.instances.length + count)
+    const service = yield* Random.nextIntBetween(0, Target.serviceCount - 1)
+    const joining = Target.instance(Target.instances.length + count * Target.serviceCount + service)
     times.push(yield* timeOf(discovery, yield* Effect.fromOption(registrar), joining))
   }
   console.log(JSON.stringify(times))

@@ -65,7 +65,9 @@ export class View {
         const place = placeOf(this.prefix, entry.Key)
         const known = before.get(place.id)
         if (known?.entry.Key === entry.Key && known.entry.Value === entry.Value) {
-          held.set(place.id, { entry, read: known.read })
+          // What stays is kept as it was: a new copy of everything with each change would be the collector's to move.
+          const same = known.entry.ModifyIndex === entry.ModifyIndex && known.entry.Session === entry.Session
+          held.set(place.id, same ? known : { entry, read: known.read })
           continue
         }
         changed = true

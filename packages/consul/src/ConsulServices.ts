@@ -115,6 +115,8 @@ export const make = (
 
   /** A service that was in scope when a session last heard which are. */
   let witness: string | undefined
+  /** The index that any session heard last: Consul's data are others where a later session begins with a lower one. */
+  let last = 0
 
   const session = (catalog: ConsulCatalog.ConsulCatalog) => {
     let groups: ReadonlyArray<string> = []
@@ -142,8 +144,10 @@ export const make = (
         Stream.filter(({ _tag }) => _tag === "Snapshot")
       )
 
-    const takeServices = (all: ConsulCatalog.Services) =>
+    const takeServices = (all: ConsulCatalog.Services, index: number) =>
       Stream.unwrap(Effect.gen(function*() {
+        const dataLost = index < last
+        last = index
         const found = inScope(all)
         if (found.length === 0 && witness !== undefined) yield* proveGone(catalog, witness)
         witness = found.find(ConsulRecord.isAskable)
@@ -154,7 +158,7 @@ export const make = (
           indexes.delete(group)
           renamed.delete(group)
         }
-        return Stream.concat(Stream.succeed({ _tag: "Groups", groups } as const), readAgain(groups))
+        return Stream.concat(Stream.succeed({ _tag: "Groups", groups, dataLost } as const), readAgain(groups))
       }))
 
     const takeCritical = (checks: ReadonlyArray<ConsulCatalog.Check>) => {
@@ -242,7 +246,7 @@ const snapshot = ({ expired, instances, rejected }: ConsulRecord.Found, group?: 
  */
 const follow = <A>(
   query: (index: number) => Effect.Effect<Consul.Indexed<A>, Consul.ConsulError>,
-  take: (body: A) => Stream.Stream<Registry.RegistryEvent, Consul.ConsulError>,
+  take: (body: A, index: number) => Stream.Stream<Registry.RegistryEvent, Consul.ConsulError>,
   size: (body: A) => number
 ) =>
   Stream.paginate(0, (before: number) =>
@@ -252,15 +256,22 @@ const follow = <A>(
       if (index < before) {
         return yield* new Consul.ConsulError({ reason: `Consul's index went back from ${before} to ${index}` })
       }
-      return [[index === before ? Option.none() : Option.some(answer.body)], Option.some(index)] as const
+      return [
+        [index === before ? Option.none() : Option.some({ index, body: answer.body })],
+        Option.some(index)
+      ] as const
     })).pipe(
       Stream.throttle({
-        cost: ([answer]) => Math.min(rate, Math.max(smallest, Option.match(answer, { onNone: () => 0, onSome: size }))),
+        cost: ([answer]) =>
+          Math.min(
+            rate,
+            Math.max(smallest, Option.match(answer, { onNone: () => 0, onSome: ({ body }) => size(body) }))
+          ),
         units: rate,
         duration: "1 second"
       }),
       Stream.map(Option.match({
         onNone: () => Stream.succeed<Registry.RegistryEvent>(Registry.alive),
-        onSome: (body) => Stream.suspend(() => take(body))
+        onSome: ({ body, index }) => Stream.suspend(() => take(body, index))
       }))
     )

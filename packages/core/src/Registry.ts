@@ -82,6 +82,11 @@ export interface Snapshot {
    * self-preservation may hold them.
    */
   readonly expired?: ReadonlyArray<string> | undefined
+  /**
+   * Whether the backend is known to have lost data since the session before: what is missing from this one's beginning
+   * proves nothing then, and is held however little it is of five and more.
+   */
+  readonly dataLost?: boolean | undefined
 }
 
 /**
@@ -119,6 +124,8 @@ export interface Delta {
 export interface Groups {
   readonly _tag: "Groups"
   readonly groups: ReadonlyArray<string>
+  /** As of a `Snapshot`. */
+  readonly dataLost?: boolean | undefined
 }
 
 /**

@@ -81,6 +81,39 @@ describe("H6: what a new session lacks", () => {
       }).pipe(Effect.provide(live())))
   }
 
+  for (const groups of [false, true]) {
+    it.effect(`is held however little it is where the backend lost data${groups ? ", also in groups" : ""}`, () =>
+      Effect.gen(function*() {
+        const told = (last: number, dataLost?: boolean): ReadonlyArray<Registry.RegistryEvent> =>
+          groups
+            ? [{ _tag: "Groups", groups: ["g"], dataLost }, snapshot(fleet(last), [], "g")]
+            : [{ ...snapshot(fleet(last)), dataLost }]
+        const script = scripted()
+        script.first = Effect.succeed(told(8))
+        const discovery = yield* adding(script)
+        script.first = Effect.succeed(told(7, true))
+        yield* script.fail("gone")
+        yield* TestClock.adjust("3 seconds")
+        assert.include(state(discovery), { state: "connected", held: 1, instances: 8 })
+        yield* wait(script, 61)
+        assert.include(state(discovery), { held: 0, instances: 7 })
+        // That was so for the one session alone.
+        script.first = Effect.succeed(told(6))
+        yield* script.fail("gone")
+        yield* TestClock.adjust("3 seconds")
+        assert.include(state(discovery), { held: 0, instances: 6 })
+        // A few are no fleet.
+        script.first = Effect.succeed(told(4))
+        yield* script.fail("gone")
+        yield* TestClock.adjust("3 seconds")
+        yield* wait(script, 61)
+        script.first = Effect.succeed(told(2, true))
+        yield* script.fail("gone")
+        yield* TestClock.adjust("3 seconds")
+        assert.include(state(discovery), { held: 0, instances: 2 })
+      }).pipe(Effect.provide(live())))
+  }
+
   it.effect("is gone at once where the registry is authoritative", () =>
     Effect.gen(function*() {
       const discovery = yield* rejoining(scripted({ authoritative: true }), 10, 0)

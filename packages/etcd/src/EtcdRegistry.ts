@@ -75,14 +75,17 @@ export const make = (
       format: options.format ?? RecordFormat.plain
     }
     const begun = Session.begin(location)
+    let last: Session | undefined
     return Registry.make({
       name,
       type: "etcd",
       list: Effect.mapBoth(begun, { onFailure: failed("list"), onSuccess: ([, snapshot]) => snapshot }),
       watch: Stream.fromEffect(begun).pipe(
-        Stream.flatMap(([session, snapshot]) =>
-          Stream.concat(Stream.succeed<Registry.RegistryEvent>(snapshot), session.changes(wait))
-        ),
+        Stream.flatMap(([session, snapshot]) => {
+          const dataLost = last !== undefined && session.lacksWhatWas(last)
+          last = session
+          return Stream.concat(Stream.succeed<Registry.RegistryEvent>({ ...snapshot, dataLost }), session.changes(wait))
+        }),
         Stream.mapError(failed("watch"))
       ),
       registrar: Option.some(registrar(location, failed)),

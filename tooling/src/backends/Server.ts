@@ -83,8 +83,11 @@ export interface ServerOptions {
     | ((at: { readonly host: string; readonly port: number }) => Effect.Effect<unknown, unknown>)
 }
 
-// Linux gives clients the ports from 32768 on: no connection takes that of a server while it is down.
-const anyPort = () => 10_000 + Math.floor(Math.random() * 22_000)
+// Linux gives clients the ports from 32768 on: no connection takes that of a server while it is down. Each process of a
+// test run has a share of its own, so that none takes a port between another's look at it and its server's.
+const shares = 8
+const share = Number(process.env["VITEST_POOL_ID"] ?? 0) % shares
+const anyPort = () => 10_000 + Math.floor((share + Math.random()) * 22_000 / shares)
 
 const hold = (host: string, attempts = 100): Promise<{ readonly port: number; readonly holder: Net.Server }> =>
   new Promise((resolve, reject) => {
@@ -206,6 +209,7 @@ export const make = Effect.fnUntraced(function*(
         answers.pipe(
           Effect.tapError(({ reason }) => Effect.sync(() => last = reason)),
           Effect.retry({ schedule: Schedule.spaced("50 millis"), while: running }),
+          Effect.mapError((error) => running() ? error : failed(`ended at once: ${printed}`)),
           Effect.timeoutOrElse({
             duration: "30 seconds",
             orElse: () => Effect.fail(failed(`not ready after 30 s: ${last}\n${printed}`))

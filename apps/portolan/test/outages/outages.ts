@@ -157,9 +157,10 @@ const endure = Effect.fnUntraced(function*<B extends Backend>(
     )
   )
   if (lost === "part") yield* mend
-  // A wiped backend is believed again when all is there, not when it is forgotten that something was.
+  // A wiped backend is believed again when all is there, not when it is forgotten that something was. Leases live once more
+  // as long from when a new leader took over, and so again when what is mended brings another one.
   const [, untilGone] = yield* timed(
-    wiped ? Effect.void : seen.until("the dead one gone", () => seen.entry("beta-4") === undefined, ttl * 1000 + 5_000)
+    wiped ? Effect.void : seen.until("the dead one gone", () => seen.entry("beta-4") === undefined, 3 * ttl * 1000)
   )
   yield* announce(0, 9)
   expected.push("Added alpha-9")

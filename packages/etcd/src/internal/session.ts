@@ -77,6 +77,11 @@ export class Session {
     return [session, Registry.snapshot(Array.from(instances.values()), Array.from(rejected.values()))]
   })
 
+  /** Whether etcd has less than another session of the same registry once heard of: it was wiped, or restored. */
+  lacksWhatWas(heard: Session): boolean {
+    return this.cluster !== heard.cluster || this.revision < heard.revision
+  }
+
   /** What happens from here on; a watch that is quiet for as long as `wait` is opened anew. */
   changes(wait: Duration.Duration): Stream.Stream<Registry.RegistryEvent, EtcdError> {
     const { etcd, prefix } = this.location

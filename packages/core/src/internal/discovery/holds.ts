@@ -52,6 +52,11 @@ export class Holds {
     return this.counts.preservation
   }
 
+  /** Whether there are so many that self-preservation has something to say. */
+  isFleet(records: number, now: number): boolean {
+    return this.fleet(records, now) >= smallestFleet
+  }
+
   /** Whether so many more of the records would be most of the fleet. */
   isMost(gone: number, records: number, now: number): boolean {
     const fleet = this.fleet(records, now)
@@ -60,7 +65,7 @@ export class Holds {
 
   /** Whether leases that run out are gathered: there may be too few for more of them to matter. */
   gathers(records: number, now: number): boolean {
-    return this.limits.gathering > 0 && this.fleet(records, now) >= smallestFleet
+    return this.limits.gathering > 0 && this.isFleet(records, now)
   }
 
   gather(id: string, now: number): void {

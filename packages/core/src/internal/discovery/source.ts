@@ -46,6 +46,8 @@ export class Source {
   /** Groups of the session under way that have not given their first snapshot; none: it hasn't said which there are. */
   private awaited: Set<string> | undefined
   private readonly heard = new Set<string>()
+  /** Whether the session under way began with less than the backend once had. */
+  private dataLost = false
   /** Records that the session under way has not confirmed, until it is complete. */
   private readonly unconfirmed = new Set<string>()
   /** Whether the records are those of a registry that this one replaced. */
@@ -92,6 +94,7 @@ export class Source {
   begin(): void {
     this.complete = false
     this.awaited = undefined
+    this.dataLost = false
     this.heard.clear()
     this.unconfirmed.clear()
   }
@@ -112,11 +115,13 @@ export class Source {
       case "Alive":
         return undefined
       case "Groups":
+        this.dataLost ||= event.dataLost === true
         return this.takeGroups(event.groups, now)
       case "Snapshot":
         if (event.group !== undefined && this.awaited === undefined && !this.complete) {
           return `spoke of group "${event.group}" before it said which groups there are`
         }
+        this.dataLost ||= event.dataLost === true
         return yield* this.takeSnapshot(event, now)
       case "Delta":
         if (!this.complete && this.awaited === undefined) return "gave a change before its first snapshot"
@@ -216,7 +221,7 @@ export class Source {
     const missing = Array.from(this.unconfirmed)
     // That another registry knew them says nothing about this one.
     if (this.inherited) this.remove(missing, now)
-    else this.removeUnwitnessed(missing, now)
+    else this.removeUnwitnessed(missing, now, this.dataLost)
     this.inherited = false
     this.unconfirmed.clear()
     // What was held long enough goes in the same step.
@@ -373,13 +378,15 @@ export class Source {
     }
   }
 
-  /** Removals that nobody witnessed, with what was gathered of them: held where they are most of the fleet. */
-  private removeUnwitnessed(ids: ReadonlyArray<string>, now: number): void {
+  /** Removals that nobody witnessed, with what was gathered of them: held where they are most of the fleet, or any of it. */
+  private removeUnwitnessed(ids: ReadonlyArray<string>, now: number, anyway = false): void {
     if (this.registry.authoritative) return this.remove(ids, now)
     const gone = this.leaving(new Set([...this.holds.takeGathered(), ...ids]), now)
-    const isMost = this.holds.isMost(gone.length, this.records.size, now)
+    const areHeld = anyway
+      ? this.holds.isFleet(this.records.size, now)
+      : this.holds.isMost(gone.length, this.records.size, now)
     for (const id of gone) {
-      if (isMost) {
+      if (areHeld) {
         this.holds.preserve(id, now)
         this.miss(id, now)
       } else {

@@ -84,10 +84,11 @@ export interface ServerOptions {
 }
 
 // Linux gives clients the ports from 32768 on: no connection takes that of a server while it is down. Each process of a
-// test run has a share of its own, so that none takes a port between another's look at it and its server's.
-const shares = 8
-const share = Number(process.env["VITEST_POOL_ID"] ?? 0) % shares
-const anyPort = () => 10_000 + Math.floor((share + Math.random()) * 22_000 / shares)
+// test run has a share of its own, and goes round in it: nobody is told of a port that another server is about to take.
+const share = 2750
+const first = 10_000 + share * (Number(process.env["VITEST_POOL_ID"] ?? 0) % 8)
+let tried = Math.floor(Math.random() * share)
+const anyPort = () => first + tried++ % share
 
 const hold = (host: string, attempts = 100): Promise<{ readonly port: number; readonly holder: Net.Server }> =>
   new Promise((resolve, reject) => {

@@ -76,6 +76,9 @@ export const make = (
     }
   }
 
+  /** What the session that was complete last has seen. */
+  let last: View | undefined
+
   const watch = Stream.unwrap(Effect.map(connect, (consul) => {
     const { entries, view } = begin(consul)
     let index = 0
@@ -89,10 +92,12 @@ export const make = (
         view.mistrust()
         index = 0
       } else {
-        changed = yield* view.take(body)
+        changed = yield* view.take(body, now)
         index = now
       }
-      return changed ? view.snapshot : Registry.alive
+      const dataLost = last !== undefined && last !== view && view.contradicts(last)
+      last = view
+      return changed ? { ...view.snapshot, dataLost } : Registry.alive
     })
     // What is slowed down is the question: an answer that had to wait would be old.
     return Stream.fromEffectRepeat(Effect.void).pipe(
@@ -103,7 +108,7 @@ export const make = (
 
   const list = Effect.suspend(() => {
     const { entries, view } = begin(consul)
-    return entries(0).pipe(Effect.flatMap(({ body }) => view.take(body)), Effect.map(() => view.snapshot))
+    return entries(0).pipe(Effect.flatMap(({ body, index }) => view.take(body, index)), Effect.map(() => view.snapshot))
   })
 
   return {

@@ -115,7 +115,7 @@ export const make = (
 
   /** A service that was in scope when a session last heard which are. */
   let witness: string | undefined
-  /** The index that any session heard last: Consul's data are others where a later session begins with a lower one. */
+  /** The index of what was read last to its end: Consul lost data where a later session begins with a lower one. */
   let last = 0
 
   const session = (catalog: ConsulCatalog.ConsulCatalog) => {
@@ -147,7 +147,6 @@ export const make = (
     const takeServices = (all: ConsulCatalog.Services, index: number) =>
       Stream.unwrap(Effect.gen(function*() {
         const dataLost = index < last
-        last = index
         const found = inScope(all)
         if (found.length === 0 && witness !== undefined) yield* proveGone(catalog, witness)
         witness = found.find(ConsulRecord.isAskable)
@@ -158,7 +157,10 @@ export const make = (
           indexes.delete(group)
           renamed.delete(group)
         }
-        return Stream.concat(Stream.succeed({ _tag: "Groups", groups, dataLost } as const), readAgain(groups))
+        return Stream.succeed({ _tag: "Groups", groups, dataLost } as const).pipe(
+          Stream.concat(readAgain(groups)),
+          Stream.concat(Stream.fromEffectDrain(Effect.sync(() => last = index)))
+        )
       }))
 
     const takeCritical = (checks: ReadonlyArray<ConsulCatalog.Check>) => {

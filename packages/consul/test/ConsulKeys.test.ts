@@ -5,6 +5,7 @@ import * as Consul from "@portolan/tooling/backends/Consul"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import { Buffer } from "node:buffer"
 import { eventually, instance } from "./Catalogs.ts"
 import * as ConsulBackend from "./ConsulBackend.ts"
@@ -189,6 +190,35 @@ describe("the keys of a scripted consul", () => {
         ["a", []]
       ])
     }))
+
+  for (
+    const [title, index, modified, lost] of [
+      ["written before what was heard last, and never seen", 20, 12, true],
+      ["written since", 16, 16, false],
+      ["as it was", 15, 1, false]
+    ] as const
+  ) {
+    it.live(`C5 a session that begins with an entry ${title}: ${lost ? "data were lost" : "nothing was lost"}`, () =>
+      Effect.gen(function*() {
+        const [a] = stored("a")
+        const { url } = yield* ScriptedConsul.make(({ path }, earlier) => {
+          if (path !== "kv/portolan/") return { index: 20, status: 404, body: "" }
+          switch (earlier.length) {
+            case 0:
+              return { index: 15, body: stored("a", "b") }
+            case 1:
+              return { index: 15, status: 500, body: "No cluster leader" }
+            case 2:
+              return { index, body: [{ ...a, ModifyIndex: modified }] }
+          }
+          return undefined
+        })
+        const consul = yield* registry({ url })
+        yield* Effect.flip(Stream.runDrain(consul.watch))
+        const first = yield* Effect.flatMap(Stream.runHead(consul.watch), Effect.fromOption)
+        assert.strictEqual(first._tag === "Snapshot" && first.dataLost, lost)
+      }))
+  }
 
   it.live("C4 an index that grows without a change: no hot loop", () =>
     Effect.gen(function*() {

@@ -126,6 +126,50 @@ describe("services of a scripted consul", () => {
       assert.deepStrictEqual(catalog.changes().filter((change) => change.startsWith("Removed")), [])
     }))
 
+  for (
+    const [title, second] of [
+      ["", undefined],
+      [", also where the first session to see it ends half-way", { index: 50, status: 500, body: "No cluster leader" }]
+    ] as const
+  ) {
+    it.live(`C5 what is missing after an index went back is held, however little it is${title}`, () =>
+      Effect.gen(function*() {
+        const entries = (count: number) => Array.from({ length: count }, (_, n) => ScriptedConsul.entry(String(n)))
+        const { url } = yield* scripted({
+          "catalog/services": ({ index }, earlier) =>
+            index === undefined || index === "400"
+              ? { index: earlier.length === 0 ? 400 : 50, body: services }
+              : undefined,
+          "health/service/weather": inTurn(
+            { index: 400, body: entries(6) },
+            ...(second === undefined ? [] : [second]),
+            { index: 50, body: entries(4) }
+          )
+        })
+        const catalog = yield* Catalogs.make({ url })
+        yield* catalog.until(() => catalog.source()?.reconnects === 1)
+        assert.strictEqual(catalog.source()?.held, 2)
+        assert.deepStrictEqual(catalog.changes().filter((change) => change.startsWith("Removed")), [])
+      }))
+  }
+
+  it.live("C5 what is missing where the index is as it was, is gone", () =>
+    Effect.gen(function*() {
+      const entries = (count: number) => Array.from({ length: count }, (_, n) => ScriptedConsul.entry(String(n)))
+      const { url } = yield* scripted({
+        "catalog/services": inTurn(
+          { index: 400, body: services },
+          { index: 400, status: 500, body: "No cluster leader" },
+          { index: 400, body: services }
+        ),
+        "health/service/weather": inTurn({ index: 400, body: entries(6) }, { index: 400, body: entries(4) })
+      })
+      const catalog = yield* Catalogs.make({ url })
+      yield* catalog.until(() => catalog.source()?.reconnects === 1)
+      assert.strictEqual(catalog.source()?.held, 0)
+      assert.strictEqual(catalog.ids(), "0,1,2,3")
+    }))
+
   it.live("C7, C8 an error, or a server without leader, ends a session and not the watch", () =>
     Effect.gen(function*() {
       const { url } = yield* scripted({

@@ -204,6 +204,29 @@ describe("a scripted etcd", () => {
       assert.deepStrictEqual(events.map(({ _tag }) => _tag), ["Snapshot", "Alive", "Delta"])
     }))
 
+  it.live("E11, E12 a session that begins with less than another heard of says that data were lost", () =>
+    Effect.gen(function*() {
+      const lists = [
+        { header: header(10) },
+        { header: header(10) },
+        { header: header(12) },
+        { header: header(11) },
+        { header: { ...header(20), cluster_id: "another" } }
+      ]
+      const lost: Array<boolean | undefined> = []
+      const etcd = yield* ScriptedEtcd.make({
+        get list() {
+          return lists.shift() ?? { header: header(0) }
+        }
+      })
+      const registry = yield* EtcdRegistry.make({ endpoints: [etcd.url] })
+      for (const _ of Array.from(lists)) {
+        const first = yield* Effect.flatMap(Stream.runHead(registry.watch), Effect.fromOption)
+        lost.push(first._tag === "Snapshot" ? first.dataLost : undefined)
+      }
+      assert.deepStrictEqual(lost, [false, false, false, true, true])
+    }))
+
   it.live("refused credentials are told apart, whatever status etcd wraps them in", () =>
     Effect.gen(function*() {
       for (

@@ -40,6 +40,8 @@ export class View {
   private readonly questions: Questions
   private held: ReadonlyMap<string, Held> | undefined
   private expired: ReadonlyArray<string> = []
+  /** Everything written up to here was in the answer that was taken last. */
+  private index = 0
   private trusted = true
 
   constructor(prefix: string, format: RecordFormat.RecordFormat, questions: Questions) {
@@ -53,8 +55,18 @@ export class View {
     this.trusted = false
   }
 
-  /** Takes everything there is; whether that is something else than before. */
-  take(entries: ReadonlyArray<Entry>): Effect.Effect<boolean, ConsulError> {
+  /**
+   * Whether Consul lost data since another view: an entry is from before what that view heard last, and it never saw it.
+   * The index itself proves nothing.
+   */
+  contradicts(before: View): boolean {
+    return Array.from(this.held ?? []).some(([id, { entry }]) =>
+      entry.ModifyIndex <= before.index && before.held?.get(id)?.entry.ModifyIndex !== entry.ModifyIndex
+    )
+  }
+
+  /** Takes everything there is at an index; whether that is something else than before. */
+  take(entries: ReadonlyArray<Entry>, index: number): Effect.Effect<boolean, ConsulError> {
     return Effect.gen({ self: this }, function*() {
       const before = this.held ?? new Map<string, Held>()
       const held = new Map<string, Held>()
@@ -80,6 +92,7 @@ export class View {
       const expired = yield* Effect.filter(gone, ([, { entry }]) => this.ranOut(entry), { concurrency })
       this.held = held
       this.expired = expired.map(([id]) => id)
+      this.index = index
       this.trusted = true
       return changed || gone.length > 0
     })

@@ -151,7 +151,7 @@ export class Source {
     const missing = Array.from(this.records.keys()).filter((id) => !known.has(id) && !newer.has(id))
     // Whoever asked wants what there is now, and nothing of what is held. A lost registry may be another one.
     if (this.complete) { for (const id of missing) this.removeProven(id, now) }
-    else this.removeUnwitnessed(missing, now)
+    else this.removeUnwitnessed(missing, now, this.dataLost)
     return undefined
   }
 

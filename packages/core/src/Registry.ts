@@ -23,6 +23,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { heartbeat, Stalls } from "./internal/health/stalls.ts"
+import { monotonic } from "./internal/monotonic.ts"
+import { Presence } from "./internal/presence.ts"
 import type { ServiceInstance } from "./ServiceInstance.ts"
 
 export { refusal, toolRefusal } from "./internal/discovery/trust.ts"
@@ -83,7 +86,7 @@ export interface Snapshot {
    */
   readonly expired?: ReadonlyArray<string> | undefined
   /**
-   * Whether the backend is known to have lost data since the session before: what is missing from this one's beginning
+   * Whether the backend is known to have lost data since a session was complete: what is missing from this one's beginning
    * proves nothing then, and is held however little it is of five and more.
    */
   readonly dataLost?: boolean | undefined
@@ -307,7 +310,7 @@ export interface Registry {
   /** How long a session may be silent before it is begun anew; none: the default of `Discovery`. */
   readonly idleTimeout: Option.Option<Duration.Duration>
   /** The group of a record, where the backend speaks in groups: what only `list` found belongs to it. */
-  readonly groupOf?: ((instance: ServiceInstance) => string) | undefined
+  readonly groupOf?: ((instance: ServiceInstance) => string | undefined) | undefined
   /** Hints that a lost session may succeed now; core asks while it waits before the next one. */
   readonly wake?: Wake | undefined
 }
@@ -375,6 +378,19 @@ export interface PollOptions<R = never>
    * after four times as long. What changes without pause counts after forty polls. Default 0: each answer counts.
    */
   readonly settle?: Duration.Input | undefined
+  /**
+   * For polls that may miss what is there: how many in a row must have an instance before it is there. Default 1.
+   *
+   * @since 0.2.0
+   */
+  readonly rise?: number | undefined
+  /**
+   * For the same: how many in a row must miss an instance before it is gone; until then it stays as it was last found. One
+   * that failed, or during which our own event loop stood still, counts against nobody. Default 1.
+   *
+   * @since 0.2.0
+   */
+  readonly fall?: number | undefined
 }
 
 /** How often in a row a poll must say the same, and how many polls a reading takes at most. */
@@ -423,6 +439,9 @@ export const fromPoll = <R = never>(options: PollOptions<R>): Effect.Effect<Regi
       }
     }))
 
+    const { fall, rise } = options
+    const judged = rise === undefined && fall === undefined ? read : judge(read, new Presence(rise ?? 1, fall ?? 1))
+
     const session = Effect.gen(function*() {
       const hint = wake === undefined ? Effect.never : yield* wake
       const pause = Effect.fnUntraced(function*(limit: Duration.Duration) {
@@ -434,7 +453,7 @@ export const fromPoll = <R = never>(options: PollOptions<R>): Effect.Effect<Regi
       return Stream.fromEffectRepeat(Effect.gen(function*() {
         const before = last
         if (before !== undefined) yield* pause(before.goodFor ?? Duration.infinity)
-        last = yield* read
+        last = yield* judged
         return last.snapshot === before?.snapshot ? alive : last.snapshot
       }))
     })
@@ -442,7 +461,7 @@ export const fromPoll = <R = never>(options: PollOptions<R>): Effect.Effect<Regi
     return Effect.succeed(make({
       name,
       type: options.type ?? "poll",
-      list: Effect.map(read, ({ snapshot }) => snapshot),
+      list: Effect.map(judged, ({ snapshot }) => snapshot),
       watch: Stream.unwrap(session),
       registrar: options.registrar ?? Option.none(),
       trust: options.trust ?? "limited",
@@ -451,6 +470,17 @@ export const fromPoll = <R = never>(options: PollOptions<R>): Effect.Effect<Regi
       idleTimeout: Option.some(Duration.sum(Duration.sum(Duration.times(every, 1.1), timeout), Duration.seconds(1))),
       wake
     }))
+  })
+
+/** Judges what a poll found by what the ones before it did. */
+const judge = <E>(poll: Effect.Effect<Polled, E>, presence: Presence): Effect.Effect<Polled, E> =>
+  Effect.gen(function*() {
+    const time = yield* Effect.clockWith((clock) => Effect.succeed(monotonic(clock)))
+    const begun = time()
+    const stalls = new Stalls(begun)
+    const beats = Effect.forever(Effect.andThen(Effect.sleep(heartbeat), Effect.sync(() => stalls.beat(time()))))
+    const polled = yield* Effect.raceFirst(poll, beats)
+    return { ...polled, snapshot: presence.take(polled.snapshot, stalls.spoiled(begun, time())) }
   })
 
 const toPolled = (found: ReadonlyArray<ServiceInstance> | Snapshot | Polled): Polled => {

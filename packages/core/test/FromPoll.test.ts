@@ -5,10 +5,12 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
 import * as Discovery from "../src/Discovery.ts"
 import * as Registries from "../src/Registries.ts"
 import * as Registry from "../src/Registry.ts"
-import { count, fleet, live } from "./fixtures/scripted.ts"
+import { Jump, jumping } from "./fixtures/jumping.ts"
+import { count, fleet, instance, live } from "./fixtures/scripted.ts"
 
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
 
@@ -218,4 +220,154 @@ describe("fromPoll", () => {
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual((yield* Fiber.join(fiber)).message, "list: poll: no answer within 2s")
     }).pipe(Effect.provide(live())))
+})
+
+describe("N5: fromPoll with rise and fall", () => {
+  const ids = Effect.fnUntraced(function*({ list }: Registry.Registry) {
+    return (yield* list).instances.map(({ id }) => id)
+  })
+
+  it.effect("what some polls in a row found is there, until some in a row missed it", () =>
+    Effect.gen(function*() {
+      const poll = fc.record({ found: fc.subarray(["a", "b", "c"]), stalled: fc.boolean() })
+      yield* Effect.promise((signal) =>
+        fc.assert(
+          fc.asyncProperty(
+            fc.integer({ min: 1, max: 3 }),
+            fc.integer({ min: 1, max: 3 }),
+            fc.array(poll, { minLength: 1, maxLength: 20 }),
+            (rise, fall, polls) =>
+              Effect.runPromise(
+                Effect.gen(function*() {
+                  const jump = yield* Jump
+                  const backend = new Backend()
+                  const registry = yield* make(backend, { rise, fall })
+                  const counted = new Map<string, Array<boolean>>([["a", []], ["b", []], ["c", []]])
+                  for (const { found, stalled } of polls) {
+                    backend.answer = Effect.sync(() => {
+                      if (stalled) jump.by(5_000)
+                      return Registry.snapshot(found.map((id) => instance(id)))
+                    })
+                    const there = yield* ids(registry)
+                    for (const [id, history] of counted) {
+                      // A poll of a moment in which our loop stood still says nothing against anybody.
+                      if (found.includes(id) || !stalled) history.push(found.includes(id))
+                      assert.strictEqual(
+                        there.includes(id),
+                        isThere(history, rise, fall),
+                        `${id}: ${history.join(" ")}`
+                      )
+                    }
+                  }
+                }).pipe(Effect.provide(jumping)),
+                { signal }
+              )
+          ),
+          { numRuns: 200 }
+        )
+      )
+    }))
+
+  /** Whether the last time that enough polls in a row agreed they agreed that it is there. */
+  const isThere = (history: ReadonlyArray<boolean>, rise: number, fall: number): boolean => {
+    const agreed = (end: number, times: number, on: boolean) =>
+      end >= times && history.slice(end - times, end).every((found) => found === on)
+    for (let end = history.length; end > 0; end--) {
+      if (agreed(end, rise, true)) return true
+      if (agreed(end, fall, false)) return false
+    }
+    return false
+  }
+
+  it.effect("one that is missed stays as it was; a change of one that is there counts at once", () =>
+    Effect.gen(function*() {
+      const backend = new Backend()
+      const view = yield* open(backend, { rise: 2, fall: 2 })
+      assert.strictEqual(view.count(), 0)
+      const answer = (...instances: ReadonlyArray<Registry.Snapshot["instances"][number]>) => {
+        backend.answer = Effect.succeed(Registry.snapshot(instances))
+        backend.hint()
+        return TestClock.adjust("1 second")
+      }
+      const version = Effect.map(
+        Discovery.Discovery,
+        (discovery) => Array.from(discovery.catalog().entries, ([, { instance }]) => instance.version).join()
+      )
+      yield* answer(instance("i1", { version: "1.0.0" }))
+      assert.strictEqual(yield* version, "1.0.0")
+      yield* answer(instance("i1", { version: "1.1.0" }))
+      assert.strictEqual(yield* version, "1.1.0")
+      yield* answer()
+      assert.strictEqual(yield* version, "1.1.0")
+      yield* answer(instance("i1", { version: "1.2.0" }))
+      yield* answer()
+      assert.strictEqual(yield* version, "1.2.0")
+      yield* answer()
+      assert.strictEqual(yield* version, "")
+    }).pipe(Effect.provide(live())))
+
+  it.effect("a poll that failed says nothing, nor does one that found the record in a form that can't be used", () =>
+    Effect.gen(function*() {
+      const backend = new Backend()
+      const view = yield* open(backend, { fall: 2 })
+      const missed = Effect.suspend(() => {
+        backend.says(0)
+        backend.hint()
+        return TestClock.adjust("5 seconds")
+      })
+      yield* missed
+      backend.breaks("503")
+      backend.hint()
+      yield* TestClock.adjust("5 seconds")
+      assert.include(view.source(), { state: "stale", instances: 1 })
+      backend.answer = Effect.succeed(Registry.snapshot([], [{ id: "i1", reason: "no" }]))
+      backend.hint()
+      yield* TestClock.adjust("5 seconds")
+      assert.include(view.source(), { state: "connected", instances: 1 })
+      assert.strictEqual(view.source()?.rejected.length, 1)
+      yield* missed
+      assert.strictEqual(view.count(), 0)
+    }).pipe(Effect.provide(live())))
+})
+
+describe("N6: a stall of our own", () => {
+  it.effect("removes nobody, whatever the polls during it missed", () =>
+    Effect.gen(function*() {
+      const jump = yield* Jump
+      const backend = new Backend()
+      const registry = yield* make(backend, { fall: 1 })
+      backend.says(3)
+      yield* registry.list
+      for (const lost of [5_000, 2_000, 1_000]) {
+        backend.answer = Effect.sync(() => {
+          jump.by(lost)
+          return Registry.snapshot([])
+        })
+        assert.strictEqual((yield* registry.list).instances.length, 3)
+      }
+      // It was over before the poll began.
+      backend.says(0)
+      assert.strictEqual((yield* registry.list).instances.length, 0)
+    }).pipe(Effect.provide(jumping)))
+
+  it.effect("is found in the midst of a long poll, and excuses it only if it was a good part of it", () =>
+    Effect.gen(function*() {
+      const jump = yield* Jump
+      const backend = new Backend()
+      const registry = yield* make(backend, { fall: 1, timeout: "10 minutes" })
+      for (const [length, left] of [["20 seconds", 3], ["8 minutes", 0]] as const) {
+        backend.says(3)
+        yield* registry.list
+        backend.answer = Effect.andThen(
+          Effect.sleep("5 seconds"),
+          Effect.suspend(() => {
+            jump.by(5_000)
+            return Effect.as(Effect.sleep(length), Registry.snapshot([]))
+          })
+        )
+        const fiber = yield* Effect.forkChild(registry.list)
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual((yield* Fiber.join(fiber)).instances.length, left, length)
+      }
+    }).pipe(Effect.provide(jumping)))
 })

@@ -1,6 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -9,33 +7,10 @@ import * as fc from "fast-check"
 import * as Health from "../src/Health.ts"
 import { heartbeat, Stalls } from "../src/internal/health/stalls.ts"
 import { Fleet, instance, key, layer } from "./fixtures/Fleet.ts"
+import { Jump, jumping } from "./fixtures/jumping.ts"
 
 const pass: Health.CheckResult = { _tag: "Pass" }
 const refused: Health.CheckResult = { _tag: "Fail", reason: "refused", fatal: true }
-
-/** A clock that a test can set forward without anybody waking: what a loop that stands still looks like. */
-class Jump extends Context.Service<Jump, { readonly by: (ms: number) => void }>()("test/Jump") {}
-
-const jumping = Layer.effectContext(Effect.gen(function*() {
-  const clock = yield* Clock.Clock
-  let ahead = 0
-  const shifted: Clock.Clock = {
-    // With what else a test clock can do.
-    ...clock,
-    currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + ahead,
-    currentTimeMillis: Effect.sync(() => clock.currentTimeMillisUnsafe() + ahead),
-    currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe() + BigInt(ahead * 1e6),
-    currentTimeNanos: Effect.sync(() => clock.currentTimeNanosUnsafe() + BigInt(ahead * 1e6)),
-    monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + BigInt(ahead * 1e6),
-    monotonicTimeNanos: Effect.sync(() => clock.monotonicTimeNanosUnsafe() + BigInt(ahead * 1e6)),
-    sleep: (duration) => clock.sleep(duration)
-  }
-  return Context.make(Clock.Clock, shifted).pipe(Context.add(Jump, {
-    by: (ms) => {
-      ahead += ms
-    }
-  }))
-}))
 
 const live = (options?: Health.HealthOptions) =>
   Health.layer(options).pipe(Layer.provideMerge(layer), Layer.provideMerge(jumping))

@@ -58,6 +58,9 @@ const refused = (method: string, error: JsonRpcErrorObject, redact: Link["redact
   reason: oneLine(`${method} was answered with error ${error.code}: ${redact(error.message)}`)
 })
 
+const noneInCommon = (spoken: string): string =>
+  oneLine(`no protocol version in common: the server speaks ${spoken || "none that it names"}`)
+
 /** What the answer to the probe says; `undefined` means handshake. */
 const read = (redact: Link["redact"]) => (reply: Reply): Effect.Effect<ServerProfile | undefined, Failure> => {
   if ("error" in reply) {
@@ -68,7 +71,7 @@ const read = (redact: Link["redact"]) => (reply: Reply): Effect.Effect<ServerPro
         if (handshakeVersions.some((version) => supported.includes(version))) return Effect.succeed(undefined)
         return Effect.fail({
           phase: "answered",
-          reason: `no protocol version in common: the server speaks ${supported.join(", ") || "none that it names"}`
+          reason: noneInCommon(supported.join(", "))
         })
       }
       case Code.headerMismatch:
@@ -117,7 +120,7 @@ const initialize = Effect.fnUntraced(function*(
   if (version === undefined) {
     return yield* Effect.fail<Failure>({
       phase: "answered",
-      reason: oneLine(`no protocol version in common: the server speaks ${String(protocolVersion)}`)
+      reason: noneInCommon(typeof protocolVersion === "string" ? protocolVersion : "")
     })
   }
   connection.negotiated(version)

@@ -29,6 +29,8 @@ export interface Failure {
   readonly retryAfter?: number | undefined
   /** The server no longer knows the session: the request has certainly not run. */
   readonly sessionLost?: boolean | undefined
+  /** The server asks for credentials: HTTP 401, or 403 with a challenge. */
+  readonly wantsCredentials?: boolean | undefined
   /** The reply is longer than is read. That is a matter of what was asked. */
   readonly tooLong?: boolean | undefined
   /** The connection as a whole is gone, not this request alone. */

@@ -266,7 +266,10 @@ export const refusal = (
         reason: forgotten ? "the server forgot the session" : `HTTP ${status}${why === "" ? "" : `: ${why}`}`,
         status,
         retryAfter: retryAfterOf(first(headers["retry-after"]), now),
-        sessionLost: forgotten ? true : undefined
+        sessionLost: forgotten ? true : undefined,
+        wantsCredentials: status === 401 || (status === 403 && headers["www-authenticate"] !== undefined)
+          ? true
+          : undefined
       })
     }
   }

@@ -32,6 +32,8 @@ export const reason = (error: Error): string => {
     case "UND_ERR_CONNECT_TIMEOUT":
     case "ETIMEDOUT":
       return "no connection in time"
+    case "UND_ERR_RES_EXCEEDED_MAX_SIZE":
+      return "the answer is longer than is read"
     case "CERT_HAS_EXPIRED":
       return "the server's certificate has expired: it must be renewed there"
     case "CERT_NOT_YET_VALID":
@@ -66,6 +68,7 @@ export const reason = (error: Error): string => {
       if (/certificate required|handshake failure/.test(error.message)) return wantsCertificate
       return oneLine(error.message)
     default:
+      if (code?.startsWith("HPE_") === true) return "the server doesn't speak HTTP on this port: check the URL"
       return oneLine(code === undefined ? error.message : `${error.message} (${code})`)
   }
 }

@@ -1,0 +1,6 @@
+export * as Kubernetes from "./Kubernetes.ts"
+export * as KubernetesManifest from "./KubernetesManifest.ts"
+export * as KubernetesRecord from "./KubernetesRecord.ts"
+export * as KubernetesRegistrar from "./KubernetesRegistrar.ts"
+export * as KubernetesRegistry from "./KubernetesRegistry.ts"
+export * as KubernetesScale from "./KubernetesScale.ts"

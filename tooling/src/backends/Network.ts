@@ -8,6 +8,7 @@
  *
  * @since 0.2.0
  */
+import * as IpSet from "@portolan/core/IpSet"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -122,6 +123,42 @@ const sweep = Effect.gen(function*() {
 
 let networks = 0
 
+/** A name and the addresses of a network that nobody else has, from the 131,072 that there are. */
+const choose = Effect.fnUntraced(function*(length: number) {
+  const index = networks++
+  const taken = Array.from((yield* ip("-o -4 addr show")).matchAll(/ inet (\S+\/\d+)/g), ([, net = ""]) => net)
+  const all = IpSet.of(...taken)
+  const size = 2 ** (32 - length)
+  const count = 2 ** (length - 15)
+  // Those who choose at the same time begin at different places.
+  for (let n = 0; n < count; n++) {
+    const place = (process.pid * 16 + index + n) % count * size
+    const net = `198.${18 + (place >> 16)}.${place >> 8 & 255}.0/${length}`
+    // 15 characters at most.
+    if (IpSet.size(IpSet.intersect(all, IpSet.of(net))) === 0n) return { name: `ptl${process.pid}-${index}`, net }
+  }
+  return yield* new NetworkError({ reason: "no address is left for a network" })
+})
+
+/**
+ * Makes a network in which nobody is, until the scope closes: what is sent into it is lost without a word. Its address is
+ * like `198.18.4.0/22`; the first host of it is this machine.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const silent = Effect.fnUntraced(function*(
+  length: number
+): Effect.fn.Return<string, NetworkError, Scope.Scope> {
+  yield* sweep
+  const { name, net } = yield* choose(length)
+  yield* made(`link add ${name} type bridge`, `link del ${name}`)
+  yield* ip(`addr add ${net.replace(".0/", ".1/")} dev ${name}`)
+  // Nobody is asked for, so nobody is known to be absent.
+  yield* ip(`link set ${name} arp off up`)
+  return net
+})
+
 /**
  * Makes a network of so many hosts, until the scope closes.
  *
@@ -133,16 +170,9 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ReadonlyArray<Host>, NetworkError, Scope.Scope> {
   yield* sweep
   const command = yield* program
-  const index = networks++
-  // 15 characters at most.
-  const name = `ptl${process.pid}-${index}`
-  const taken = yield* ip("-o -4 addr show")
-  // Those who choose at the same time begin at different places.
-  const nets = Array.from({ length: 512 }, (_, n) => (process.pid * 16 + index + n) % 512)
-    .map((n) => `198.${18 + (n >> 8)}.${n & 255}`)
-  const net = nets.find((net) => !taken.includes(` ${net}.`))
-  if (net === undefined) return yield* new NetworkError({ reason: "no address is left for a network" })
-
+  const chosen = yield* choose(24)
+  const { name } = chosen
+  const net = chosen.net.replace(".0/24", "")
   yield* made(`link add ${name} type bridge`, `link del ${name}`)
   yield* ip(`addr add ${net}.1/24 dev ${name}`)
   yield* ip(`link set ${name} up`)

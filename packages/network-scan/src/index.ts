@@ -1,0 +1,2 @@
+export * as NetworkScanRegistry from "./NetworkScanRegistry.ts"
+export * as Scan from "./Scan.ts"

@@ -148,7 +148,7 @@ const writeLaunchers = async (root: string, folder: string): Promise<void> => {
       libraries.push(`${folder}/${lib}/${name}`)
     }
   }
-  for (const bin of ["bin", "usr/bin"]) {
+  for (const bin of ["bin", "usr/bin", "usr/sbin"]) {
     for (const name of await Fs.readdir(Path.join(root, bin)).catch(() => [])) {
       await Fs.writeFile(
         Path.join(root, "run", name),

@@ -1,0 +1,2 @@
+export * as DnsSdRecord from "./DnsSdRecord.ts"
+export * as DnsSdRegistry from "./DnsSdRegistry.ts"

@@ -1,0 +1,1 @@
+export * as DocumentsRegistry from "./DocumentsRegistry.ts"

@@ -23,6 +23,7 @@ import type { SessionMode } from "@portolan/mcp/relay/sessions/Bindings"
 import * as McpHealthCheck from "@portolan/mcp/upstream/McpHealthCheck"
 import * as Upstreams from "@portolan/mcp/upstream/Upstreams"
 import * as ByteSize from "effect/ByteSize"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -35,6 +36,7 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
 import { About } from "./About.ts"
+import * as SelfDescription from "./documents/SelfDescription.ts"
 import * as access from "./internal/access.ts"
 import * as docs from "./internal/docs.ts"
 import { liveOptionsOf } from "./internal/endpoint.ts"
@@ -69,6 +71,8 @@ export interface ListenerOptions {
   readonly token?: string | Redacted.Redacted<string> | undefined
   /** Whether `/sse` and `/messages` serve clients of 2024-11-05. Default false. */
   readonly sse?: boolean | undefined
+  /** Whether the gateway publishes what it is: server card, AI catalog, entry of an MCP registry. Default true. */
+  readonly documents?: boolean | undefined
   /** Paths of PEM files. With `ca`, clients must have a certificate of these authorities. The files are watched. */
   readonly tls?: TlsFiles | undefined
   /** Largest body of a request, bytes. Default 4 MiB. */
@@ -152,17 +156,23 @@ interface Settings {
   readonly bodyLimit: ByteSize.ByteSize
   readonly shutdownTimeout: Duration.Duration
   readonly writes: WriteAccess.WriteAccessOptions
+  readonly documents: SelfDescription.SelfDescription["Service"]["documents"]
 }
 
-const aboutOf = ({ version = "0.1.0" }: ListenerOptions, ready: () => boolean) => About.of({ version, ready })
+const versionOf = ({ version = "0.1.0" }: ListenerOptions): string => version
+
+const aboutOf = (options: ListenerOptions, ready: () => boolean) => About.of({ version: versionOf(options), ready })
 
 const hostOf = (options: ListenerOptions): string => options.host ?? "127.0.0.1"
 
-const settingsOf = (options: ListenerOptions): Settings => {
+/** The settings of these options, which hold since an epoch in ms. */
+const settingsOf = (options: ListenerOptions, since: number): Settings => {
   const publicUrl = options.publicUrl?.replace(/\/+$/, "")
+  const scheme = options.tls === undefined ? "http" : "https"
+  const sse = options.sse ?? false
   return {
     refused: access.make({ ...options, host: hostOf(options) }),
-    sse: options.sse ?? false,
+    sse,
     messages: `${publicUrl === undefined ? "" : new URL(publicUrl).pathname.replace(/\/$/, "")}/messages`,
     publicUrl,
     bodyLimit: ByteSize.bytes(options.bodyLimit ?? 4 * 1024 * 1024),
@@ -171,7 +181,16 @@ const settingsOf = (options: ListenerOptions): Settings => {
       token: typeof options.token === "string" ? Redacted.make(options.token) : options.token,
       publicUrl: options.publicUrl,
       allowedOrigins: options.allowedOrigins
-    }
+    },
+    documents: (host) =>
+      options.documents === false
+        ? undefined
+        : SelfDescription.describe({
+          url: publicUrl ?? `${scheme}://${host}`,
+          version: versionOf(options),
+          sse,
+          since
+        })
   }
 }
 
@@ -206,7 +225,8 @@ export const layerListener = (
     Effect.gen(function*() {
       const endpoint = yield* McpEndpoint.McpEndpoint
       const discovery = yield* Discovery
-      let settings = settingsOf(options)
+      const clock = yield* Clock.Clock
+      let settings = settingsOf(options, clock.currentTimeMillisUnsafe())
       let state: "starting" | "ready" | "draining" = "starting"
       const ended = Latch.makeUnsafe(false)
 
@@ -231,7 +251,8 @@ export const layerListener = (
             Layer.succeedContext(events),
             Leases.layer({ protected: () => settings.writes.token !== undefined }),
             Series.layer(),
-            WriteAccess.layer(() => settings.writes)
+            WriteAccess.layer(() => settings.writes),
+            Layer.succeed(SelfDescription.SelfDescription, { documents: (host) => settings.documents(host) })
           ]),
           Layer.provide(Views.layer),
           Layer.provide(Layer.succeed(About, about))
@@ -285,7 +306,7 @@ export const layerListener = (
           Effect.andThen(
             listener.move(addressOf(next)),
             Effect.suspend(() => {
-              settings = settingsOf(next)
+              settings = settingsOf(next, clock.currentTimeMillisUnsafe())
               return Context.get(events, Webhooks.Webhooks).reconfigure(next.webhooks ?? [])
             })
           )

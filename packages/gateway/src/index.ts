@@ -31,6 +31,9 @@ export * as ConfigurationState from "./configuration/ConfigurationState.ts"
 /** @since 0.1.0 */
 export * as ConfiguredRegistries from "./configuration/ConfiguredRegistries.ts"
 
+/** @since 0.2.0 */
+export * as DocumentsApi from "./documents/DocumentsApi.ts"
+
 /** @since 0.1.0 */
 export * as EventFeed from "./rest/EventFeed.ts"
 
@@ -81,6 +84,9 @@ export * as Rest from "./rest/Rest.ts"
 
 /** @since 0.1.0 */
 export * as RoutingEntry from "./configuration/RoutingEntry.ts"
+
+/** @since 0.2.0 */
+export * as SelfDescription from "./documents/SelfDescription.ts"
 
 /** @since 0.1.0 */
 export * as Series from "./rest/Series.ts"

@@ -73,6 +73,7 @@ describe("Configuration", () => {
       allowedHosts: [],
       allowedOrigins: [],
       sse: false,
+      documents: true,
       token: undefined,
       tls: undefined,
       shutdownTimeout: Duration.seconds(10)

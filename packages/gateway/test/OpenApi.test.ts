@@ -29,7 +29,10 @@ describe("OpenAPI", () => {
       const { components, openapi, paths } = Schema.decodeUnknownSync(Document)(json)
       assert.match(openapi, /^3\.1/)
       const operations = Object.entries(paths).flatMap(([path, methods]) =>
-        Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path.slice(7)}`, ...operation }))
+        Object.entries(methods).map(([method, operation]) => ({
+          name: `${method} ${path.replace(/^\/api\/v1/, "")}`,
+          ...operation
+        }))
       )
       assert.sameMembers(operations.map(({ name }) => name), [
         "get /status",
@@ -54,7 +57,12 @@ describe("OpenAPI", () => {
         "get /explain",
         "post /refresh",
         "get /events",
-        "get /reports/series"
+        "get /reports/series",
+        "get /mcp/server-card",
+        "get /.well-known/ai-catalog.json",
+        "get /v0.1/servers",
+        "get /v0.1/servers/{name}/versions",
+        "get /v0.1/servers/{name}/versions/{version}"
       ])
       assert.deepEqual(components.securitySchemes, { token: { type: "http", scheme: "Bearer" } })
       for (const { name, parameters, responses, security } of operations) {

@@ -75,6 +75,7 @@ export interface GatewaySettings {
   readonly allowedOrigins: ReadonlyArray<string>
   readonly shutdownTimeout: Duration.Duration
   readonly sse: boolean
+  readonly documents: boolean
   /** Absolute paths. */
   readonly tls: TlsFiles | undefined
 }

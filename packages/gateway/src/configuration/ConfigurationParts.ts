@@ -51,11 +51,10 @@ export const make = (options: { readonly version: string }): Effect.Effect<
 
     const listener = Option.map(gateway, ({ reconfigure }): Part => ({
       select: ({ gateway, webhooks }) => {
-        const { allowedHosts, allowedOrigins, bodyLimit, host, port, publicUrl, shutdownTimeout, sse, tls, token } =
-          gateway
+        const { allowedHosts, allowedOrigins, bodyLimit, documents, host, port, publicUrl, sse, tls, token } = gateway
         return [
           [host, port, publicUrl, tls],
-          [allowedHosts, allowedOrigins, token, sse, bodyLimit, shutdownTimeout],
+          [allowedHosts, allowedOrigins, token, sse, documents, bodyLimit, gateway.shutdownTimeout],
           webhooks
         ]
       },

@@ -66,6 +66,11 @@ const Gateway = Schema.Struct({
     description: "Whether /sse and /messages serve clients of protocol version 2024-11-05",
     default: false
   }).pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))),
+  documents: defaulted(
+    Schema.Boolean,
+    true,
+    "Whether the gateway publishes what it is: /mcp/server-card, /.well-known/ai-catalog.json and /v0.1/servers"
+  ),
   naming: Schema.Literals(["prefix", "conflict", "none"])
     .annotate({
       description: "Whether the service stands before a tool's name: always, where names collide, never",

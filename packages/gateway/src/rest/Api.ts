@@ -1,5 +1,6 @@
 /**
- * The REST API under `/api/v1`: its declaration, from which the handlers, OpenAPI and typed clients follow.
+ * The REST API under `/api/v1`, and the documents about the gateway: the declaration from which the handlers, OpenAPI and
+ * typed clients follow.
  *
  * **Details**: lists answer `{"items": […], "nextCursor": …}`. A cursor names the last item of its page, so that items
  * which come or go between two pages shift nothing. Errors are problems (RFC 9457). Answers to GET carry an ETag.
@@ -14,6 +15,7 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
+import { Documents } from "../documents/DocumentsApi.ts"
 import { Filter, filterNote, Page } from "../internal/lists.ts"
 import { documented } from "../internal/openapi.ts"
 import * as Conduct from "./Conduct.ts"
@@ -316,7 +318,9 @@ export class Watching extends HttpApiGroup.make("watching").add(
  * @since 0.1.0
  */
 export class Api
-  extends HttpApi.make("portolan").add(Fleet).add(Calls).add(Writes).add(Watching).middleware(Conduct.Conduct)
+  extends HttpApi.make("portolan").add(Fleet).add(Calls).add(Writes).add(Watching).add(Documents).middleware(
+    Conduct.Conduct
+  )
     .annotate(HttpApi.ParseOptions, { errors: "all" })
     .annotateMerge(OpenApi.annotations({
       title: "Portolan",

@@ -17,6 +17,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import type { unhandled } from "effect/Types"
 import { STATUS_CODES } from "node:http"
+import { catalogType, serverCardType } from "../documents/SelfDescription.ts"
 import { matches, strong } from "../internal/etag.ts"
 import { type Filter, unknownParameter } from "../internal/lists.ts"
 import { BadRequest, Internal, mistaken, NotAcceptable } from "./Problems.ts"
@@ -51,13 +52,21 @@ const declared = (endpoint: HttpApiEndpoint.Top): ReadonlySet<string> => {
   )
 }
 
-/** Whether an `Accept` header lets this type through. */
+/** What endpoints answer with, where that isn't plain JSON. */
+const types: ReadonlyMap<string, string> = new Map([
+  ["events", "text/event-stream"],
+  ["card", serverCardType],
+  ["catalog", catalogType]
+])
+
+/** Whether an `Accept` header lets this type through; who takes JSON takes what is made of it (RFC 6839). */
 const accepts = (header: string | undefined, type: string): boolean => {
   if (header === undefined || header.trim() === "") return true
   return header.split(",").some((range) => {
     const [name = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase())
     if (parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))) return false
-    return name === "*/*" || name === type || name === `${type.slice(0, type.indexOf("/"))}/*`
+    return name === "*/*" || name === type || name === `${type.slice(0, type.indexOf("/"))}/*` ||
+      name === "application/json" && type.endsWith("+json")
   })
 }
 
@@ -97,7 +106,7 @@ export const layer: Layer.Layer<Conduct> = Layer.sync(Conduct, () => {
           if (!known.has(name)) return yield* unknownParameter(name, known)
         }
       }
-      const type = endpoint.identifier === "events" ? "text/event-stream" : "application/json"
+      const type = types.get(endpoint.identifier) ?? "application/json"
       if (!accepts(request.headers["accept"], type)) {
         return yield* new NotAcceptable({ detail: `this is answered as ${type}` })
       }
@@ -154,7 +163,7 @@ export const problems = <E, R>(
   answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest> =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-    if (!request.url.startsWith("/api/")) return answer
+    if (!/^\/(api|v0\.1)\//.test(request.url)) return answer
     return answer.pipe(
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause)

@@ -7,6 +7,7 @@ import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
 import * as calls from "../internal/calls.ts"
+import * as documents from "../internal/documents.ts"
 import * as reads from "../internal/reads.ts"
 import * as watching from "../internal/watching.ts"
 import * as writes from "../internal/writes.ts"
@@ -20,7 +21,7 @@ import * as Conduct from "./Conduct.ts"
  * @since 0.1.0
  */
 export const layer = HttpApiBuilder.layer(Api, { openapiPath: "/api/v1/openapi.json" }).pipe(
-  Layer.provide([reads.layer, calls.layer, writes.layer, watching.layer]),
+  Layer.provide([reads.layer, calls.layer, writes.layer, watching.layer, documents.layer]),
   Layer.provide(Conduct.layer)
 )
 

@@ -1,32 +1,47 @@
 /**
- * Real backends in the place of the addresses that pages name.
+ * Real backends in the place of what pages name.
  */
 import * as Consul from "@portolan/tooling/backends/Consul"
 import * as Etcd from "@portolan/tooling/backends/Etcd"
+import * as KubernetesApi from "@portolan/tooling/backends/KubernetesApi"
 import * as Redis from "@portolan/tooling/backends/Redis"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 
+const address = ({ host, port }: { readonly host: string; readonly port: number }) => `${host}:${port}`
+
+/** What pages name, and what is in its place here. */
 const backends = [
-  { address: "127.0.0.1:8500", make: Consul.make, lacks: await Effect.runPromise(Consul.unavailable) },
-  { address: "127.0.0.1:2379", make: Etcd.make, lacks: await Effect.runPromise(Etcd.unavailable) },
-  { address: "127.0.0.1:6379", make: Redis.single(), lacks: await Effect.runPromise(Redis.unavailable) }
+  {
+    named: "127.0.0.1:8500",
+    make: Effect.map(Consul.make, address),
+    lacks: await Effect.runPromise(Consul.unavailable)
+  },
+  { named: "127.0.0.1:2379", make: Effect.map(Etcd.make, address), lacks: await Effect.runPromise(Etcd.unavailable) },
+  {
+    named: "127.0.0.1:6379",
+    make: Effect.map(Redis.single(), address),
+    lacks: await Effect.runPromise(Redis.unavailable)
+  },
+  {
+    named: "/home/me/.kube/config",
+    make: Effect.map(KubernetesApi.make(), ({ kubeconfig }) => kubeconfig),
+    lacks: undefined
+  }
 ]
 
 /** Why a program that names a backend can't be run on this machine. */
 export const missing = (code: string): string | undefined =>
-  backends.find(({ address, lacks }) => lacks !== undefined && code.includes(address))?.lacks
+  backends.find(({ lacks, named }) => lacks !== undefined && code.includes(named))?.lacks
 
 let scope = Scope.makeUnsafe()
 
-/** The program with the addresses of real backends, which run until `end`. */
+/** The program with real backends in it, which run until `end`. */
 export const real = async (code: string): Promise<string> => {
   let text = code
-  for (const { address, make } of backends) {
-    if (!code.includes(address)) continue
-    const { host, port } = await Effect.runPromise(Scope.provide(make, scope))
-    text = text.replaceAll(address, `${host}:${port}`)
+  for (const { make, named } of backends) {
+    if (code.includes(named)) text = text.replaceAll(named, await Effect.runPromise(Scope.provide(make, scope)))
   }
   return text
 }

@@ -5,7 +5,20 @@ import { spawnSync } from "node:child_process"
 import { availableParallelism, cpus } from "node:os"
 import { join } from "node:path"
 
-const all = ["pick", "peers", "route", "change", "memory", "call", "footprint", "lifetime", "registries"]
+const all = [
+  "pick",
+  "peers",
+  "route",
+  "change",
+  "memory",
+  "call",
+  "footprint",
+  "lifetime",
+  "registries",
+  "kubernetes",
+  "scan",
+  "documents"
+]
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !all.includes(name))
 if (unknown.length > 0) {

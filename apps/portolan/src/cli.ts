@@ -18,6 +18,7 @@ import { mark, refresh } from "./commands/operate.ts"
 import { register } from "./commands/register.ts"
 import { report } from "./commands/report.ts"
 import { root } from "./commands/root.ts"
+import { scan } from "./commands/scan.ts"
 import { services } from "./commands/services.ts"
 import { status } from "./commands/status.ts"
 import { tools } from "./commands/tools.ts"
@@ -32,7 +33,7 @@ const whole = (): Command.Command.Any => portolan
 const portolan = root.pipe(
   Command.withSubcommands([
     { group: "Serve", commands: [up] },
-    { group: "Look", commands: [status, services, instances, tools, report, explain, watch] },
+    { group: "Look", commands: [status, services, instances, tools, report, explain, watch, scan] },
     { group: "Act", commands: [call, register, deregister, mark, refresh] },
     { group: "Set up", commands: [validate, configuration, login, completions(whole)] }
   ])
@@ -40,7 +41,7 @@ const portolan = root.pipe(
 
 const names = new Set(portolan.subcommands.flatMap(({ commands }) => commands.map(({ name }) => name)))
 /** Those that call the address of the gateway `--gateway`. */
-const renaming = new Set<string>([register.name, deregister.name])
+const renaming = new Set<string>([register.name, deregister.name, scan.name])
 const ofGateway = new Set(["--url", "--token"])
 
 /**

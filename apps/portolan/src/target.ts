@@ -17,12 +17,27 @@ export type Target =
   /** The gateway's own name of the registry; none: the one it chooses. */
   | { readonly _tag: "Gateway"; readonly registry: string | undefined }
 
-/** Options of the adapters that can be named without a configuration, made of an address. */
-const addressed: Readonly<Record<string, { readonly usual: string; readonly options: (address: string) => object }>> = {
+/** How an adapter that can be named without a configuration gets its options. */
+interface Addressed {
+  /** The address that is meant where none is given. */
+  readonly usual: string
+  /** An address to show, where the usual one is none. */
+  readonly example?: string
+  readonly options: (address: string) => object
+}
+
+const addressed: Readonly<Record<string, Addressed>> = {
   file: { usual: "./services.json", options: (path) => ({ path }) },
   consul: { usual: "http://127.0.0.1:8500", options: (url) => ({ url }) },
   redis: { usual: "redis://127.0.0.1:6379", options: (url) => ({ url }) },
-  etcd: { usual: "http://127.0.0.1:2379", options: (urls) => ({ endpoints: urls.split(",") }) }
+  etcd: { usual: "http://127.0.0.1:2379", options: (urls) => ({ endpoints: urls.split(",") }) },
+  // Without a namespace it is that of the service account or of the kubeconfig.
+  kubernetes: {
+    usual: "",
+    example: "mcp",
+    options: (namespace) => namespace === "" ? {} : { namespaces: [namespace] }
+  },
+  "dns-sd": { usual: "_mcp._tcp", options: (service) => ({ service }) }
 }
 
 const opened = (
@@ -57,8 +72,8 @@ const configured = (
 
 /**
  * Finds what `--registry` names: a registry of the configuration by its name or type, or a type with an address
- * (`consul:http://10.0.0.5:8500`), or else a registry of the gateway. What lives in the memory of a gateway is always
- * reached through that.
+ * (`consul:http://10.0.0.5:8500`, `kubernetes:mcp`), or else a registry of the gateway. What lives in the memory of a
+ * gateway is always reached through that.
  */
 export const resolve = (
   registry: string | undefined,
@@ -82,14 +97,16 @@ export const resolve = (
     const address = given === undefined || given === "" ? adapter.usual : given
     // A name is shown; an address may hold a password.
     const [first = address] = type === "etcd" ? address.split(",") : [address]
-    const name = URL.parse(first)?.host || address
+    const name = URL.parse(first)?.host || address || type
     const read = Configuration.parse(
       JSON.stringify({ registries: [{ type, name, ...adapter.options(address) }] }),
       { adapters }
     )
     const [entry] = Result.isSuccess(read) ? read.success.registries : []
     if (entry === undefined) {
-      return yield* wrong(`--registry: ${type}: expected an address such as ${type}:${adapter.usual}`)
+      return yield* wrong(
+        `--registry: ${type}: expected an address such as ${type}:${adapter.example ?? adapter.usual}`
+      )
     }
     return yield* opened(type, name, entry.open)
   })

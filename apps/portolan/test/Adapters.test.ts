@@ -6,6 +6,7 @@ import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { adapters } from "../src/adapters.ts"
+import { directory, portolan } from "./process.ts"
 
 const parse = (entry: string) => Configuration.parse(`registries:\n  - ${entry}\n`, { adapters, env: { PASS: "hush" } })
 
@@ -42,6 +43,29 @@ describe("registries", () => {
           ],
           ["{ type: etcd, endpoints: [\"http://127.0.0.1:1\"], prefix: /p/, username: u, password: p }", "etcd"],
           [`{ type: etcd, endpoints: ["https://127.0.0.1:1"], tls: { serverName: etcd } }`, "etcd"],
+          ["{ type: kubernetes, kubeconfig: kubeconfig.yaml }", "kubernetes"],
+          [
+            "{ type: kubernetes, kubeconfig: kubeconfig.yaml, context: main, namespaces: [mcp, tools], labelSelector: \"app=mcp\", portName: mcp, instances: services }",
+            "kubernetes"
+          ],
+          ["{ type: kubernetes, name: cluster, kubeconfig: kubeconfig.yaml, namespaces: all }", "cluster"],
+          ["{ type: network-scan, ports: [3000-3010] }", "network-scan"],
+          [
+            "{ type: network-scan, networks: [10.0.0.0/30, 10.0.0.5-10.0.0.7, \"fd00::1\"], hosts: [localhost], ports: [80, \"3000\"], paths: [/mcp, /], schemes: [http, https], transports: [streamable-http, sse], allowNetworks: [10.0.0.0/8], denyNetworks: [10.0.0.1], concurrency: 8, rate: 100, connectTimeout: 200ms, identifyTimeout: 1s, interval: 5m, rise: 2, fall: 4 }",
+            "network-scan"
+          ],
+          ["{ type: dns-sd }", "dns-sd"],
+          [
+            "{ type: dns-sd, service: _tools._tcp, interfaces: [lo], port: 5454, allowNetworks: [127.0.0.0/8], denyNetworks: [\"::/0\"], identify: false, identifyTimeout: 1s }",
+            "dns-sd"
+          ],
+          [
+            "{ type: documents, mcpRegistry: \"https://127.0.0.1:1\", search: weather, every: 1h, variables: { region: eu }, token: { env: PASS }, tls: {} }",
+            "mcp-registry 127.0.0.1:1"
+          ],
+          ["{ type: documents, catalog: \"http://127.0.0.1:1\" }", "catalog 127.0.0.1:1"],
+          ["{ type: documents, serverCard: \"http://127.0.0.1:1/mcp\" }", "server-card 127.0.0.1:1"],
+          ["{ type: documents, name: agents, agentCard: \"http://127.0.0.1:1\" }", "agents"],
           ["{ type: memory, allow: { services: [weather] } }", "memory"]
         ] as const
       ) {
@@ -50,6 +74,31 @@ describe("registries", () => {
         const registry = yield* first!.open
         assert.deepStrictEqual([registry.name, registry.trust], [name, "limited"], entry)
       }
+    }))
+
+  it.effect("are known by their types; the code of one is loaded when it is opened", () =>
+    Effect.gen(function*() {
+      const hook = `import { registerHooks } from "node:module"
+        registerHooks({ load: (url, context, next) => {
+          const [, name] = /packages\\/([\\w-]+)\\/(?:src|dist)\\//.exec(url) ?? []
+          if (name !== undefined) console.error("loaded " + name)
+          return next(url, context)
+        } })`
+      const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` }
+      const cwd = yield* directory({
+        "portolan.yaml":
+          "registries:\n  - { type: kubernetes }\n  - { type: dns-sd }\n  - { type: network-scan, ports: [1] }\n"
+          + "  - { type: documents, catalog: \"http://127.0.0.1:1\" }\n  - { type: file, path: services.json }\n"
+      })
+      const loaded = (args: ReadonlyArray<string>) =>
+        Effect.map(
+          portolan(args, { cwd, env }),
+          ({ stderr }) => new Set(Array.from(stderr.matchAll(/^loaded (.*)$/gm), ([, name]) => name))
+        )
+      assert.deepStrictEqual(Array.from(yield* loaded(["validate"])).sort(), ["core", "gateway"])
+      // It can't be written, and is opened to find that out.
+      const opened = yield* loaded(["register", "weather", "--url", "http://127.0.0.1:1", "--registry", "documents"])
+      assert.deepStrictEqual(Array.from(opened).sort(), ["core", "documents", "gateway"])
     }))
 
   it("of Consul are as many as it names datacenters", () => {
@@ -108,8 +157,50 @@ describe("registries", () => {
       "54: registries[0].password: `username` and `password` belong together"
     ],
     [
+      "{ type: kubernetes, namespaces: [My_NS] }",
+      "38: registries[0].namespaces[0]: expected the name of a namespace"
+    ],
+    ["{ type: kubernetes, namespaces: mcp }", "37: registries[0].namespaces: expected all, or a list such as [mcp]"],
+    ["{ type: kubernetes, namespace: mcp }", "25: registries[0].namespace: unknown key; did you mean \"namespaces\"?"],
+    ["{ type: network-scan }", "5: registries[0].ports: missing"],
+    ...["0", "70000", "10-5", "80-", "http"].map((port) => [
+      `{ type: network-scan, ports: ["${port}"] }`,
+      "35: registries[0].ports[0]: expected a port such as 3000 or ports such as 3000-3010"
+    ]),
+    ...["10.0.0.0/33", "10.0.0", "10.0.0.9-10.0.0.1", "example.com"].map((network) => [
+      `{ type: network-scan, ports: [1], networks: ["${network}"] }`,
+      "50: registries[0].networks[0]: expected a network (10.0.0.0/24), a range (10.0.0.5-10.0.0.20) or an address"
+    ]),
+    [
+      "{ type: network-scan, ports: [1], interval: 60 }",
+      "49: registries[0].interval: expected a duration such as 250ms, 30s or 5m"
+    ],
+    [
+      "{ type: documents, catalog: \"http://a\", every: 0s }",
+      "52: registries[0].every: expected a duration such as 250ms, 30s or 5m"
+    ],
+    ["{ type: dns-sd, service: mcp }", "30: registries[0].service: expected a type of services such as _mcp._tcp"],
+    [
+      "{ type: documents }",
+      "5: registries[0]: expected one of `mcpRegistry`, `catalog`, `serverCard`, `agentCard`"
+    ],
+    [
+      "{ type: documents, catalog: \"http://a\", serverCard: \"http://a\" }",
+      "5: registries[0]: expected one of `mcpRegistry`, `catalog`, `serverCard`, `agentCard`"
+    ],
+    ["{ type: documents, catalog: \"http://a\", search: x }", "53: registries[0].search: needs `mcpRegistry`"],
+    ...["http://u:hush@a", "http:u:hush@a", " http://hush@a"].map((url) => [
+      `{ type: documents, catalog: "${url}" }`,
+      "33: registries[0].catalog: what is secret of it belongs in `token`"
+    ]),
+    [
+      "{ type: documents, catalog: \"http://a\", tls: {} }",
+      "50: registries[0].tls: needs addresses that begin with https"
+    ],
+    [
       "{ type: rediss }",
-      "13: registries[0].type: expected one of file, consul, redis, etcd, memory; did you mean \"redis\"?"
+      "13: registries[0].type: expected one of file, consul, redis, etcd, kubernetes, dns-sd, network-scan, documents, " +
+      "memory; did you mean \"redis\"?"
     ]
   ])("tell what is wrong: %s", (entry, expected) => {
     assert.deepStrictEqual(mistakes(entry), [expected])

@@ -190,7 +190,8 @@ describe("without a gateway", () => {
       assert.strictEqual(bad.code, 2)
       assert.deepStrictEqual(bad.stderr.split("\n"), [
         "bad.yaml:2:3: gateway.prot: unknown key; did you mean \"port\"?",
-        "bad.yaml:4:11: registries[0].type: expected one of file, consul, redis, etcd, memory; did you mean \"file\"?",
+        "bad.yaml:4:11: registries[0].type: expected one of file, consul, redis, etcd, kubernetes, dns-sd, network-scan, " +
+        "documents, memory; did you mean \"file\"?",
         ""
       ])
       const json = yield* portolan(["validate", "--config", "bad.yaml", "--json"], { cwd })

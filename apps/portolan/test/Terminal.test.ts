@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn, spawnSync } from "node:child_process"
+import { createServer } from "node:net"
 import { fileURLToPath } from "node:url"
 import { stripVTControlCharacters } from "node:util"
 import { widthOf } from "../src/terminal.ts"
@@ -81,5 +82,22 @@ describe.skipIf(lacking)("on a terminal", () => {
       assert.isTrue(said.endsWith(`\r${escape}2Kall steps\r\n`))
       const dumb = yield* onTerminal(40, ["call", "svc__steps"], { PORTOLAN_URL: running.url, TERM: "dumb" })
       assert.strictEqual(dumb, "all steps\r\n")
+    }), 60_000)
+
+  it.live("a scan says how far it is", () =>
+    Effect.gen(function*() {
+      const server = createServer((socket) => void socket.on("error", () => {}))
+      const port = yield* Effect.acquireRelease(
+        Effect.callback<number>((resume) => {
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address()
+            resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0))
+          })
+        }),
+        () => Effect.sync(() => void server.close())
+      )
+      const said = yield* onTerminal(80, ["scan", "--ports", String(port), "--identify-timeout", "1s"], {})
+      assert.match(said, /\r.* asked 0 of 1 port, 1 open, 0 servers/)
+      assert.match(stripVTControlCharacters(said), /\rno server: what took a connection.*\r\n$/)
     }), 60_000)
 })

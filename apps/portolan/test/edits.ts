@@ -223,6 +223,12 @@ const makers: readonly [Maker, ...ReadonlyArray<Maker>] = [
     const { _meta: meta } = await view.asked("tools/call", { name: (await view.tools()).flat()[0] })
     return typeof meta === "object" && meta !== null && ("dev.portolan/routing" in meta) === shown
   }),
+  setting(
+    "gateway",
+    "documents",
+    [true, false],
+    (published) => async (view) => ("name" in await view.json("/mcp/server-card")) === published
+  ),
   setting("gateway", "sessionIdleTimeout", ["30m", "20m"]),
   setting(
     "gateway",

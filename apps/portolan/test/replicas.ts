@@ -6,7 +6,8 @@ import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
-const program = fileURLToPath(new URL("replica.ts", import.meta.url))
+/** The server's program: `replica.ts <log> <ms> [port]`. */
+export const program = fileURLToPath(new URL("replica.ts", import.meta.url))
 
 const start = (log: string, time: number, port: number) =>
   spawn(process.execPath, [program, log, String(time), String(port)], { stdio: ["ignore", "pipe", "inherit"] })

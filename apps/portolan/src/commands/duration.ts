@@ -1,6 +1,7 @@
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import { isDuration, millisOf } from "../duration.ts"
 
 /** A duration as a person wrote it, and as a value. */
 export interface WrittenDuration {
@@ -8,13 +9,8 @@ export interface WrittenDuration {
   readonly duration: Duration.Duration
 }
 
-const scales: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-const parse = (text: string): WrittenDuration | undefined => {
-  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
-  const scale = scales[unit]
-  return scale === undefined ? undefined : { text, duration: Duration.millis(Number(amount) * scale) }
-}
+const parse = (text: string): WrittenDuration | undefined =>
+  isDuration(text) ? { text, duration: Duration.millis(millisOf(text)) } : undefined
 
 /** A flag that takes a duration as the configuration writes it: `250ms`, `30s`, `5m`. */
 export const durationFlag = (name: string, description: string) =>

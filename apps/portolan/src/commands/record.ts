@@ -12,10 +12,11 @@ import { type Failure, wrong } from "../Failure.ts"
 const text = (name: string, description: string) =>
   Flag.String(name).pipe(Flag.withDescription(description), Flag.optional)
 
-const words = (name: string, description: string) =>
-  text(name, description).pipe(
-    Flag.map(Option.map((list) => list.split(",").map((word) => word.trim()).filter((word) => word !== "")))
-  )
+/** Words with commas between them. */
+export const listed = (text: string): ReadonlyArray<string> =>
+  text.split(",").map((word) => word.trim()).filter((word) => word !== "")
+
+export const words = (name: string, description: string) => text(name, description).pipe(Flag.map(Option.map(listed)))
 
 export const recordFlags = {
   id: text("id", "Unique in its registry; the service and four random characters by default"),

@@ -6,11 +6,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import type { Announced } from "../announcing.ts"
 import type { Child } from "../child.ts"
 import { ended, failed, type Failure } from "../Failure.ts"
 import { untilSignal } from "../signals.ts"
-import { during, note, plain } from "../terminal.ts"
+import { during, note } from "../terminal.ts"
 import { durationFlag, type WrittenDuration } from "./duration.ts"
 import { instanceOf, recordFlags } from "./record.ts"
 import { asking, configFlag, otherGatewayFlags } from "./root.ts"
@@ -18,10 +17,16 @@ import { asking, configFlag, otherGatewayFlags } from "./root.ts"
 export const registryFlag = Flag.String("registry").pipe(
   Flag.withDescription(
     "A registry of the configuration, by name or type; or a type with its address (consul:http://10.0.0.5:8500, " +
-      "etcd, file:./services.json); or a registry of the gateway, which is where one announces by default"
+      "etcd, file:./services.json, kubernetes:mcp, dns-sd); or a registry of the gateway, which is where one announces " +
+      "by default"
   ),
   Flag.optional
 )
+
+export const ttlFlag = durationFlag(
+  "ttl",
+  "How long a record outlives this process where it can't remove it; 30s by default"
+).pipe(Flag.map(Option.match({ onNone: () => Duration.seconds(30), onSome: ({ duration }) => duration })))
 
 /** Waits until the command listens, bounded, or ends. */
 const ready = (
@@ -50,7 +55,7 @@ export const register = Command.make(
       Argument.variadic()
     ),
     record: recordFlags,
-    ttl: durationFlag("ttl", "How long the record outlives this process where it can't remove it; 30s by default"),
+    ttl: ttlFlag,
     wait: durationFlag("wait", "Longest wait until the command listens; 30s by default"),
     drain: durationFlag(
       "drain",
@@ -68,30 +73,18 @@ export const register = Command.make(
   Effect.fnUntraced(function*({ command, config, drain, noWait, record, registry, service, target, ttl, wait }) {
     const { gateway, json } = yield* asking(target)
     const instance = yield* instanceOf(service, record)
-    const lease = Option.match(ttl, { onNone: () => Duration.seconds(30), onSome: ({ duration }) => duration })
     const [program, ...args] = command
 
     // The command's standard output is its own.
     const say = program === undefined ? console.log : console.error
-    const said = ({ announcement, registry, type }: Announced) => (where: string) =>
-      Effect.sync(() => {
-        // A registry may grant more than it was asked for.
-        const granted = Duration.toSeconds(announcement.lease() ?? lease)
-        say(
-          json
-            ? JSON.stringify({
-              announced: { id: instance.id, service, type, registry: registry ?? null, lease: `${granted}s` }
-            })
-            : plain(`announced ${instance.id} in ${where}, lease ${granted} s`)
-        )
-      })
     let isAnnounced = false
     const announcing = Effect.gen(function*() {
-      const { announce, tell } = yield* Effect.promise(() => import("../announcing.ts"))
+      const { announcer, tell } = yield* Effect.promise(() => import("../announcing.ts"))
       const where = { registry: Option.getOrUndefined(registry), config: Option.getOrUndefined(config) }
-      const announced = yield* announce(instance, gateway, where, lease)
+      const announce = yield* announcer(gateway, where)
+      const announced = yield* announce(instance, ttl)
       isAnnounced = true
-      return yield* tell(announced, said(announced))
+      return yield* tell(announced, { ttl, json, say })
     }).pipe(Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])))
 
     if (program === undefined) return yield* Effect.scoped(Effect.asVoid(Effect.raceFirst(announcing, untilSignal())))

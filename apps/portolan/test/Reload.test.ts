@@ -170,6 +170,7 @@ const fleet = Effect.gen(function*() {
       bodyLimit: "4mb",
       listTtl: "0s",
       showRouting: true,
+      documents: true,
       sessionIdleTimeout: "30m"
     },
     registries: [{ type: "file", name: "called", path: "called.json" }],

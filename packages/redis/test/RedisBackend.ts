@@ -8,6 +8,7 @@ import * as RedisFaults from "@portolan/tooling/backends/RedisFaults"
 import type { ServerError } from "@portolan/tooling/backends/Server"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { Cluster, Redis as Client } from "ioredis"
 import { readFileSync } from "node:fs"
@@ -45,6 +46,14 @@ export const write = (client: Neighbour, instance: ServiceInstance, text = JSON.
     await client.set(keyOf(instance), text)
     await client.publish("portolan:changes", JSON.stringify({ id: instance.id }))
   })
+
+/** Waits until so many replicas have all that was written to a primary. (`WAIT` is of what its own connection wrote.) */
+export const caughtUp = (primary: Redis.Node, replicas: number) =>
+  Effect.filterOrFail(primary.cli("INFO", "replication"), (info) => {
+    const written = /^master_repl_offset:(\d+)/m.exec(info)?.[1]
+    const acknowledged = Array.from(info.matchAll(/^slave\d+:.*\bstate=online,offset=(\d+)/gm), ([, offset]) => offset)
+    return acknowledged.filter((offset) => offset === written).length >= replicas
+  }).pipe(Effect.retry(Schedule.spaced("50 millis")), Effect.timeout("20 seconds"))
 
 export const remove = (client: Neighbour, { id, ...instance }: ServiceInstance) =>
   Effect.tryPromise(async () => {

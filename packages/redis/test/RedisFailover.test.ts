@@ -56,7 +56,7 @@ describe.skipIf(unavailable !== undefined)(titled("redis under sentinel"), () =>
         yield* write(former, 2)
         const catalog = yield* watch(options)
         yield* catalog.shows("weather-1 #0", "weather-2 #0")
-        yield* former.cli("WAIT", "2", "1000")
+        yield* RedisBackend.caughtUp(former, 2)
         // A sentinel goes with it, as if both were on one machine.
         yield* sentinels[0]!.kill
         yield* former.kill
@@ -113,7 +113,7 @@ describe.skipIf(unavailable !== undefined)(titled("redis under sentinel"), () =>
       yield* write(former, 1)
       const catalog = yield* watch(options)
       yield* catalog.shows("weather-1 #0")
-      yield* former.cli("WAIT", "2", "1000")
+      yield* RedisBackend.caughtUp(former, 2)
       yield* former.pause
       const latter = yield* successor(primary, former)
       yield* write(latter, 2)
@@ -130,7 +130,7 @@ describe.skipIf(unavailable !== undefined)(titled("redis under sentinel"), () =>
       const { master, options, primary, sentinels } = yield* sentinel
       const former = yield* primary
       yield* write(former, 1)
-      yield* former.cli("WAIT", "2", "1000")
+      yield* RedisBackend.caughtUp(former, 2)
       const registry = yield* RedisRegistry.make({ ...options, name: "announcer" })
       yield* Announcement.announce(registry, instance(2), { ttl: "3 seconds", drain: 0 })
       const catalog = yield* watch(options)
@@ -253,7 +253,7 @@ describe.skipIf(unavailable !== undefined)(titled("a redis cluster"), () => {
         yield* catalog.until(() => catalog.shown().length === many.length)
         const before = yield* primaries
         const former = before[0]!
-        yield* former.cli("WAIT", "1", "1000")
+        yield* RedisBackend.caughtUp(former, 1)
         yield* former.kill
         const latter = yield* eventually(Effect.gen(function*() {
           const node = (yield* primaries).find((node) => !before.includes(node))
@@ -279,7 +279,7 @@ describe.skipIf(unavailable !== undefined)(titled("a redis cluster"), () => {
       const before = yield* primaries
       const former = before[0]!
       const n = yield* held(former)
-      yield* former.cli("WAIT", "1", "1000")
+      yield* RedisBackend.caughtUp(former, 1)
       yield* former.pause
       const latter = yield* eventually(Effect.gen(function*() {
         const node = (yield* primaries).find((node) => !before.includes(node))

@@ -33,7 +33,7 @@ const partition = Effect.fnUntraced(function*(
 
   const before = yield* primaries
   const former = before[0]!
-  yield* former.cli("WAIT", "1", "1000")
+  yield* RedisBackend.caughtUp(former, 1)
   const host = hosts[nodes.indexOf(former)]!
   yield* host.cutFromPeers
   const latter = yield* primaries.pipe(

@@ -6,8 +6,10 @@
  * time, and read where it is another one than before.
  *
  * **Gotchas**: what is announced is written to the agent at `url`, so that should be the one of this host. Where the
- * process dies, Consul has the service for a minute or two more, but its own check is critical: it has expired. A node
- * that gets another address is seen with the next change of its services.
+ * process dies, Consul has the service for a minute or two more, but its own check is critical: it has expired. An
+ * agent may tell its servers of that up to 30 s late: it holds back what changed by itself, where it was registering
+ * something when it meant to compare all it has with theirs. A node that gets another address is seen with the next
+ * change of its services.
  *
  * @since 0.2.0
  */

@@ -53,7 +53,7 @@ export interface Redis {
   ) => Effect.Effect<unknown, RedisError>
   /** Connections to the nodes that hold keys: to one, or to all primaries of the cluster. */
   readonly primaries: Effect.Effect<ReadonlyArray<Node>, RedisError, Scope.Scope>
-  /** Fails if the primaries are others by now. */
+  /** Fails unless these are all the primaries, by the word of each of them, and every slot is served by one of them. */
   readonly confirm: (primaries: ReadonlyArray<Node>) => Effect.Effect<void, RedisError>
   /** Asks whether all that it is connected to is still there. */
   readonly ping: Effect.Effect<void, RedisError>
@@ -154,11 +154,24 @@ export const connect = Effect.fnUntraced(function*(
     confirm: (primaries) =>
       client instanceof Node
         ? Effect.void
-        : Effect.flatMap(ask(() => refreshed(client)), (now) => {
-          const [before, after] = [primaries, now].map((nodes) => nodes.map(addressOf).sort().join())
-          return before === after
-            ? Effect.void
-            : Effect.fail(new RedisError({ reason: "the primaries are others now" }))
+        // Of one node alone the word may be old: of one that was replaced while it hung, or that was away.
+        : Effect.gen(function*() {
+          const served = new Set<number>()
+          // Asked again, as a slot that moves from one that is asked late to one that was asked early is named by none.
+          for (let asked = 0; asked < 2 && served.size < slotCount; asked++) {
+            const views = yield* Effect.forEach(
+              primaries,
+              (node) => Effect.flatMap(ask(() => node.cluster("SLOTS")), readSlots),
+              { concurrency: "unbounded" }
+            )
+            const slots = slotsOf(primaries, views, target.reachedAt)
+            if (slots === undefined) return yield* new RedisError({ reason: "the primaries are others now" })
+            for (const slot of slots) served.add(slot)
+          }
+          if (served.size < slotCount) {
+            const reason = `no primary serves ${slotCount - served.size} of the cluster's slots`
+            return yield* new RedisError({ reason })
+          }
         }),
     ping: Effect.suspend(() =>
       Effect.forEach(
@@ -189,10 +202,50 @@ const unfit = (hello: unknown, isPrimary: boolean): string | undefined => {
   return isPrimary && field("role") !== "master" ? "the node that the sentinels name isn't the primary" : undefined
 }
 
-const refreshed = (client: Cluster): Promise<ReadonlyArray<Node>> =>
-  new Promise((resolve, reject) =>
-    client.refreshSlotsCache((cause) => cause ? reject(cause) : resolve(client.nodes("master")))
+/** Slots of a cluster. */
+const slotCount = 16_384
+
+// As CLUSTER SLOTS answers it: the first and the last slot of a range, its primary (host, port, id, more), its replicas.
+const Slots = Schema.Array(Schema.TupleWithRest(
+  Schema.Tuple([
+    Schema.Int,
+    Schema.Int,
+    Schema.TupleWithRest(Schema.Tuple([Schema.NullOr(Schema.String), Schema.Int, Schema.String]), [Schema.Unknown])
+  ]),
+  [Schema.Unknown]
+))
+
+const readSlots = (answer: unknown) =>
+  Effect.mapError(
+    Schema.decodeUnknownEffect(Slots)(answer),
+    () => new RedisError({ reason: "its answer to CLUSTER SLOTS can't be read" })
   )
+
+/**
+ * The slots that these nodes have, each by its own word; none where one of them knows of other primaries. Slots may be on
+ * their way from one of them to another, so not all need to say the same of each slot.
+ */
+const slotsOf = (
+  primaries: ReadonlyArray<Node>,
+  views: ReadonlyArray<typeof Slots.Type>,
+  reachedAt: Target["reachedAt"]
+): ReadonlyArray<number> | undefined => {
+  // A node may know itself by another address than the others do, but not by another id.
+  const ids = new Map<string, string>()
+  for (const [, , [host, port, id]] of views.flat()) {
+    if (host === null) continue
+    const at = reachedAt({ host, port })
+    ids.set(`${at.host}:${at.port}`, id)
+  }
+  const read = primaries.map((node) => ids.get(addressOf(node)))
+  const names = (ids: Iterable<string | undefined>) => Array.from(new Set(ids)).sort().join()
+  if (views.some((view) => names(view.map(([, , [, , id]]) => id)) !== names(read))) return undefined
+  return views.flatMap((view, at) =>
+    view.flatMap(([first, last, [, , id]]) =>
+      id === read[at] ? Array.from({ length: last - first + 1 }, (_, n) => first + n) : []
+    )
+  )
+}
 
 const explain = (cause: unknown, secrets: ReadonlyArray<string>): RedisError => {
   const said = messageOf(cause)

@@ -203,6 +203,8 @@ const openSession = Effect.fnUntraced(function*(
     const reply = yield* redis.ask(() => node.eval(Scripts.page, 0, cursor, pattern, pageSize))
     const [next, found] = yield* Effect.mapError(decodePage(reply), garbled)
     const last = next === "0" && Number(at) + 1 === primaries.length
+    // What one of them had is skipped once it isn't a primary any more: nothing is missing only if they all still are.
+    if (last) yield* redis.confirm(primaries)
     return {
       readings: found.map(readingOf(idOf)),
       next: last ? undefined : next === "0" ? `${Number(at) + 1} 0` : `${at} ${next}`
@@ -211,7 +213,10 @@ const openSession = Effect.fnUntraced(function*(
 
   const read = Effect.fnUntraced(function*(ids: ReadonlyArray<string>) {
     const reply = yield* redis.run(Scripts.read, ids.map((id) => keys + id))
-    return (yield* Effect.mapError(decodeReadings(reply), garbled)).map(readingOf(idOf))
+    const readings = yield* Effect.mapError(decodeReadings(reply), garbled)
+    // Silence is no answer: who takes it for one would remove what another node has.
+    if (readings.length !== ids.length) return yield* new Redis.RedisError({ reason: "its slots are moving" })
+    return readings.map(readingOf(idOf))
   })
 
   return {

@@ -65,6 +65,8 @@ export interface Target {
   readonly sentinels: ReadonlyArray<() => Node>
   readonly master: string | undefined
   readonly database: number
+  /** Where a node is reached from here that sentinels or the cluster call so. */
+  readonly reachedAt: (named: Address) => Address
   /** What no message may hold. */
   readonly secrets: ReadonlyArray<string>
 }
@@ -89,6 +91,7 @@ export const make = (options: TargetOptions): Result.Result<Target, string> =>
       reached.set(named, yield* addressFrom("nodeAddresses", text, 6379))
     }
     const natMap = (named: string) => reached.get(named) ?? null
+    const reachedAt = (named: Address) => natMap(`${named.host}:${named.port}`) ?? named
     const common = {
       username: options.username ?? url?.username,
       password: options.password ?? url?.password,
@@ -125,13 +128,13 @@ export const make = (options: TargetOptions): Result.Result<Target, string> =>
             redisOptions: common
           })
         )
-      return { client, sentinels: [], master, database, secrets }
+      return { client, sentinels: [], master, database, reachedAt, secrets }
     }
     if (sentinels !== undefined) {
       if (master === undefined) return yield* Result.fail("master: expected the name that the sentinels know it by")
       const nodes = yield* addresses("sentinels", sentinels, 26_379)
       const client = (primary?: Address) => {
-        const at = primary === undefined ? {} : natMap(`${primary.host}:${primary.port}`) ?? primary
+        const at = primary === undefined ? {} : reachedAt(primary)
         return new Node({ ...common, ...at, db: database })
       }
       const credentials = { username: options.sentinelUsername, password: options.sentinelPassword }
@@ -140,12 +143,13 @@ export const make = (options: TargetOptions): Result.Result<Target, string> =>
         sentinels: nodes.map((node) => () => new Node({ ...common, ...node, ...credentials })),
         master,
         database,
+        reachedAt,
         secrets
       }
     }
     const db = options.database ?? url?.database ?? 0
     const at = url === undefined ? {} : { host: url.host, port: url.port }
-    return { client: () => new Node({ ...common, ...at, db }), sentinels: [], master, database: db, secrets }
+    return { client: () => new Node({ ...common, ...at, db }), sentinels: [], master, database: db, reachedAt, secrets }
   })
 
 /**

@@ -130,11 +130,12 @@ describe.skipIf(unavailable !== undefined)(titled("redis under sentinel"), () =>
       const { master, options, primary, sentinels } = yield* sentinel
       const former = yield* primary
       yield* write(former, 1)
-      yield* RedisBackend.caughtUp(former, 2)
       const registry = yield* RedisRegistry.make({ ...options, name: "announcer" })
-      yield* Announcement.announce(registry, instance(2), { ttl: "3 seconds", drain: 0 })
+      // Until the sentinels tell of the successor, its lease is renewed at the former one: it must last longer than that.
+      yield* Announcement.announce(registry, instance(2), { ttl: "20 seconds", drain: 0 })
       const catalog = yield* watch(options)
       yield* catalog.shows("weather-1 #0", "weather-2 #0")
+      yield* RedisBackend.caughtUp(former, 2)
       yield* sentinels[0]!.cli("SENTINEL", "FAILOVER", master)
       const latter = yield* successor(primary, former)
       yield* write(latter, 1, 1)
@@ -269,6 +270,26 @@ describe.skipIf(unavailable !== undefined)(titled("a redis cluster"), () => {
       }),
     60_000
   )
+
+  it.live("R5 records of a slot that nobody serves are not taken for gone", () =>
+    Effect.gen(function*() {
+      const { client, nodes, options, primaries } = yield* cluster
+      yield* Effect.forEach(many, (each) => RedisBackend.write(client, each), { discard: true })
+      // It has read nothing before, so nothing is known that it could ask for by name.
+      const list = Effect.scoped(Effect.flatMap(RedisRegistry.make(options), ({ list }) => list))
+      assert.lengthOf((yield* list).instances, many.length)
+      const owner = (yield* primaries)[0]!
+      const slot = yield* owner.cli("CLUSTER", "KEYSLOT", RedisBackend.keyOf(instance(yield* held(owner))))
+      yield* Effect.forEach(nodes, (node) => node.cli("CONFIG", "SET", "cluster-require-full-coverage", "no"))
+      // The others would believe its owner.
+      yield* owner.cli("CLUSTER", "DELSLOTS", slot)
+      yield* Effect.forEach(nodes.filter((node) => node !== owner), (node) => node.cli("CLUSTER", "DELSLOTS", slot))
+      const failure = yield* Effect.flip(list)
+      assert.strictEqual(failure.message, "redis: read: no primary serves 1 of the cluster's slots")
+      yield* owner.cli("CLUSTER", "ADDSLOTS", slot)
+      const { instances } = yield* eventually(list)
+      assert.lengthOf(instances, many.length)
+    }), 60_000)
 
   it.live("R7 a primary that hangs is left for its successor", () =>
     Effect.gen(function*() {

@@ -72,7 +72,7 @@ const cliAt =
           // Nobody is fooled here: these are the servers that this process started.
           [...(options.tls === undefined ? [] : ["--tls", "--insecure"]), ...where, "-e", ...command],
           {
-            timeout: command[0] === "--cluster" ? 20_000 : 2000,
+            timeout: command[0] === "--cluster" ? 60_000 : 2000,
             killSignal: "SIGKILL",
             env: { ...process.env, ...(options.password === undefined ? {} : { REDISCLI_AUTH: options.password }) }
           },

@@ -9,9 +9,12 @@
  * @since 0.1.0
  */
 import * as Program from "@portolan/tooling/Program"
-import { readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
 
 /**
  * A fenced block.
@@ -148,6 +151,43 @@ export const whole = (snippets: ReadonlyArray<Snippet>, snippet: Snippet): strin
   const all = new Set(parts.flatMap(({ code }) => Array.from(code.matchAll(imports), ([text]) => text)))
   return Array.from(all).join("") + parts.map(({ code }) => `{\n${code.replace(imports, "")}`).join("") +
     "}\n".repeat(parts.length)
+}
+
+/**
+ * Type-checks programs, which are named by their path under `at`, in one run of the compiler. Answers what is wrong
+ * with each: nothing, where one is well. An error that is in none of them is told of each.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const typeErrors = async (
+  at: string,
+  sources: ReadonlyMap<string, string>
+): Promise<(program: string) => string> => {
+  for (const folder of new Set(Array.from(sources.keys(), (name) => join(at, dirname(name))))) {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+  }
+  for (const [name, source] of sources) writeFileSync(join(at, name), source)
+  writeFileSync(
+    join(at, "tsconfig.json"),
+    JSON.stringify({
+      extends: join(root, "tsconfig.test.base.json"),
+      files: Array.from(sources.keys()),
+      compilerOptions: { allowJs: true, noEmit: true, noUnusedLocals: false, plugins: [] }
+    })
+  )
+  await using tsc = Program.start(join(root, "node_modules/.bin/tsc"), ["-p", "tsconfig.json", "--pretty", "false"], {
+    cwd: at
+  })
+  const end = await tsc.ended()
+  if (end === 0) return () => ""
+  // An error begins with the file that it is in; more lines of it are indented. Warnings are no errors.
+  const errors = tsc.printed().split(/\n(?=\S)/).filter((text) => text.trim() !== "" && !/: warning TS/.test(text))
+  if (errors.length === 0) errors.push(`tsc ended with ${end}`)
+  const isOf = (program: string) => (error: string) => error.startsWith(`${program}(`)
+  const ofNone = errors.filter((error) => !Array.from(sources.keys()).some((program) => isOf(program)(error)))
+  return (program) => [...errors.filter(isOf(program)), ...ofNone].join("\n")
 }
 
 /**

@@ -100,5 +100,11 @@ describe("packages", () => {
     assert.include(await run("npx", ["portolan", "--version"], project), version)
     fs.writeFileSync(path.join(project, "portolan.yaml"), "registries:\n  - { type: memory }\n")
     assert.include(await run("npx", ["portolan", "validate"], project), "no mistakes")
+    // What was compiled is kept beside the packages; where nothing can be kept, the command does without.
+    const kept = path.join(project, "node_modules/.cache/portolan")
+    assert.isNotEmpty(fs.readdirSync(kept))
+    fs.rmSync(kept, { recursive: true })
+    fs.writeFileSync(kept, "")
+    assert.strictEqual((await run("npx", ["portolan", "--version"], project)).trim(), `portolan v${version}`)
   })
 })

@@ -17,7 +17,27 @@ const portolan = path.join(root, "apps/portolan/bin/portolan.js")
 /** Where programs are written: what they import is found from here. */
 const programs = path.join(root, "docs/dist-test/snippets")
 
-const pages = fs.globSync(["*.md", "docs/*.md", "{packages,apps,apps/examples}/*/README.md"], { cwd: root }).sort()
+const pages = fs.globSync(["*.md", "docs/*.md", "{packages,apps,apps/examples}/*/README.md"], { cwd: root }).sort().map(
+  (page) => ({ page, snippets: Snippets.read(path.join(root, page)) })
+)
+
+const folder = (page: string) => page.replace(/\W/g, "-")
+
+/** Where a program is type-checked, under `programs`. */
+const typed = (page: string, { language, line }: Snippets.Snippet) => `types/${folder(page)}/line${line}.${language}`
+
+let checked: Promise<(program: string) => string> | undefined
+/** What is wrong with the types of a program; all pages' are checked at once, as most of the work is what they import. */
+const typeErrors = () =>
+  checked ??= Snippets.typeErrors(
+    programs,
+    new Map(pages.flatMap(({ page, snippets }) =>
+      snippets.filter((snippet) => Snippets.isProgram(snippet) && snippet.file === undefined).map((snippet) => [
+        typed(page, snippet),
+        snippet.language === "ts" && snippet.notRun !== undefined ? Snippets.whole(snippets, snippet) : snippet.code
+      ])
+    ))
+  )
 
 const freePort = () =>
   new Promise<number>((resolve) => {
@@ -27,11 +47,23 @@ const freePort = () =>
     })
   })
 
-/** Waits until the gateway at this port answers. */
+interface Services {
+  readonly items: ReadonlyArray<{ readonly tools: number }>
+}
+
+/**
+ * Waits until the gateway at this port is what its reader has before them once it has started: it answers, and all that it
+ * announces offers tools. Its readiness doesn't wait for servers, and one that `npx` starts takes its time.
+ */
 const served = async (port: number): Promise<void> => {
-  const answers = () => fetch(`http://127.0.0.1:${port}/readyz`).then(({ ok }) => ok, () => false)
-  for (const end = performance.now() + 60_000; !(await answers());) {
-    assert.isBelow(performance.now(), end, "nobody answers")
+  const at = `http://127.0.0.1:${port}`
+  const offers = async () => {
+    if (!(await fetch(`${at}/readyz`)).ok) return false
+    const services: Services = JSON.parse(await fetch(`${at}/api/v1/services`).then((answer) => answer.text()))
+    return services.items.every(({ tools }) => tools > 0)
+  }
+  for (const end = performance.now() + 60_000; !(await offers().catch(() => false));) {
+    assert.isBelow(performance.now(), end, "nobody answers, or no tools are there")
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
@@ -45,13 +77,12 @@ const shell = (command: string, port: number, start: string) =>
       /\bup\b/.test(line) ? `${line} --port ${port}` : line)
     .replaceAll(":7420", `:${port}`)
 
-for (const page of pages) {
-  const snippets = Snippets.read(path.join(root, page))
+for (const { page, snippets } of pages) {
   if (snippets.length === 0) continue
   // What is started here is a fleet of processes, and the machine has other things to do.
   describe(page, { timeout: 90_000, retry: 1 }, () => {
     const home = path.dirname(path.join(root, page))
-    const at = path.join(programs, page.replace(/\W/g, "-"))
+    const at = path.join(programs, folder(page))
     const sandbox = fs.mkdtempSync(path.join(tmpdir(), "portolan-page-"))
     // What is installed in the folder of a reader.
     fs.symlinkSync(path.join(root, "docs/node_modules"), path.join(sandbox, "node_modules"))
@@ -74,21 +105,7 @@ for (const page of pages) {
       const lacks = Backends.missing(code)
       if (Snippets.isProgram(snippet) && file === undefined) {
         it(`line ${line}: the program has no type errors`, async () => {
-          fs.writeFileSync(
-            path.join(at, `line${line}.${language}`),
-            language === "ts" && notRun !== undefined ? Snippets.whole(snippets, snippet) : code
-          )
-          const config = path.join(at, "tsconfig.json")
-          fs.writeFileSync(
-            config,
-            JSON.stringify({
-              extends: path.join(root, "tsconfig.test.base.json"),
-              files: [`line${line}.${language}`],
-              compilerOptions: { allowJs: true, noEmit: true, noUnusedLocals: false, plugins: [] }
-            })
-          )
-          await using tsc = Program.start(path.join(root, "node_modules/.bin/tsc"), ["-p", config], { cwd: at })
-          assert.strictEqual(await tsc.ended(), 0, tsc.printed())
+          assert.strictEqual((await typeErrors())(typed(page, snippet)), "")
         })
         if (notRun !== undefined) continue
         it.skipIf(lacks !== undefined)(`line ${line}: the program does what is shown`, async () => {

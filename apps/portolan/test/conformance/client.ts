@@ -87,8 +87,11 @@ const gateway = (): Promise<{ readonly url: URL; readonly stop: () => Promise<vo
     JSON.stringify({ gateway: { naming: "none" }, mcpServers: { upstream: entry } })
   )
   const bin = fileURLToPath(new URL("../../bin/portolan.js", import.meta.url))
+  // It keeps what is compiled for it itself, apart: V8 takes only what was compiled under the same settings.
+  const { NODE_COMPILE_CACHE: _, ...env } = process.env
   const child = spawn(process.execPath, [bin, "up", "--json", "--port", "0"], {
     cwd: folder,
+    env,
     stdio: ["ignore", "pipe", "inherit"]
   })
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()))

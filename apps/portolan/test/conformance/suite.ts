@@ -10,6 +10,9 @@ import { directory } from "../process.ts"
 
 const root = Path.dirname(fileURLToPath(import.meta.resolve("@modelcontextprotocol/conformance/package.json")))
 
+/** Each scenario starts the same processes anew: Node keeps what it compiled for them. */
+const compiled = fileURLToPath(new URL("../../node_modules/.cache/conformance", import.meta.url))
+
 export const revisions = ["2025-11-25", "2026-07-28"] as const
 export type Revision = (typeof revisions)[number]
 
@@ -68,7 +71,7 @@ export const run = (args: ReadonlyArray<string>, env: Record<string, string> = {
     const folder = yield* directory()
     const output = yield* Effect.callback<string>((resume) => {
       const child = spawn(process.execPath, [Path.join(root, "dist", "index.js"), ...args, "-o", folder], {
-        env: { ...process.env, ...env },
+        env: { ...process.env, NODE_COMPILE_CACHE: compiled, ...env },
         stdio: ["ignore", "pipe", "pipe"]
       })
       let text = ""

@@ -27,8 +27,9 @@ if (unavailable !== undefined) {
     {
       controls: Effect.suspend(() => ConsulBackend.make(server)),
       lacks: ["order", "batch"],
-      // It is read a while after it was written; a damping must be longer than that to mean anything.
-      times: { damping: "2 seconds" }
+      // It is read a while after it was written; a damping must be longer than that to mean anything. And an agent may
+      // tell its servers of a check that lapsed up to 30 s late.
+      times: { damping: "2 seconds", lapse: "30 seconds" }
     }
   )
 }

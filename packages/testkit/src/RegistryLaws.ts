@@ -322,6 +322,7 @@ const openBench = Effect.fnUntraced(function*<C extends Law.Controls>(
       debounce: millis("debounce"),
       damping: millis("damping"),
       ttl: millis("ttl"),
+      lapse: millis("lapse"),
       slack: millis("slack"),
       quiet: millis("quiet"),
       cancel: millis("cancel"),

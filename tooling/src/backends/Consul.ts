@@ -253,9 +253,10 @@ const member = (
           ...settings
         })
       }),
-      // It has a leader, and that one knows it.
+      // It has a leader, and has told it all about itself, which it does within 3 s. What is registered while it does so
+      // makes it tell of checks that lapse up to 30 s late.
       ready: {
         path: `/v1/catalog/node/${node}${token === undefined ? "" : `?token=${token}`}`,
-        when: (body) => body.includes(`"${node}"`)
+        when: (body) => body.includes(`"${node}"`) && /"TaggedAddresses":\s*\{/.test(body)
       }
     }))

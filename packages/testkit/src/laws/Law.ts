@@ -102,7 +102,9 @@ export interface Times {
   readonly damping: Duration.Input
   /** TTL asked for; where the backend raises it, what it grants. Default 1 s. */
   readonly ttl: Duration.Input
-  /** By how much an expiry may be late. Default 2 s. */
+  /** How long the backend itself may take to tell of a lease that ran out. Default 0. */
+  readonly lapse: Duration.Input
+  /** By how much what has its time may be late on a busy machine. Default 2 s. */
   readonly slack: Duration.Input
   /** How long a quiet registry is watched for needless requests. Default 1 s. */
   readonly quiet: Duration.Input
@@ -140,6 +142,7 @@ export const defaultTimes: Times = {
   debounce: "50 millis",
   damping: "600 millis",
   ttl: "1 second",
+  lapse: "0 millis",
   slack: "2 seconds",
   quiet: "1 second",
   cancel: "100 millis",

@@ -45,18 +45,18 @@ const ttl: Law = {
       registrar.put(instance, { ttl: Duration.millis(bench.times.ttl), incarnation: "first" })
     )
     const granted = Duration.toMillis(lease.ttl)
+    const late = bench.times.lapse + bench.times.slack
     const after = yield* clock(bench)
     yield* view.until("the record", (view) => shown(view, instance))
-    yield* view.until("the expiry", (view) => !shown(view, instance), granted + bench.times.slack + bench.times.visible)
+    yield* view.until("the expiry", (view) => !shown(view, instance), granted + late + bench.times.visible)
     const gone = yield* clock(bench)
     yield* hold(
       gone >= before + granted - 20,
       () => `gone ${gone - before} ms after it was written, before its TTL of ${granted} ms`
     )
     yield* hold(
-      gone <= after + granted + bench.times.slack,
-      () =>
-        `gone ${gone - after} ms after it was written, with a TTL of ${granted} ms and ${bench.times.slack} ms of slack`
+      gone <= after + granted + late,
+      () => `gone ${gone - after} ms after it was written, with a TTL of ${granted} ms and ${late} ms of slack`
     )
   })
 }

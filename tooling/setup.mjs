@@ -2,11 +2,11 @@
  * Runs a task of the workspace on a machine that has only Node 20 and npm: brings pnpm, installs what the lockfile says
  * (Node 24 among it), puts that Node first, and runs the task.
  *
- *   node tooling/setup.mjs <start|test|build|docs|bench|simulate|portolan> [arguments for the task]
+ *   node tooling/setup.mjs <start|test|soak|build|docs|bench|simulate|portolan> [arguments for the task]
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -39,6 +39,8 @@ const tasks = {
     ["node", "tooling/check.mjs"],
     ["vitest", "run"]
   ],
+  // What takes many minutes; names files, such as `Pictures`, for a part of it.
+  soak: [compile, ["vitest", "run", "--config", "vitest.soak.config.ts"]],
   // What is measured is what an installed package runs.
   bench: [compile, ["node", "tooling/bench/main.ts"]],
   simulate: [["node", "tooling/simulator/main.ts"]]
@@ -89,6 +91,18 @@ const install = async () => {
   return code
 }
 
+/** Builds the dashboard where it is older than what it is made of: the gateway serves what was built. */
+const dashboard = async () => {
+  const cwd = join(root, "apps/dashboard")
+  const changed = (path) => statSync(join(cwd, path)).mtimeMs
+  const built = existsSync(join(cwd, "dist/index.html")) ? changed("dist/index.html") : 0
+  const inside = (folder) => readdirSync(join(cwd, folder), { recursive: true }).map((name) => join(folder, name))
+  const sources = ["index.html", "vite.config.ts", "bundle.ts", "package.json", ...inside("src"), ...inside("public")]
+  if (sources.every((path) => changed(path) <= built)) return 0
+  console.error("portolan: building the dashboard (once; a few seconds)")
+  return run("node_modules/.bin/vite", ["build", "--logLevel", "error"], { cwd })
+}
+
 const [task = "", ...rest] = process.argv.slice(2)
 const steps = tasks[task]
 if (steps === undefined) {
@@ -97,6 +111,7 @@ if (steps === undefined) {
 }
 
 let code = await install()
+if (code === 0 && (task === "start" || task === "portolan" && rest.includes("up"))) code = await dashboard()
 for (const [index, [command, ...args]] of steps.entries()) {
   if (code !== 0) break
   code = await run(command, index === steps.length - 1 ? [...args, ...rest] : args)

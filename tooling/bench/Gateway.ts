@@ -20,21 +20,35 @@ const untilReady = async (url: string, since: number): Promise<number> => {
   throw new Error(`${url} was not ready within 30 s`)
 }
 
-/** A gateway in front of one server per port; `readyAfter` in ms from its start. `args` are for Node, `env` for the process. */
-export const startGateway = async (
-  ports: ReadonlyArray<number>,
-  { args = [], env = {} }: { readonly args?: ReadonlyArray<string>; readonly env?: Readonly<Record<string, string>> } =
-    {}
+interface GatewayOptions {
+  /** For Node. */
+  readonly args?: ReadonlyArray<string>
+  readonly env?: Readonly<Record<string, string>>
+  /** More of the configuration. */
+  readonly configuration?: object
+}
+
+/** A gateway in front of one server per port. */
+export const startGateway = (ports: ReadonlyArray<number>, options?: GatewayOptions) =>
+  startGatewayOf(
+    ports.map((port, index) => ({
+      id: `echo-${index}`,
+      service: `echo${index}`,
+      endpoint: { transport: "streamable-http", url: `http://127.0.0.1:${port}/mcp` }
+    })),
+    options
+  )
+
+/** A gateway in front of these instances; `readyAfter` in ms from its start. */
+export const startGatewayOf = async (
+  services: ReadonlyArray<object>,
+  { args = [], configuration = {}, env = {} }: GatewayOptions = {}
 ) => {
   const folder = mkdtempSync(join(tmpdir(), "portolan-bench-"))
-  const services = ports.map((port, index) => ({
-    id: `echo-${index}`,
-    service: `echo${index}`,
-    endpoint: { transport: "streamable-http", url: `http://127.0.0.1:${port}/mcp` }
-  }))
   const config = join(folder, "portolan.json")
   writeFileSync(join(folder, "services.json"), JSON.stringify({ services }))
-  writeFileSync(config, JSON.stringify({ registries: [{ type: "file", path: join(folder, "services.json") }] }))
+  const registries = [{ type: "file", path: join(folder, "services.json") }]
+  writeFileSync(config, JSON.stringify({ ...configuration, registries }))
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const since = performance.now()

@@ -17,7 +17,8 @@ const all = [
   "registries",
   "kubernetes",
   "scan",
-  "documents"
+  "documents",
+  "viewers"
 ]
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !all.includes(name))

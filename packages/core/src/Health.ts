@@ -206,7 +206,7 @@ export interface EjectionOptions {
 }
 
 /**
- * A change of the status of an instance.
+ * A change of the status of an instance, of its circuit, or of its mark: one that calls eject once more stays `unhealthy`.
  *
  * @category models
  * @since 0.1.0
@@ -214,6 +214,20 @@ export interface EjectionOptions {
 export interface HealthChange {
   readonly previous: HealthStatus
   readonly health: InstanceHealth
+  readonly circuit: Circuit["state"]
+}
+
+/**
+ * A mark that somebody made by hand: it wins over checks, calls and what the announcer says.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface HealthMark {
+  readonly as: "up" | "draining" | "down"
+  readonly reason: string
+  /** Epoch ms. */
+  readonly at: number
 }
 
 /**
@@ -274,9 +288,11 @@ export class Health extends Context.Service<Health, {
   /** Marks an instance by hand until it is cleared; `undefined` clears. */
   readonly override: (
     key: InstanceKey,
-    status: "up" | "draining" | "down" | undefined,
+    status: HealthMark["as"] | undefined,
     reason: string
   ) => Effect.Effect<void>
+  /** The mark of an instance, if somebody made one; it stays while the instance is away. Plain. */
+  readonly mark: (key: InstanceKey) => HealthMark | undefined
   /** The circuit of an instance; nothing where it is closed. Plain. */
   readonly circuit: (key: InstanceKey) => Circuit | undefined
   /**
@@ -299,7 +315,7 @@ export class Health extends Context.Service<Health, {
   readonly addCheck: (check: HealthCheck) => Effect.Effect<void, never, Scope.Scope>
   /** Checks an instance now and answers its health. */
   readonly check: (key: InstanceKey) => Effect.Effect<InstanceHealth>
-  /** Changes of status as they come; a slow reader loses the oldest. */
+  /** Changes of status, circuits and marks as they come; a slow reader loses the oldest. */
   readonly changes: Stream.Stream<HealthChange>
   /** Takes other settings from now on; what an option doesn't say is its default. What is known of instances stays. */
   readonly reconfigure: (options: HealthOptions) => Effect.Effect<void>
@@ -428,7 +444,8 @@ export const make = (options: HealthOptions = {}): Effect.Effect<Health["Service
       history: (key) => table.history(key),
       ejections: (key) => table.ejections(key),
       stalled: (since, at) => stalls.spoiled(since, at),
-      override: (key, status, reason) => Effect.sync(() => table.mark(key, status, reason)),
+      override: (key, status, reason) => Effect.sync(() => table.override(key, status, reason)),
+      mark: (key) => table.mark(key),
       addCheck: (check) => runner.add(check),
       check: (key) =>
         Effect.suspend(() => {

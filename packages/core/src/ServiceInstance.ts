@@ -161,6 +161,13 @@ export const Endpoint = Schema.Union([
 export type Endpoint = typeof Endpoint.Type
 
 const Strings = Schema.Array(Schema.String)
+// A name is a segment of a URL somewhere, and half a character can't be written in one.
+const Name = Schema.NonEmptyString.pipe(
+  Schema.check(Schema.makeFilter(
+    (text: string) => text.isWellFormed() ? undefined : "expected whole characters",
+    { expected: "whole characters" }
+  ))
+)
 const NonNegative = Schema.Finite.pipe(Schema.check(Schema.isGreaterThanOrEqualTo(0)))
 
 /**
@@ -186,9 +193,9 @@ export const DurationText = Schema.String.pipe(
 export const ServiceInstance = Schema.StructWithRest(
   Schema.Struct({
     /** Unique in its registry. */
-    id: Schema.NonEmptyString,
+    id: Name,
     /** Logical name that replicas share. */
-    service: Schema.NonEmptyString,
+    service: Name,
     kind: Schema.Literals(["mcp-server", "agent", "tool-provider"]).pipe(
       Schema.withDecodingDefaultKey(Effect.succeed("mcp-server" as const))
     ),

@@ -171,7 +171,7 @@ const command: fc.Arbitrary<(world: World) => void> = fc.oneof(
   fc.uniqueArray(id, { minLength: 1, maxLength: 12 }).map((ids) => (world: World) => world.remove(ids)),
   fc.constant((world: World) => world.hear()),
   fc.tuple(id, fc.constantFrom("up", "draining", "down", undefined)).map(([id, status]) => (world: World) =>
-    world.table.mark(key(id), status, "test")
+    world.table.override(key(id), status, "test")
   ),
   fc.tuple(id, fc.integer({ min: 1, max: 12 })).map(([id, times]) => (world: World) => {
     for (let time = 0; time < times; time++) {

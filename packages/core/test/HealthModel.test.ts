@@ -181,7 +181,7 @@ const model = (first: Partial<Settings["ejection"]>) => {
         if (checks.length > 0) checked(step.which % checks.length, results[step.result])
         return
       case "mark":
-        return table.mark(key(step.id), step.as, "by hand")
+        return table.override(key(step.id), step.as, "by hand")
       case "put":
         return table.put(key(step.id), record(step))
       case "remove":
@@ -248,7 +248,7 @@ describe("whatever happened before", () => {
           }
           const result = results[back === "calls, as checks have nothing to say" ? "skip" : "pass"]
           for (const name of names) {
-            table.mark(key(name), undefined, "")
+            table.override(key(name), undefined, "")
             const known = table.find(key(name))
             if (known?.instance.status === "up") continue
             const service = known?.instance.service ?? "weather"

@@ -35,6 +35,7 @@ describe("ServiceInstance", () => {
     const rows: ReadonlyArray<readonly [unknown, string]> = [
       [3, "expected object"],
       [{}, "id: missing key; service: missing key; endpoint: missing key"],
+      [{ ...minimal, id: "half \ud800" }, "id: expected whole characters"],
       [{ ...minimal, endpoint: { ...http, url: "ftp://x" } }, "endpoint.url: expected an http(s) URL"],
       [{ ...minimal, weight: -1 }, "weight: expected a value greater than or equal to 0"],
       [{ ...minimal, status: "gone" }, `status: expected "up" | "draining" | "down"`],

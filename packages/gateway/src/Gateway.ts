@@ -29,6 +29,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -38,11 +39,13 @@ import type { IncomingMessage } from "node:http"
 import { About } from "./About.ts"
 import * as SelfDescription from "./documents/SelfDescription.ts"
 import * as access from "./internal/access.ts"
+import * as Dashboard from "./internal/dashboard.ts"
 import * as docs from "./internal/docs.ts"
 import { liveOptionsOf } from "./internal/endpoint.ts"
 import * as Listener from "./internal/listener.ts"
 import type { TlsFiles } from "./internal/tls.ts"
 import { ListenError } from "./ListenError.ts"
+import * as Changes from "./rest/Changes.ts"
 import * as Conduct from "./rest/Conduct.ts"
 import * as EventFeed from "./rest/EventFeed.ts"
 import * as Leases from "./rest/Leases.ts"
@@ -73,6 +76,11 @@ export interface ListenerOptions {
   readonly sse?: boolean | undefined
   /** Whether the gateway publishes what it is: server card, AI catalog, entry of an MCP registry. Default true. */
   readonly documents?: boolean | undefined
+  /**
+   * Folder of the built dashboard, which is served to browsers at `/` and wherever nothing else answers: `files` of
+   * `@portolan/dashboard`. None by default.
+   */
+  readonly dashboard?: string | undefined
   /** Paths of PEM files. With `ca`, clients must have a certificate of these authorities. The files are watched. */
   readonly tls?: TlsFiles | undefined
   /** Largest body of a request, bytes. Default 4 MiB. */
@@ -112,16 +120,22 @@ const plain = (status: number, text: string) => HttpServerResponse.text(`${text}
 
 const routes = Layer.unwrap(Effect.gen(function*() {
   const about = yield* About
+  const dashboard = yield* Dashboard.Dashboard
+  /** The dashboard's answer, else this one. */
+  const orElse =
+    (other: (method: string, path: string) => HttpServerResponse.HttpServerResponse) =>
+    (request: HttpServerRequest.HttpServerRequest) =>
+      Effect.map(dashboard.answer(request), (answer) => answer ?? other(request.method, pathOf(request.url)))
   return Layer.mergeAll(
     docs.layer,
-    HttpRouter.add("GET", "/", plain(200, "portolan: MCP at /mcp, REST at /api/docs")),
+    HttpRouter.add("GET", "/", orElse(() => plain(200, "portolan: MCP at /mcp, REST at /api/docs"))),
     HttpRouter.add("GET", "/healthz", plain(200, "ok")),
     HttpRouter.add("GET", "/readyz", Effect.sync(() => about.ready() ? plain(200, "ready") : plain(503, "not ready"))),
     Metrics.layerRoutes,
     // Not HEAD: where that has no route of its own, the router answers it as GET.
     HttpRouter.addAll(
       (["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const).map((method) =>
-        HttpRouter.route(method, "/*", (request) => Effect.sync(() => unanswered(request.method, pathOf(request.url))))
+        HttpRouter.route(method, "/*", orElse(unanswered))
       )
     ),
     Rest.layer
@@ -157,6 +171,7 @@ interface Settings {
   readonly shutdownTimeout: Duration.Duration
   readonly writes: WriteAccess.WriteAccessOptions
   readonly documents: SelfDescription.SelfDescription["Service"]["documents"]
+  readonly dashboard: Dashboard.Dashboard["Service"]["answer"]
 }
 
 const versionOf = ({ version = "0.1.0" }: ListenerOptions): string => version
@@ -190,7 +205,8 @@ const settingsOf = (options: ListenerOptions, since: number): Settings => {
           version: versionOf(options),
           sse,
           since
-        })
+        }),
+    dashboard: options.dashboard === undefined ? () => Effect.undefined : Dashboard.make(options.dashboard)
   }
 }
 
@@ -251,13 +267,16 @@ export const layerListener = (
             Layer.succeedContext(events),
             Leases.layer({ protected: () => settings.writes.token !== undefined }),
             Series.layer(),
+            Changes.layer(),
             WriteAccess.layer(() => settings.writes),
-            Layer.succeed(SelfDescription.SelfDescription, { documents: (host) => settings.documents(host) })
+            Layer.succeed(SelfDescription.SelfDescription, { documents: (host) => settings.documents(host) }),
+            Layer.succeed(Dashboard.Dashboard, { answer: (request) => settings.dashboard(request) })
           ]),
           Layer.provide(Views.layer),
           Layer.provide(Layer.succeed(About, about))
         )
-      )
+        // Ids and names may be as long as an address: by default what is longer than 100 characters isn't found.
+      ).pipe(Effect.provideService(HttpRouter.RouterConfig, { maxParamLength: 16_384 }))
       const handler = yield* NodeHttpServer.makeHandler(
         Effect.suspend(() =>
           Effect.provideService(Conduct.problems(surface), HttpIncomingMessage.MaxBodySize, settings.bodyLimit)

@@ -13,6 +13,9 @@ export * as BalancingEntry from "./configuration/BalancingEntry.ts"
 /** @since 0.1.0 */
 export * as CallsEntry from "./configuration/CallsEntry.ts"
 
+/** @since 0.2.0 */
+export * as Changes from "./rest/Changes.ts"
+
 /** @since 0.1.0 */
 export * as Conduct from "./rest/Conduct.ts"
 
@@ -96,6 +99,9 @@ export * as ServerEntry from "./configuration/ServerEntry.ts"
 
 /** @since 0.1.0 */
 export * as Telemetry from "./telemetry/Telemetry.ts"
+
+/** @since 0.2.0 */
+export * as Validation from "./configuration/Validation.ts"
 
 /** @since 0.1.0 */
 export * as Views from "./rest/Views.ts"

@@ -116,6 +116,8 @@ describe("Configuration", () => {
       panicThreshold: 0.5,
       rules: []
     })
+    assert.isTrue(good("{}").dashboard)
+    assert.isFalse(good("gateway: { dashboard: false }").dashboard)
     for (const empty of ["{}", "# nothing\n", "\uFEFF", "gateway:\nregistries:\n"]) good(empty)
   })
 

@@ -8,6 +8,7 @@ import type * as Registry from "@portolan/core/Registry"
 import { Router } from "@portolan/core/Router"
 import { Gateway } from "@portolan/gateway/Gateway"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,6 +19,8 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as fc from "fast-check"
+import { type IncomingMessage, request } from "node:http"
+import { createGunzip } from "node:zlib"
 import { ask, fleet, type FleetOptions, instance } from "./fleet.ts"
 import { apply, comparable, empty, watch } from "./watcher.ts"
 
@@ -80,6 +83,35 @@ describe("events", () => {
         assert.strictEqual(figures.data.totals.failedAttempts, 1)
         const beat = yield* watcher.until(({ event }) => event === "beat")
         assert.isDefined(beat.id)
+      })))
+
+  it.live("tell when an instance is ejected, tried, and back", () =>
+    served({ instances }, (port) =>
+      Effect.gen(function*() {
+        const watcher = yield* watch(port, "?topics=health")
+        yield* watcher.until(() => true)
+        let fails = true
+        const calling = yield* Effect.suspend(() => call("weather", fails)).pipe(
+          Effect.andThen(Effect.sleep("20 millis")),
+          Effect.forever,
+          Effect.forkChild({ startImmediately: true })
+        )
+        let ejected: string | undefined
+        const told = (of: string | undefined) =>
+          watcher.until((event) =>
+            event.event === "health" && event.data.changes.some(({ health, id }) => {
+              if (health.circuit?.state === "open") {
+                ejected = id
+                assert.isAbove(Date.parse(health.circuit.until), Date.parse(health.changedAt))
+              }
+              return id === ejected && health.circuit?.state === of
+            })
+          )
+        yield* told("open")
+        fails = false
+        yield* told("half-open")
+        yield* told(undefined)
+        yield* Fiber.interrupt(calling)
       })))
 
   it.live("tell only what was asked for", () =>
@@ -162,6 +194,47 @@ describe("events", () => {
       const answer = yield* Effect.timeout(Fiber.join(all), "5 seconds")
       assert.include(answer.text, "event: snapshot")
     }))
+
+  it.live("are compressed for those that take that, and end as they should", () =>
+    Effect.gen(function*() {
+      const many = Array.from({ length: 2_000 }, (_, at) =>
+        instance(`service${at % 60}-${at}`, {
+          region: `region-${at % 4}`,
+          tags: ["prod", "team-a"],
+          endpoint: { transport: "streamable-http", url: `http://10.0.${at >> 8}.${at & 255}:8080/mcp` }
+        }))
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(fleet({ instances: many }), scope)
+      const { port } = Context.get(context, Gateway)
+      yield* (yield* watch(port)).until((event) => event.event === "snapshot" && event.data.catalog?.length === 2_000)
+      const response = yield* Effect.callback<IncomingMessage, Error>((resume) => {
+        const headers = { "accept-encoding": "br;q=1.0, gzip;q=0.8" }
+        request({ host: "127.0.0.1", port, path: "/api/v1/events", headers, agent: false }, (incoming) =>
+          resume(Effect.succeed(incoming))).on("error", (error) =>
+            resume(Effect.fail(error))).end()
+      })
+      assert.strictEqual(response.headers["content-encoding"], "gzip")
+      assert.include(response.headers["vary"], "Accept-Encoding")
+      let text = ""
+      let size = 0
+      const unzipped = response.on("data", (chunk: Buffer) => size += chunk.byteLength).pipe(createGunzip())
+      const ended = yield* Deferred.make<void, Error>()
+      unzipped.setEncoding("utf8").on("data", (chunk: string) => text += chunk)
+        .on("end", () => Deferred.doneUnsafe(ended, Exit.void))
+        .on("error", (error) => Deferred.doneUnsafe(ended, Exit.fail(error)))
+      const came = (part: string) =>
+        Effect.sync(() => text.includes(part)).pipe(
+          Effect.repeat({ until: (held) => held, schedule: Schedule.spaced("5 millis") }),
+          Effect.timeout("10 seconds")
+        )
+      // The snapshot, and what comes after it, without waiting for more.
+      yield* came("event: beat")
+      const snapshot = Buffer.byteLength(text)
+      assert.isBelow(size, 250_000, `of ${snapshot} bytes`)
+      assert.isBelow(size, snapshot / 4)
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.timeout(Deferred.await(ended), "10 seconds")
+    }), 30_000)
 
   it.live("cost a watcher that doesn't read its events, and the gateway no memory", () => {
     const many = Array.from(

@@ -103,6 +103,17 @@ describe("Gateway", () => {
             assert.strictEqual(answer.status, 403, origin)
             assert.isUndefined(answer.headers["access-control-allow-origin"])
           }
+          const under = (host: string, origin: string) =>
+            Effect.map(ask(port, "/mcp", { method: "POST", headers: { host, origin } }), ({ status }) => status)
+          assert.deepStrictEqual(
+            [
+              yield* under("gateway.internal:8080", "http://gateway.internal:8080"),
+              yield* under("gateway.internal:8080", "https://gateway.internal:8080"),
+              yield* under("gateway.internal:8080", "http://gateway.internal:8081"),
+              yield* under("evil.example", "http://evil.example")
+            ],
+            [200, 200, 403, 403]
+          )
           for (
             const origin of [
               "https://app.example.com",

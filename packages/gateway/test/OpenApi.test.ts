@@ -36,6 +36,7 @@ describe("OpenAPI", () => {
       )
       assert.sameMembers(operations.map(({ name }) => name), [
         "get /status",
+        "get /access",
         "get /configuration",
         "get /services",
         "get /services/{service}",
@@ -56,7 +57,9 @@ describe("OpenAPI", () => {
         "get /health",
         "get /explain",
         "post /refresh",
+        "post /configuration/validate",
         "get /events",
+        "get /changes",
         "get /reports/series",
         "get /mcp/server-card",
         "get /.well-known/ai-catalog.json",

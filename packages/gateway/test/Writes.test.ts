@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { request } from "node:http"
 import { networkInterfaces } from "node:os"
-import { fleet, instance } from "./fleet.ts"
+import { type Answer, fleet, instance } from "./fleet.ts"
 import { Fields, fields, instances, names, problem, record, rest, until } from "./rest.ts"
 
 describe("writes", () => {
@@ -107,6 +107,36 @@ describe("writes", () => {
           "not announced through this gateway"
         )
         assert.deepInclude(fields((yield* get("/instances/db-1")).json), { service: "db" })
+      })))
+
+  it.live("marks only what is marked as it was read", () =>
+    rest({ instances }, ({ get, send }) =>
+      Effect.gen(function*() {
+        const mark = (body: object, etag?: string) =>
+          send("PUT", "/instances/db-1/mark", body, etag === undefined ? {} : { "if-match": etag })
+        const tag = (answer: Answer) => String(answer.headers["etag"])
+        const health = yield* get("/instances/db-1/health")
+        assert.notProperty(fields(health.json), "mark")
+        const mine = yield* mark({ as: "draining", reason: "mine" }, tag(health))
+        assert.strictEqual(mine.status, 200, mine.text)
+        const told = fields(fields(mine.json)["mark"])
+        assert.deepInclude(told, { as: "draining", reason: "mine" })
+        assert.deepEqual(fields((yield* get("/instances/db-1/health")).json)["mark"], told)
+
+        // Somebody who read it before.
+        const other = yield* mark({ as: "down", reason: "theirs" }, tag(health))
+        const refused = problem(other, 412)
+        assert.strictEqual(refused.detail, `db-1 was marked draining at ${told["at"]}: mine; read its health again`)
+        assert.deepInclude(fields(other.json), { source: "memory", changedAt: told["at"], mark: told })
+        assert.strictEqual(fields((yield* get("/instances/db-1/health")).json)["status"], "draining")
+        // With the tag of the refusal, or of the answer to a mark, it goes.
+        assert.strictEqual((yield* mark({ as: "down", reason: "theirs" }, String(refused.etag))).status, 200)
+        const up = yield* mark({ as: "up" })
+        assert.notProperty(fields(up.json), "mark")
+        const gone = problem(yield* mark({ as: "down" }, tag(mine)), 412)
+        assert.strictEqual(gone.detail, "the mark of db-1 was taken away meanwhile; read its health again")
+        assert.strictEqual((yield* mark({ as: "draining" }, tag(up))).status, 200)
+        assert.strictEqual((yield* mark({ as: "up" }, "*")).status, 200)
       })))
 
   it.live("takes nothing that starts a process or names a secret", () =>
@@ -338,13 +368,22 @@ describe("access to writes", () => {
           const answer = yield* send(method, path, body, { authorization: "bearer s3cret" })
           assert.isBelow(answer.status, 300, `${method} ${path}: ${answer.text}`)
         }
-        for (const path of ["/status", "/instances", "/openapi.json"]) {
+        for (const path of ["/status", "/instances", "/openapi.json", "/access"]) {
           assert.strictEqual((yield* get(path)).status, 200)
         }
+        const access = (headers: Record<string, string>) =>
+          Effect.map(get("/access", headers), ({ json, text }) => {
+            assert.notInclude(text, "s3cret")
+            return fields(json)["writes"]
+          })
+        assert.strictEqual(yield* access({}), "token")
+        assert.strictEqual(yield* access({ authorization: "Bearer wrong" }), "token")
+        assert.strictEqual(yield* access({ authorization: "Basic s3cret" }), "token")
+        assert.strictEqual(yield* access({ authorization: "bearer s3cret" }), "allowed")
       })))
 
   it.live("takes writes of this machine without a token, but not of other pages", () =>
-    rest({ allowedOrigins: ["https://app.example.com"] }, ({ port, send }) =>
+    rest({ allowedOrigins: ["https://app.example.com"] }, ({ get, port, send }) =>
       Effect.gen(function*() {
         const put = (headers: Record<string, string>) => send("PUT", "/instances/a", record("a"), headers)
         assert.strictEqual((yield* put({})).status, 201)
@@ -352,6 +391,10 @@ describe("access to writes", () => {
         assert.strictEqual((yield* put({ origin: "https://app.example.com" })).status, 200)
         assert.include(problem(yield* put({ origin: "http://localhost:3000" }), 403).detail, "gateway.token")
         problem(yield* put({ origin: "https://evil.example" }), 403)
+        assert.strictEqual(fields((yield* get("/access")).json)["writes"], "allowed")
+        const other = fields((yield* get("/access", { origin: "http://localhost:3000" })).json)
+        assert.strictEqual(other["writes"], "refused")
+        assert.include(String(other["reason"]), "pages of http://localhost:3000 may not write here")
       })))
 
   it("tells loopback peers from others", () => {

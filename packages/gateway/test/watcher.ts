@@ -152,7 +152,8 @@ export const apply = (model: Model, { data, event, id }: Events.Event): void => 
         model.health.set(key(change), change.health)
         const instance = model.catalog.get(key(change))
         if (instance !== undefined) {
-          model.catalog.set(key(change), { ...instance, health: { ...Object(instance["health"]), ...change.health } })
+          const { circuit: _, ...health } = Object(instance["health"])
+          model.catalog.set(key(change), { ...instance, health: { ...health, ...change.health } })
         }
       }
       for (const gone of data.removed ?? []) model.health.delete(key(gone))

@@ -180,7 +180,7 @@ export const readRegistry = (
   const schema = Schema.Union([found.options, RegistryEntry])
   const findings = (error: Schema.SchemaError) => explain(document, schema, error, path, root)
   let decoded = decode(root)
-  if (Result.isFailure(decoded)) decoded = decode(reread(document, root, findings(decoded.failure)))
+  if (Result.isFailure(decoded)) decoded = decode(reread(document, root, decoded.failure, path))
   return Result.mapBoth(decoded, {
     onFailure: findings,
     onSuccess: (made) => ({

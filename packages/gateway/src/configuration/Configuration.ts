@@ -88,6 +88,8 @@ export interface GatewaySettings {
  */
 export interface Configuration {
   readonly gateway: GatewaySettings
+  /** Whether browsers get the dashboard, where the program brings one: `gateway.dashboard` of the file. */
+  readonly dashboard: boolean
   readonly registries: ReadonlyArray<ConfiguredRegistry>
   /** The servers of `mcpServers` and `servers`. */
   readonly servers: ReadonlyArray<ServiceInstance>
@@ -151,6 +153,8 @@ export interface ParseOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** What wins over the file: the flags of a command line. */
   readonly flags?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
+  /** Reads the files that the document names. */
+  readonly readFile?: ((path: string) => Result.Result<string, string>) | undefined
 }
 
 /**
@@ -188,12 +192,13 @@ const showPath = (path: DocumentPath): string =>
 export const parse = (text: string, options: ParseOptions): Result.Result<Configuration, ConfigurationError> => {
   const directory = options.directory ?? process.cwd()
   const env = options.env ?? process.env
+  const readText = options.readFile ?? readFile
   const document = read(text, lookupIn(env, directory))
   const findings = collect(document)
   const others: Array<string> = []
   const readOther = (path: string) => {
     if (!others.includes(path)) others.push(path)
-    return readFile(path)
+    return readText(path)
   }
   const references: References["Service"] = {
     variable: (name) => env[name],
@@ -214,7 +219,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
   let root = document.value
   let decoded = decodeDocument(root)
   if (Result.isFailure(decoded)) {
-    root = reread(document, root, explain(document, Document, decoded.failure, [], root))
+    root = reread(document, root, decoded.failure)
     decoded = decodeDocument(root)
   }
   if (Result.isFailure(decoded)) findings.add(...explain(document, Document, decoded.failure, [], root))
@@ -287,7 +292,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
   const absolute = (path: string) => Path.resolve(directory, path)
   for (const name of ["cert", "key", "ca"] as const) {
     const path = tls?.[name]
-    const text = path === undefined ? undefined : readFile(absolute(path))
+    const text = path === undefined ? undefined : readText(absolute(path))
     if (text === undefined || Result.isSuccess(text)) continue
     const where = ["gateway", "tls", name]
     findings.add({ path: where, ...document.valueAt(where), message: text.failure })
@@ -296,7 +301,11 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
 
   const flags = Object.fromEntries(Object.entries(options.flags ?? {}).filter(([, value]) => value !== undefined))
   const settings: Document = { ...decoded.success, gateway: { ...decoded.success.gateway, ...flags } }
-  const { balancing: { panicThreshold, slowStart, strategy }, gateway, telemetry: { log, otlp } } = settings
+  const {
+    balancing: { panicThreshold, slowStart, strategy },
+    gateway: { dashboard, ...gateway },
+    telemetry: { log, otlp }
+  } = settings
   return Result.succeed({
     gateway: {
       ...gateway,
@@ -318,6 +327,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
       },
       shutdownTimeout: durationOf(gateway.shutdownTimeout)
     },
+    dashboard,
     registries,
     servers,
     upstreams: UpstreamsEntry.toOptions(settings.upstreams, durationOf),

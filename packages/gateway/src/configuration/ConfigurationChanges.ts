@@ -121,6 +121,21 @@ export const diff = (before: Configuration, after: Configuration): ReadonlyArray
   return changes
 }
 
+/**
+ * Paths of the settings that differ and that are taken at the start alone: those that begin with one of these keys.
+ *
+ * @category comparing
+ * @since 0.2.0
+ */
+export const pending = (
+  before: Configuration,
+  after: Configuration,
+  atStart: ReadonlyArray<string>
+): ReadonlyArray<string> =>
+  diff(before, after).flatMap((change) =>
+    change._tag === "Setting" && atStart.includes(change.path.split(".")[0] ?? "") ? [change.path] : []
+  )
+
 /** A value as it may be shown: what is secret by its name or its place is hidden. */
 const shown = (path: string, value: unknown): unknown =>
   secretName.test(path.slice(path.indexOf(".") + 1)) || path.includes(".headers.") || path.includes(".env.")

@@ -29,12 +29,13 @@ const part = <A>(
 const wrongHost = new Set(["EADDRNOTAVAIL", "ENOTFOUND"])
 
 /**
- * Finds the parts. The listener is one of them where there is one.
+ * Finds the parts. The listener is one of them where there is one; `dashboard` is the folder that it serves where the
+ * configuration says so.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: { readonly version: string }): Effect.Effect<
+export const make = (options: { readonly version: string; readonly dashboard?: string }): Effect.Effect<
   ReadonlyArray<Part>,
   never,
   ConfiguredRegistries | Health | Balancer | Router | ToolCatalog | McpEndpoint | Upstreams
@@ -50,16 +51,32 @@ export const make = (options: { readonly version: string }): Effect.Effect<
     const gateway = yield* Effect.serviceOption(Gateway)
 
     const listener = Option.map(gateway, ({ reconfigure }): Part => ({
-      select: ({ gateway, webhooks }) => {
-        const { allowedHosts, allowedOrigins, bodyLimit, documents, host, port, publicUrl, sse, tls, token } = gateway
+      select: ({ dashboard, gateway, webhooks }) => {
+        const {
+          allowedHosts,
+          allowedOrigins,
+          bodyLimit,
+          documents,
+          host,
+          port,
+          publicUrl,
+          sse,
+          tls,
+          token
+        } = gateway
         return [
           [host, port, publicUrl, tls],
-          [allowedHosts, allowedOrigins, token, sse, documents, bodyLimit, gateway.shutdownTimeout],
+          [allowedHosts, allowedOrigins, token, sse, documents, dashboard, bodyLimit, gateway.shutdownTimeout],
           webhooks
         ]
       },
       apply: (configuration) =>
-        reconfigure({ ...configuration.gateway, webhooks: configuration.webhooks, version: options.version }).pipe(
+        reconfigure({
+          ...configuration.gateway,
+          dashboard: configuration.dashboard ? options.dashboard : undefined,
+          webhooks: configuration.webhooks,
+          version: options.version
+        }).pipe(
           Effect.as([]),
           Effect.catch((error) => {
             const key = error.code === "TLS" ? "tls" : wrongHost.has(error.code) ? "host" : "port"

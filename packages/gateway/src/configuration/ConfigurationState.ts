@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Mistake } from "./Configuration.ts"
 import type { Setting } from "./ConfigurationChanges.ts"
+import type { Validation } from "./Validation.ts"
 
 /**
  * State of the configuration, as a value.
@@ -46,10 +47,12 @@ export interface ConfigurationState {
   readonly current: () => ConfigurationStatus | undefined
   /** The state now and after each change; a slow reader gets the newest. */
   readonly changes: Stream.Stream<ConfigurationStatus>
+  /** What is told of a text that isn't the configuration yet. Plain; none where there is no configuration file. */
+  readonly validate: (text: string) => Validation | undefined
 }
 export const ConfigurationState: Context.Reference<ConfigurationState> = Context.Reference<ConfigurationState>(
   "@portolan/gateway/configuration/ConfigurationState",
-  { defaultValue: () => ({ current: () => undefined, changes: Stream.empty }) }
+  { defaultValue: () => ({ current: () => undefined, changes: Stream.empty, validate: () => undefined }) }
 )
 
 /**
@@ -64,12 +67,15 @@ export interface Settable {
 }
 
 /**
- * Makes a state. Readers' streams end with the scope.
+ * Makes a state. Readers' streams end with the scope. `validate` looks at other texts.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (initial: ConfigurationStatus): Effect.Effect<Settable, never, Scope.Scope> =>
+export const make = (
+  initial: ConfigurationStatus,
+  validate?: (text: string) => Validation
+): Effect.Effect<Settable, never, Scope.Scope> =>
   Effect.gen(function*() {
     let current = initial
     const latest = yield* Effect.acquireRelease(
@@ -78,7 +84,7 @@ export const make = (initial: ConfigurationStatus): Effect.Effect<Settable, neve
     )
     yield* PubSub.publish(latest, initial)
     return {
-      state: { current: () => current, changes: Stream.fromPubSub(latest) },
+      state: { current: () => current, changes: Stream.fromPubSub(latest), validate: (text) => validate?.(text) },
       set: (status) =>
         Effect.suspend(() => {
           current = status

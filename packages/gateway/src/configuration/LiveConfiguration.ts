@@ -20,6 +20,7 @@ import * as Path from "node:path"
 import * as Configuration from "./Configuration.ts"
 import * as ConfigurationChanges from "./ConfigurationChanges.ts"
 import type { ConfigurationStatus, Settable } from "./ConfigurationState.ts"
+import { blank, isBlank } from "./Validation.ts"
 
 /**
  * A part of the gateway that takes new settings while it runs.
@@ -80,8 +81,6 @@ const look = Duration.millis(25)
 /** Heals hints that got lost. */
 const every = Duration.seconds(10)
 
-const isBlank = (text: string): boolean => text.trim() === ""
-
 const read = (path: string): Effect.Effect<Result.Result<string, string>> =>
   Effect.promise(() =>
     Fs.readFile(path, "utf8").then(
@@ -114,10 +113,7 @@ export const make = (options: LiveConfigurationOptions): Effect.Effect<LiveConfi
     const isOfStart = ({ path }: { readonly path: string }): boolean =>
       options.atStart?.includes(path.split(".")[0] ?? "") === true
 
-    const pending = (): ReadonlyArray<string> =>
-      ConfigurationChanges.diff(initial, current).flatMap((change) =>
-        change._tag === "Setting" && isOfStart(change) ? [change.path] : []
-      )
+    const pending = (): ReadonlyArray<string> => ConfigurationChanges.pending(initial, current, options.atStart ?? [])
 
     const settings = (): ReadonlyArray<ConfigurationChanges.Setting> => [
       ...ConfigurationChanges.effective(current).filter((setting) => !isOfStart(setting)),
@@ -177,10 +173,11 @@ export const make = (options: LiveConfigurationOptions): Effect.Effect<LiveConfi
     })
 
     const apply = Effect.fnUntraced(function*(found: Result.Result<string, string>) {
-      const whole = (message: string) => [{ path: "", line: 1, column: 1, message }]
-      if (Result.isFailure(found)) return yield* refuse(whole(found.failure))
+      if (Result.isFailure(found)) {
+        return yield* refuse([{ path: "", line: 1, column: 1, message: found.failure }])
+      }
       // At the start an empty file is a configuration; here it is more likely a disk that is full.
-      if (isBlank(found.success)) return yield* refuse(whole("the file is empty; write {} to use the defaults alone"))
+      if (isBlank(found.success)) return yield* refuse([blank])
       const parsed = Configuration.parse(found.success, { ...options, file, directory })
       if (Result.isFailure(parsed)) {
         others = parsed.failure.others

@@ -65,6 +65,8 @@ export const make = (options: AccessOptions): (request: IncomingMessage) => Refu
     }
     const origin = request.headers.origin
     if (origin === undefined || origins.has(origin)) return undefined
+    // A page that was served by us, under a name that is ours.
+    if (origin === `http://${header}` || origin === `https://${header}`) return undefined
     const page = URL.parse(origin)
     return page !== null && isLoopback(page.hostname)
       ? undefined

@@ -56,9 +56,17 @@ export const read = (text: string, lookup: Lookup): PositionedDocument => {
   let parts = 0
 
   // Not the reader's own counter, which overlooks line breaks inside what it can't read.
+  const starts = [0]
+  for (let at = source.indexOf("\n"); at !== -1; at = source.indexOf("\n", at + 1)) starts.push(at + 1)
   const position = (offset: number): Position => {
-    const lines = source.slice(0, offset).split("\n")
-    return { line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 }
+    let first = 0
+    let last = starts.length - 1
+    while (first < last) {
+      const middle = Math.ceil((first + last) / 2)
+      if (starts[middle]! <= offset) first = middle
+      else last = middle - 1
+    }
+    return { line: first + 1, column: offset - starts[first]! + 1 }
   }
   const report = (path: Path, offset: number, message: string) => {
     findings.push({ path, ...position(offset), message })

@@ -9,8 +9,8 @@ const short = (data: string | Uint8Array): string => createHash("sha256").update
 export const strong = (bytes: Uint8Array): string => `"${short(bytes)}"`
 
 /**
- * The tag of an instance: its first half is that of the record alone, which `If-Match` compares, so that a write isn't
- * refused because a call was counted meanwhile.
+ * The tag of what can be written: its first half is that of the record alone, which `If-Match` compares, so that a write
+ * isn't refused because a call was counted meanwhile.
  */
 export const ofRecord = (record: unknown, representation: string): string =>
   `"${short(canonical(record))}.${short(representation)}"`

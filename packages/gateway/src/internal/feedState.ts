@@ -26,7 +26,10 @@ interface Known {
   entry: Catalog.CatalogEntry
   status: HealthStatus
   changedAt: number
-  upstream: string
+  reason: string
+  /** `""` while it is closed. */
+  circuit: string
+  upstream: UpstreamState | undefined
 }
 
 export class FeedState {
@@ -36,8 +39,8 @@ export class FeedState {
   // Revisions of health that were looked at, for another status and for another time of its change.
   readonly #glanced = new Map<string, number>()
   readonly #looked = new Map<string, number>()
-  // Those that health had not seen yet when they were told.
-  readonly #unseen = new Set<Catalog.InstanceKey>()
+  // Those that may change without a revision: health had not seen them yet when they were told, or their circuit isn't closed.
+  readonly #unsettled = new Set<Catalog.InstanceKey>()
   readonly #registries = new Map<string, string>()
   #catalog: Catalog.Catalog = Catalog.empty
 
@@ -74,10 +77,16 @@ export class FeedState {
   snapshot(topics: ReadonlySet<Topic>): Omit<Snapshot, "at" | "revision"> {
     const { views } = this.#sources
     const entries = topics.has("catalog") || topics.has("health") ? views.entries() : []
+    const catalog = topics.has("catalog") ? entries.map(views.instance) : undefined
     return {
-      ...topics.has("catalog") ? { catalog: entries.map(views.instance) } : {},
+      ...catalog === undefined ? {} : { catalog },
       ...topics.has("health")
-        ? { health: entries.map((entry) => ({ ...identity(entry), health: this.#health(entry) })) }
+        ? {
+          health: entries.map((entry, at) => ({
+            ...identity(entry),
+            health: healthOf(catalog?.[at]?.health ?? views.health(entry))
+          }))
+        }
         : {},
       ...topics.has("figures") ? { figures: { totals: this.#figures.totals, rows: this.#figures.rows() } } : {},
       ...topics.has("sources") ? { sources: views.sources() } : {}
@@ -85,8 +94,7 @@ export class FeedState {
   }
 
   #health(entry: Catalog.CatalogEntry): HealthView {
-    const { changedAt, reason, score, status } = this.#sources.views.health(entry)
-    return { status, score, reason, changedAt }
+    return healthOf(this.#sources.views.health(entry))
   }
 
   #instance(entry: Catalog.CatalogEntry): InstanceView {
@@ -105,15 +113,16 @@ export class FeedState {
     for (const { _tag, entry } of Catalog.diff(before, after)) {
       if (_tag === "Removed") {
         this.#known.delete(entry.key)
-        this.#unseen.delete(entry.key)
+        this.#unsettled.delete(entry.key)
         catalog.push({ type: "removed", ...identity(entry) })
         removed.push(identity(entry))
         continue
       }
       const known = this.#known.get(entry.key)
-      const { changedAt, status } = this.#sources.health.get(entry.key)
-      if (changedAt === 0) this.#unseen.add(entry.key)
-      this.#known.set(entry.key, { entry, status, changedAt, upstream: this.#upstream(entry.key) })
+      const { changedAt, reason, status } = this.#sources.health.get(entry.key)
+      const circuit = this.#circuit(entry.key)
+      this.#settle(entry.key, changedAt, circuit)
+      this.#known.set(entry.key, { entry, status, changedAt, reason, circuit, upstream: this.#upstream(entry.key) })
       catalog.push({ type: known === undefined ? "added" : "updated", instance: this.#instance(entry) })
       if (known === undefined || known.status !== status || known.changedAt !== changedAt) {
         health.push({ ...identity(entry), previous: known?.status ?? "unknown", health: this.#health(entry) })
@@ -130,38 +139,55 @@ export class FeedState {
   #statusChanges(health: Array<HealthChanges["changes"][number]>, all: boolean): void {
     const revisions = all ? this.#looked : this.#glanced
     for (const [service, { entries }] of this.#catalog.services) {
+      const before = revisions.get(service)
       const revision = this.#sources.health.revision(service)
-      if (revisions.get(service) === revision) continue
+      if (before === revision) continue
       revisions.set(service, revision)
-      for (const key of HashMap.keys(entries)) this.#statusChange(key, health, all)
+      const changed = before === undefined ? undefined : this.#sources.health.changedSince(service, before)
+      for (const key of changed ?? HashMap.keys(entries)) this.#statusChange(key, health, all)
     }
-    if (!all) return
-    for (const key of this.#unseen) this.#statusChange(key, health, true)
+    for (const key of Array.from(this.#unsettled)) this.#statusChange(key, health, all)
   }
 
   #statusChange(key: Catalog.InstanceKey, health: Array<HealthChanges["changes"][number]>, all: boolean): void {
     const known = this.#known.get(key)
-    if (known === undefined || !all && known.status === this.#sources.health.status(key)) return
-    const { changedAt, status } = this.#sources.health.get(key)
-    if (known.status === status && known.changedAt === changedAt) return
-    this.#unseen.delete(key)
+    if (known === undefined) return
+    const circuit = this.#circuit(key)
+    if (!all && known.circuit === circuit && known.status === this.#sources.health.status(key)) return
+    const { changedAt, reason, status } = this.#sources.health.get(key)
+    if (
+      known.status === status && known.changedAt === changedAt && known.reason === reason && known.circuit === circuit
+    ) return
+    this.#settle(key, changedAt, circuit)
     health.push({ ...identity(known.entry), previous: known.status, health: this.#health(known.entry) })
     known.status = status
     known.changedAt = changedAt
+    known.reason = reason
+    known.circuit = circuit
+  }
+
+  #settle(key: Catalog.InstanceKey, changedAt: number, circuit: string): void {
+    if (changedAt === 0 || circuit !== "") this.#unsettled.add(key)
+    else this.#unsettled.delete(key)
+  }
+
+  #circuit(key: Catalog.InstanceKey): string {
+    const circuit = this.#sources.health.circuit(key)
+    return circuit === undefined ? "" : `${circuit.state} ${circuit.until}`
   }
 
   #upstreamChanges(catalog: Array<CatalogChanges["changes"][number]>): void {
     for (const [key, known] of this.#known) {
+      const before = known.upstream
       const upstream = this.#upstream(key)
-      if (known.upstream === upstream) continue
+      if (before === upstream) continue
       known.upstream = upstream
-      catalog.push({ type: "updated", instance: this.#instance(known.entry) })
+      if (!isSame(before, upstream)) catalog.push({ type: "updated", instance: this.#instance(known.entry) })
     }
   }
 
-  #upstream(key: Catalog.InstanceKey): string {
-    const state = this.#sources.upstreams.get(key)?.state()
-    return state === undefined ? "" : mark(state)
+  #upstream(key: Catalog.InstanceKey): UpstreamState | undefined {
+    return this.#sources.upstreams.get(key)?.state()
   }
 
   #sourceChanges(): Omit<SourceChanges, "at"> | undefined {
@@ -180,6 +206,16 @@ export class FeedState {
   }
 }
 
-const mark = (state: UpstreamState): string => `${state._tag} ${state.since} ${state.lastError ?? ""}`
+const healthOf = ({ changedAt, circuit, reason, score, status }: HealthView): HealthView => ({
+  status,
+  score,
+  reason,
+  changedAt,
+  ...circuit === undefined ? {} : { circuit }
+})
+
+/** Whether the same is told of both. */
+const isSame = (one: UpstreamState | undefined, other: UpstreamState | undefined): boolean =>
+  one?._tag === other?._tag && one?.since === other?.since && one?.lastError === other?.lastError
 
 const identity = ({ instance: { id, service }, source }: Catalog.CatalogEntry) => ({ id, service, source })

@@ -3,6 +3,7 @@
  */
 import type { Balancer, Node } from "@portolan/core/Balancer"
 import * as CallFigures from "@portolan/core/CallFigures"
+import type * as Catalog from "@portolan/core/Catalog"
 import type { Discovery } from "@portolan/core/Discovery"
 import type { Health } from "@portolan/core/Health"
 import type { McpEndpoint } from "@portolan/mcp/relay/McpEndpoint"
@@ -70,6 +71,8 @@ export class FigureTable {
   readonly #instances = new Map<Node, InstanceFigures>()
   readonly #services = new Map<string, { row: ServiceFigures; readonly recent: Recent }>()
   #totals: Totals
+  // Those that the instances were last looked up in.
+  #entries: Catalog.Catalog["entries"] | undefined
 
   constructor(sources: Sources, now: number) {
     this.#sources = sources
@@ -92,11 +95,14 @@ export class FigureTable {
     const { entries } = discovery.catalog()
     const rows: Array<FigureRow> = []
     const removed: Array<NonNullable<FigureChanges["removed"]>[number]> = []
-    const gone = new Set(this.#instances.keys())
+    const same = entries === this.#entries
+    this.#entries = entries
+    const before = this.#instances.size
+    let kept = 0
     for (const node of balancer.nodes()) {
-      if (!HashMap.has(entries, node.key)) continue
-      gone.delete(node)
       const row = this.#instances.get(node)
+      if ((row === undefined || !same) && !HashMap.has(entries, node.key)) continue
+      if (row !== undefined) kept++
       if (
         row !== undefined && row.calls === node.calls && row.failures === node.failures &&
         row.inFlight === node.inFlight && row.service === node.instance.service
@@ -105,12 +111,16 @@ export class FigureTable {
       this.#instances.set(node, next)
       rows.push(next)
     }
-    for (const node of gone) {
-      const row = this.#instances.get(node)
-      this.#instances.delete(node)
-      // Its id may be announced again, by a node of its own.
-      if (row === undefined || rows.some((other) => isSame(other, row))) continue
-      removed.push({ type: "instance", id: row.id, service: row.service, source: row.source })
+    // They seldom go: which of them did is looked for only then.
+    if (kept < before) {
+      const there = new Set(balancer.nodes())
+      for (const [node, row] of Array.from(this.#instances)) {
+        if (there.has(node) && HashMap.has(entries, node.key)) continue
+        this.#instances.delete(node)
+        // Its id may be announced again, by a node of its own.
+        if (rows.some((other) => isSame(other, row))) continue
+        removed.push({ type: "instance", id: row.id, service: row.service, source: row.source })
+      }
     }
     const figures = balancer.figures()
     for (const [service, total] of figures) {

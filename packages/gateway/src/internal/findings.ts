@@ -8,6 +8,8 @@ import type { Finding, Path, PositionedDocument } from "./document.ts"
 import { words } from "./outline.ts"
 
 const unknownKey = "unknown key"
+// Who made more mistakes than this made one of another kind.
+const most = 200
 const formatter = SchemaIssue.makeFormatterStandardSchemaV1({
   leafHook: (issue) =>
     issue._tag === "UnexpectedKey"
@@ -24,6 +26,9 @@ export const valueAt = (root: unknown, path: Path): unknown =>
     root
   )
 
+const pathOf = (issue: { readonly path?: ReadonlyArray<unknown> | undefined }): Path =>
+  (issue.path ?? []).map((key) => typeof key === "number" ? key : String(key))
+
 /** Findings of a schema about the part of the document at `prefix`. */
 export const explain = (
   document: PositionedDocument,
@@ -32,8 +37,8 @@ export const explain = (
   prefix: Path,
   root: unknown
 ): ReadonlyArray<Finding> =>
-  formatter(error.issue).issues.map((issue) => {
-    const inner = (issue.path ?? []).map((key) => typeof key === "number" ? key : String(key))
+  formatter(error.issue).issues.slice(0, most).map((issue) => {
+    const inner = pathOf(issue)
     const path = [...prefix, ...inner]
     if (issue.message === unknownKey) {
       const known = words(schema, inner.slice(0, -1))
@@ -52,11 +57,17 @@ export const explain = (
     return { path, ...document.valueAt(path), message: `${message}${suggestion}` }
   })
 
-/** A copy of the value in which the texts at these paths are read again as numbers or booleans. */
-export const reread = (document: PositionedDocument, root: unknown, findings: ReadonlyArray<Finding>): unknown => {
+/** A copy of the value in which the texts that a schema complains of are read again as numbers or booleans. */
+export const reread = (
+  document: PositionedDocument,
+  root: unknown,
+  error: Schema.SchemaError,
+  prefix: Path = []
+): unknown => {
   const copy = structuredClone(root)
   let changed = false
-  for (const { path } of findings) {
+  for (const issue of formatter(error.issue).issues) {
+    const path = [...prefix, ...pathOf(issue)]
     const value = document.reread(path)
     const holder = valueAt(copy, path.slice(0, -1))
     const key = path.at(-1)

@@ -3,11 +3,14 @@
  * beginning has lost frames, and costs nothing.
  */
 import type { Topic } from "../rest/Events.ts"
+import { type Packet, packetsOf } from "./packet.ts"
 
 export interface Frame {
   readonly sequence: number
   readonly topic: Topic
-  readonly bytes: Buffer
+  readonly packets: ReadonlyArray<Packet>
+  /** Bytes. */
+  readonly size: number
 }
 
 export class FrameLog {
@@ -33,11 +36,11 @@ export class FrameLog {
     const bytes = encode(this.#sequence + 1)
     // One that large would push out all others, and a snapshot is no larger.
     if (bytes.byteLength > this.#mostBytes / 2) return this.cut()
-    this.#frames.push({ sequence: ++this.#sequence, topic, bytes })
+    this.#frames.push({ sequence: ++this.#sequence, topic, packets: packetsOf(bytes), size: bytes.byteLength })
     this.#bytes += bytes.byteLength
     let drop = 0
     while (this.#frames.length - drop > this.#most || this.#bytes > this.#mostBytes) {
-      this.#bytes -= this.#frames[drop++]!.bytes.byteLength
+      this.#bytes -= this.#frames[drop++]!.size
     }
     if (drop === 0) return
     // In bulk, so that a push costs no shift of the whole list.

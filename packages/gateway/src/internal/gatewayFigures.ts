@@ -80,6 +80,8 @@ export const readings = Effect.gen(function*() {
   const transitions = new Map<string, { readonly labels: Instruments.Labels; count: number }>()
   yield* Stream.runForEach(health.changes, ({ health, previous }) =>
     Effect.sync(() => {
+      // Only its circuit changed.
+      if (previous === health.status) return
       const key = `${previous} ${health.status}`
       let found = transitions.get(key)
       if (found === undefined) {

@@ -9,7 +9,6 @@ import * as NearestName from "@portolan/core/NearestName"
 import type * as Query from "@portolan/core/Query"
 import { Router } from "@portolan/core/Router"
 import type { Offer } from "@portolan/mcp/catalog/ToolCatalog"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
@@ -23,6 +22,7 @@ import * as InstanceHealth from "../rest/InstanceHealth.ts"
 import { NotFound } from "../rest/Problems.ts"
 import type { ConfigurationStatusView, StatusView } from "../rest/Representations.ts"
 import { Views } from "../rest/Views.ts"
+import { writerOf, Writers } from "../rest/WriteAccess.ts"
 import * as etag from "./etag.ts"
 import { asked, compile, paginate } from "./lists.ts"
 
@@ -34,9 +34,9 @@ const recently = 60_000
 const entryKey = (entry: Catalog.CatalogEntry): string =>
   `${entry.instance.service}\u0000${entry.instance.id}\u0000${entry.source}`
 
-/** An instance as an answer with the tag that `If-Match` takes. */
+/** An answer with the tag that `If-Match` takes: of what is written, the record of an instance or its mark. */
 export const tagged = (
-  entry: Catalog.CatalogEntry,
+  written: unknown,
   view: Record<string, unknown>,
   options?: { readonly status?: number; readonly location?: string }
 ): HttpServerResponse.HttpServerResponse => {
@@ -45,7 +45,7 @@ export const tagged = (
     status: options?.status ?? 200,
     contentType: "application/json",
     headers: {
-      etag: etag.ofRecord(entry.instance, text),
+      etag: etag.ofRecord(written, text),
       ...options?.location === undefined ? {} : { location: options.location }
     }
   })
@@ -68,6 +68,10 @@ export const noInstance = (views: Views["Service"], id: string, source: string |
   })
 }
 
+export const noConfiguration = Effect.suspend(() =>
+  Effect.fail(new NotFound({ detail: "the gateway was started without a configuration file" }))
+)
+
 export const layer = HttpApiBuilder.group(
   Api,
   "fleet",
@@ -79,7 +83,7 @@ export const layer = HttpApiBuilder.group(
     const configuration = yield* ConfigurationState
     const router = yield* Router
     const balancer = yield* Balancer
-    const clock = yield* Clock.Clock
+    const writers = yield* Writers
 
     const tester = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
       const { conditions, query, words } = yield* asked(request)
@@ -171,11 +175,16 @@ export const layer = HttpApiBuilder.group(
             ...state === undefined ? {} : { configuration: configured(state) }
           }
         }),
+      access: ({ request }) =>
+        Effect.sync(() => {
+          const [, token] = /^bearer +(\S+)$/i.exec(request.headers["authorization"]?.trim() ?? "") ?? []
+          return writers.access(writerOf(request, token))
+        }),
       configuration: () =>
         Effect.suspend(() => {
           const state = configuration.current()
           return state === undefined
-            ? Effect.fail(new NotFound({ detail: "the gateway was started without a configuration file" }))
+            ? noConfiguration
             : Effect.succeed({ ...configured(state), settings: state.settings })
         }),
       services: Effect.fnUntraced(function*({ query, request }) {
@@ -210,7 +219,7 @@ export const layer = HttpApiBuilder.group(
               () => noInstance(views, params.id, query.source)
             )
           ),
-          (entry) => tagged(entry, views.instance(entry))
+          (entry) => tagged(entry.instance, views.instance(entry))
         ),
       instanceHealth: ({ params, query }) =>
         Effect.map(
@@ -222,14 +231,15 @@ export const layer = HttpApiBuilder.group(
           ),
           (entry) => {
             const now = balancer.now()
-            return InstanceHealth.of(views.health(entry), {
+            const view = InstanceHealth.of(views.health(entry), {
               circuit: health.circuit(entry.key),
               admits: health.admits(entry.key, now),
               ejections: health.ejections(entry.key),
               history: health.history(entry.key),
-              at: clock.currentTimeMillisUnsafe(),
-              now
+              now,
+              timeOf: views.timeOf
             })
+            return tagged(view.mark, view)
           }
         ),
       tools: ({ query, request }) => tools(request, query),

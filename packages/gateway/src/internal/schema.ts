@@ -71,6 +71,7 @@ const Gateway = Schema.Struct({
     true,
     "Whether the gateway publishes what it is: /mcp/server-card, /.well-known/ai-catalog.json and /v0.1/servers"
   ),
+  dashboard: defaulted(Schema.Boolean, true, "Whether browsers get the dashboard, where the program brings one"),
   naming: Schema.Literals(["prefix", "conflict", "none"])
     .annotate({
       description: "Whether the service stands before a tool's name: always, where names collide, never",

@@ -7,6 +7,7 @@ import { Health } from "@portolan/core/Health"
 import type * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import { ConfigurationState } from "../configuration/ConfigurationState.ts"
 import { Api, type WrittenView } from "../rest/Api.ts"
 import { defaultRegistry, Leases, type Written } from "../rest/Leases.ts"
 import {
@@ -21,20 +22,21 @@ import {
 import { Views } from "../rest/Views.ts"
 import { millisOf } from "./durations.ts"
 import * as etag from "./etag.ts"
-import { noInstance, tagged, withId } from "./reads.ts"
+import { noConfiguration, noInstance, tagged, withId } from "./reads.ts"
 import { hidden } from "./redact.ts"
 
 const iso = (time: number): string => new Date(time).toISOString()
 
 // A record is kept in memory, sent to registries and shown in lists.
 const recordLimit = 64 * 1024
+const textLimit = 128 * 1024
 const ttlDefault = 60_000
 const ttlShortest = 1_000
 const ttlLongest = 24 * 60 * 60 * 1000
 
 // What an answer says beside the record: who reads, edits and writes shouldn't make it part of that.
 const shown = new Set(["source", "alsoIn", "firstSeen", "changedAt", "stale", "upstream", "lease"])
-const shownOfHealth = new Set(["status", "score", "reason", "changedAt"])
+const shownOfHealth = new Set(["status", "score", "reason", "changedAt", "circuit"])
 
 const without = (value: object, names: ReadonlySet<string>) =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !names.has(name)))
@@ -68,6 +70,7 @@ export const layer = HttpApiBuilder.group(
     const discovery = yield* Discovery
     const health = yield* Health
     const leases = yield* Leases
+    const configuration = yield* ConfigurationState
 
     const lengthOf = (text: string | undefined) =>
       Effect.suspend(() => {
@@ -112,6 +115,24 @@ export const layer = HttpApiBuilder.group(
         )
       })
 
+    const unmarkedSince = ({ instance: { id }, key, source }: Catalog.CatalogEntry, ifMatch: string | undefined) =>
+      Effect.suspend(() => {
+        const mark = views.mark(key)
+        const now = etag.ofRecord(mark, "")
+        if (ifMatch === undefined || etag.matchesRecord(ifMatch, now)) return Effect.void
+        const detail = mark === undefined
+          ? `the mark of ${id} was taken away meanwhile; read its health again`
+          : `${id} was marked ${mark.as} at ${mark.at}: ${mark.reason}; read its health again`
+        return Effect.fail(
+          new PreconditionFailed({
+            detail,
+            source,
+            etag: now,
+            ...mark === undefined ? {} : { changedAt: mark.at, mark }
+          })
+        )
+      })
+
     const answer = ({ created, entry, lease }: Written) => {
       const view: WrittenView = {
         ...views.instance(entry),
@@ -120,7 +141,7 @@ export const layer = HttpApiBuilder.group(
       const location = `/api/v1/instances/${encodeURIComponent(entry.instance.id)}?source=${
         encodeURIComponent(entry.source)
       }`
-      return tagged(entry, view, created ? { status: 201, location } : {})
+      return tagged(entry.instance, view, created ? { status: 201, location } : {})
     }
 
     const only = (id: string, source: string | undefined) =>
@@ -153,10 +174,12 @@ export const layer = HttpApiBuilder.group(
         yield* matching(params.id, registry, headers["if-match"])
         yield* leases.remove(registry, params.id)
       }),
-      mark: Effect.fnUntraced(function*({ params, payload, query }) {
+      mark: Effect.fnUntraced(function*({ headers, params, payload, query }) {
         const entry = yield* only(params.id, query.source)
+        yield* unmarkedSince(entry, headers["if-match"])
         yield* health.override(entry.key, payload.as === "up" ? undefined : payload.as, payload.reason ?? "by hand")
-        return views.health(entry)
+        const view = views.health(entry)
+        return tagged(view.mark, view)
       }),
       check: Effect.fnUntraced(function*({ params, query }) {
         const entry = yield* only(params.id, query.source)
@@ -177,6 +200,15 @@ export const layer = HttpApiBuilder.group(
         return {
           items: views.sources().filter(({ name }) => query.source === undefined || name === query.source)
         }
+      }),
+      validate: Effect.fnUntraced(function*({ payload: { text } }) {
+        const size = Buffer.byteLength(text)
+        if (size > textLimit) {
+          return yield* new TooLarge({ detail: `the text has ${size} bytes; one may have ${textLimit}` })
+        }
+        const told = configuration.validate(text)
+        if (told === undefined) return yield* noConfiguration
+        return told
       })
     })
   })

@@ -18,6 +18,7 @@ import * as Schema from "effect/Schema"
 import { Documents } from "../documents/DocumentsApi.ts"
 import { Filter, filterNote, Page } from "../internal/lists.ts"
 import { documented } from "../internal/openapi.ts"
+import { Change } from "./Changes.ts"
 import * as Conduct from "./Conduct.ts"
 import { Sent, Topic } from "./Events.ts"
 import { ExplanationView } from "./ExplanationView.ts"
@@ -26,6 +27,7 @@ import { InstanceHealth } from "./InstanceHealth.ts"
 import { Conflict, NotFound, Overloaded, PreconditionFailed, RegistryFailed, TooLarge } from "./Problems.ts"
 import { ReportView } from "./ReportView.ts"
 import {
+  AccessView,
   ConfigurationView,
   HealthDetail,
   InstanceView,
@@ -34,7 +36,8 @@ import {
   ServiceView,
   SourceView,
   StatusView,
-  ToolView
+  ToolView,
+  ValidationView
 } from "./Representations.ts"
 import { Report } from "./Series.ts"
 import { WriteAccess } from "./WriteAccess.ts"
@@ -61,6 +64,9 @@ const Tag = Schema.String.annotate({ description: "Of the record and of this rep
  */
 export class Fleet extends HttpApiGroup.make("fleet").add(
   HttpApiEndpoint.get("status", "/status", { success: StatusView }).annotateMerge(described("The gateway at a glance")),
+  HttpApiEndpoint.get("access", "/access", { success: AccessView }).annotateMerge(
+    described("Whether you may write", "Takes the token as writes do, and tells who doesn't send it what is missing.")
+  ),
   HttpApiEndpoint.get("configuration", "/configuration", { success: ConfigurationView, error: NotFound })
     .annotateMerge(described(
       "The configuration in effect",
@@ -93,7 +99,7 @@ export class Fleet extends HttpApiGroup.make("fleet").add(
   HttpApiEndpoint.get("instanceHealth", "/instances/:id/health", {
     params: identified,
     query: source,
-    success: InstanceHealth,
+    success: HttpApiSchema.WithHeaders(InstanceHealth, { etag: Tag }),
     error: NotFound
   }).annotateMerge(described("Health of an instance, and what it follows from")),
   HttpApiEndpoint.get("tools", "/tools", { query: { ...Page, ...Filter }, success: list(ToolView) })
@@ -195,9 +201,14 @@ export class Writes extends HttpApiGroup.make("writes").add(
   HttpApiEndpoint.put("mark", "/instances/:id/mark", {
     params: identified,
     query: source,
+    headers: {
+      "if-match": Schema.optionalKey(
+        Schema.String.annotate({ description: "ETag of its health as it was read; if it was marked since: 412" })
+      )
+    },
     payload: Mark,
-    success: HealthDetail,
-    error: [NotFound, Conflict]
+    success: HttpApiSchema.WithHeaders(HealthDetail, { etag: Tag }),
+    error: [NotFound, Conflict, PreconditionFailed]
   }).annotateMerge(described("Marks an instance by hand; `up` takes the mark away")),
   HttpApiEndpoint.post("check", "/instances/:id/check", {
     params: identified,
@@ -211,7 +222,15 @@ export class Writes extends HttpApiGroup.make("writes").add(
     },
     success: list(SourceView),
     error: [NotFound, RegistryFailed]
-  }).annotateMerge(described("Reads registries anew"))
+  }).annotateMerge(described("Reads registries anew")),
+  HttpApiEndpoint.post("validate", "/configuration/validate", {
+    payload: Schema.Struct({ text: Schema.String.annotate({ description: "YAML or JSON, up to 128 KiB" }) }),
+    success: ValidationView,
+    error: [NotFound, TooLarge]
+  }).annotateMerge(described(
+    "Looks for mistakes in the text of a configuration",
+    "Changes nothing. What stands in environment variables isn't told."
+  ))
 ).prefix("/api/v1").middleware(WriteAccess)
   .annotateMerge(OpenApi.annotations({
     description: "What changes something. It takes the token of the configuration (`gateway.token`); without a " +
@@ -291,6 +310,21 @@ export class Watching extends HttpApiGroup.make("watching").add(
     "Server-sent events. The first is `snapshot`; then come `catalog`, `health`, `figures` and `sources`, as asked for, " +
       "and `beat` every 2 s. Whoever reads too slowly loses events and gets `resync` and a new `snapshot`; so does " +
       "whoever comes back after too long."
+  )),
+  HttpApiEndpoint.get("changes", "/changes", {
+    query: {
+      limit: Page.limit,
+      service: Schema.optionalKey(Schema.String.annotate({ description: "Only of instances of this service" })),
+      source: Schema.optionalKey(Schema.String.annotate({ description: "Only of this source" })),
+      before: Schema.optionalKey(
+        Schema.String.annotate({ description: "Only those before the one of this id; `nextCursor` of the page before" })
+      )
+    },
+    success: list(Change)
+  }).annotateMerge(described(
+    "What changed last",
+    "The newest first. The gateway keeps the last 1,000 since it began. What happens to many instances of a source at " +
+      "once is one change."
   )),
   HttpApiEndpoint.get("series", "/reports/series", {
     query: {

@@ -23,8 +23,10 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
+import { type Feed, FeedReader } from "../internal/feedReader.ts"
 import { FeedState } from "../internal/feedState.ts"
 import { FrameLog } from "../internal/frameLog.ts"
+import { gzip, Packet, packetsOf, plain } from "../internal/packet.ts"
 import type { Topic } from "./Events.ts"
 import { Overloaded } from "./Problems.ts"
 import { Views } from "./Views.ts"
@@ -39,6 +41,8 @@ export interface Watch {
   readonly topics: ReadonlySet<Topic>
   /** `id:` of the last event that it read. */
   readonly lastEventId?: string | undefined
+  /** Whether it takes gzip. Default false. */
+  readonly gzip?: boolean | undefined
   /** Called where it has taken nothing for too long: its connection is to be cut. Plain. */
   readonly stalled?: (() => void) | undefined
 }
@@ -80,9 +84,6 @@ export interface EventFeedOptions {
   /** Frames in the log, and their bytes. Default 1,024 and 1 MiB. */
   readonly log?: { readonly frames: number; readonly bytes: number } | undefined
 }
-
-/** Bytes that are handed to a connection at once. */
-const slice = 64 * 1024
 
 const encoded = (event: string, data: unknown, id?: string): Buffer =>
   Buffer.from(`${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
@@ -132,12 +133,12 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
 
   const log = new FrameLog(options.log ?? { frames: 1024, bytes: 1024 * 1024 })
   const watchers = new Set<Watcher>()
-  const snapshots = new Map<string, { readonly sequence: number; readonly bytes: Buffer }>()
+  const snapshots = new Map<string, ReturnType<Feed["snapshot"]>>()
   const changed = Latch.makeUnsafe(false)
   const watched = Latch.makeUnsafe(false)
   let state: FeedState | undefined
   let leftAt = 0
-  let beat: { readonly number: number; readonly bytes: Buffer } = { number: 0, bytes: Buffer.alloc(0) }
+  let beat: ReturnType<Feed["beat"]> = { number: 0, packet: new Packet(Buffer.alloc(0)) }
 
   const revision = () => `${epoch}.${log.sequence}`
 
@@ -155,7 +156,7 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
   }
 
   // One for all that ask for the same while nothing changes.
-  const snapshot = (topics: ReadonlySet<Topic>): { readonly sequence: number; readonly bytes: Buffer } => {
+  const snapshot: Feed["snapshot"] = (topics) => {
     state ??= new FeedState(sources, now())
     gather(true)
     const key = Array.from(topics).sort().join()
@@ -163,7 +164,7 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
     if (known?.sequence === log.sequence) return known
     const { sequence } = log
     const data = { at: time(), revision: revision(), ...state.snapshot(topics) }
-    const made = { sequence, bytes: encoded("snapshot", data, revision()) }
+    const made = { sequence, packets: packetsOf(encoded("snapshot", data, revision())) }
     snapshots.set(key, made)
     return made
   }
@@ -195,7 +196,8 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
       tick()
       if (now() < nextBeat) continue
       nextBeat = now() + beatInterval
-      beat = { number: beat.number + 1, bytes: encoded("beat", { at: time(), revision: revision() }, revision()) }
+      const packet = new Packet(encoded("beat", { at: time(), revision: revision() }, revision()))
+      beat = { number: beat.number + 1, packet }
       wakeAll()
       // Those that nobody asks for any more don't stay.
       for (const [key, { sequence }] of snapshots) if (sequence !== log.sequence) snapshots.delete(key)
@@ -239,56 +241,19 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
       : Number(sequence)
   }
 
-  const frames = (watcher: Watcher, lastEventId: string | undefined) => {
-    // What is to be sent before anything else; shared buffers, of which slices are sent.
-    const pending: Array<Buffer> = [Buffer.from("retry: 2000\n\n")]
-    let at = 0
-    let beaten = beat.number
+  const feed: Feed = {
+    since: (sequence) => log.since(sequence),
+    snapshot,
+    resync: (reason) => new Packet(encoded("resync", { reason })),
+    beat: () => beat
+  }
 
-    const begin = (reason: string | undefined) => {
-      if (reason !== undefined) pending.push(encoded("resync", { reason }))
-      const { bytes, sequence } = snapshot(watcher.topics)
-      pending.push(bytes)
-      at = sequence
-    }
-    const found = lastEventId === undefined ? undefined : position(lastEventId)
-    if (typeof found === "number") at = found
-    else begin(found)
-
-    const gatherFrames = () => {
-      const since = log.since(at)
-      if (since === undefined) {
-        return begin("events were lost: this connection is too slow, or too much changed at once")
-      }
-      let size = 0
-      for (const { bytes, sequence, topic } of since) {
-        if (size >= slice) return
-        at = sequence
-        if (!watcher.topics.has(topic)) continue
-        pending.push(bytes)
-        size += bytes.byteLength
-      }
-      if (beaten === beat.number) return
-      beaten = beat.number
-      pending.push(beat.bytes)
-    }
-
-    /** What there is to send now; nothing: wait. */
-    const take = (): Buffer | undefined => {
-      if (pending.length === 0) gatherFrames()
-      let size = 0
-      let whole = 0
-      while (whole < pending.length && size + pending[whole]!.byteLength <= slice) size += pending[whole++]!.byteLength
-      if (whole > 0) return Buffer.concat(pending.splice(0, whole))
-      const first = pending[0]
-      if (first === undefined) return undefined
-      pending[0] = first.subarray(slice)
-      return first.subarray(0, slice)
-    }
-
+  const frames = (watcher: Watcher, { gzip: zipped, lastEventId }: Watch) => {
+    const from = lastEventId === undefined ? undefined : position(lastEventId)
+    const reader = new FeedReader(feed, watcher.topics, zipped === true ? gzip() : plain, from)
     return Effect.callback<Uint8Array, Cause.Done>((resume) => {
       const send = (): boolean => {
-        const bytes = take()
+        const bytes = reader.take() ?? (isOver ? reader.end() : undefined)
         if (bytes === undefined && !isOver) return false
         watcher.wake = undefined
         if (bytes === undefined) {
@@ -312,13 +277,14 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
 
   return EventFeed.of({
     watchers: () => watchers.size,
-    open: ({ lastEventId, stalled, topics }) =>
+    open: (watch) =>
       Effect.suspend(() => {
         if (watchers.size >= capacity) return Effect.fail(overloaded())
         return Effect.succeed(Stream.unwrap(Effect.map(
           Effect.acquireRelease(
             Effect.suspend(() => {
               if (watchers.size >= capacity) return Effect.fail(overloaded())
+              const { stalled, topics } = watch
               const watcher: Watcher = { topics, stalled, wake: undefined, full: undefined }
               watchers.add(watcher)
               watched.openUnsafe()
@@ -330,7 +296,7 @@ const make = Effect.fnUntraced(function*(options: EventFeedOptions) {
                 leftAt = now()
               })
           ),
-          (watcher) => Stream.fromEffectRepeat(frames(watcher, lastEventId))
+          (watcher) => Stream.fromEffectRepeat(frames(watcher, watch))
         )))
       })
   })

@@ -9,7 +9,8 @@
  * gets `resync` and a new snapshot where that is too long ago. The rules by which events are applied:
  *
  * - An instance is known by `source` and `id`. `catalog` adds, replaces and removes instances.
- * - `health` replaces the health of an instance, in the catalog too. Its score moves with every call; `figures` tell it.
+ * - `health` replaces the health of an instance, in the catalog too, where `path` and `interval` stay. Its score moves with
+ *   every call; `figures` tell it.
  * - An instance is stale while its source is; `sources` tell that, and `catalog` doesn't repeat it.
  * - When a source was last heard moves all the time, and is told with its other changes.
  * - Rows of `figures` are replaced by rows of the same instance, or the same service. What they count began with the
@@ -171,7 +172,7 @@ export const CatalogChanges = Schema.Struct({
 export type CatalogChanges = typeof CatalogChanges.Type
 
 /**
- * Changes of status, each with its reason. An instance that is new was `unknown` before.
+ * Changes of status, of a circuit or of a mark, each with its reason. An instance that is new was `unknown` before.
  *
  * @category schemas
  * @since 0.1.0

@@ -54,9 +54,9 @@ export interface Known {
   readonly admits: boolean
   readonly ejections: number
   readonly history: HealthHistory
-  /** This moment: epoch ms, and that of `Balancer.now()`, which circuits are told in. */
-  readonly at: number
+  /** This moment of `Balancer.now()`, which circuits are told in, and what makes epoch ms of it. */
   readonly now: number
+  readonly timeOf: (moment: number) => number
 }
 
 /**
@@ -67,10 +67,9 @@ export interface Known {
  */
 export const of = (
   detail: HealthDetail,
-  { admits, at, circuit, ejections, history: { checks, states }, now }: Known
+  { admits, circuit, ejections, history: { checks, states }, now, timeOf }: Known
 ): InstanceHealth => {
   const iso = (time: number): string => new Date(time).toISOString()
-  const wall = (time: number): string => iso(Math.round(at + time - now))
   return {
     ...detail,
     circuit: circuit === undefined ? { state: "closed", ejections } : {
@@ -78,8 +77,8 @@ export const of = (
       ejections,
       reason: describeCircuit(circuit, now, admits),
       cause: circuit.cause,
-      since: wall(circuit.since),
-      until: wall(circuit.until),
+      since: iso(timeOf(circuit.since)),
+      until: iso(timeOf(circuit.until)),
       times: circuit.times
     },
     history: {

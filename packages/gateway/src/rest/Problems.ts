@@ -6,6 +6,7 @@
  */
 import * as HttpApiError from "effect/http-api/HttpApiError"
 import * as Schema from "effect/Schema"
+import { MarkView } from "./Representations.ts"
 
 const type = "about:blank"
 
@@ -96,7 +97,8 @@ export class Conflict extends HttpApiError.Problem<Conflict>()(
 ) {}
 
 /**
- * Problem answered when the instance is no longer what `If-Match` names: who changed it, when, and its present ETag.
+ * Problem answered when the instance is no longer what `If-Match` names: who changed it, when, and its present ETag; where
+ * its mark changed, what that is now.
  *
  * @category errors
  * @since 0.1.0
@@ -107,7 +109,8 @@ export class PreconditionFailed extends HttpApiError.Problem<PreconditionFailed>
   {
     source: Schema.optionalKey(Schema.String),
     changedAt: Schema.optionalKey(Schema.String.annotate({ description: "ISO 8601" })),
-    etag: Schema.optionalKey(Schema.String)
+    etag: Schema.optionalKey(Schema.String),
+    mark: Schema.optionalKey(MarkView)
   }
 ) {}
 

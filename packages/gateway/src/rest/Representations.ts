@@ -26,9 +26,27 @@ export const HealthView = Schema.Struct({
   status: HealthStatus,
   score: Schema.Finite,
   reason: Schema.String,
-  changedAt: Time
+  changedAt: Time,
+  /** Its circuit breaker, where that isn't closed: calls took it out of traffic. */
+  circuit: Schema.optionalKey(Schema.Struct({
+    state: Schema.Literals(["open", "half-open"]),
+    until: Time.annotate({ description: "ISO 8601: from when trial calls are taken" })
+  }))
 }).annotate({ identifier: "Health" })
 export type HealthView = typeof HealthView.Type
+
+/**
+ * A mark that an operator made by hand.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const MarkView = Schema.Struct({
+  as: Schema.Literals(["up", "draining", "down"]),
+  reason: Schema.String,
+  at: Time
+}).annotate({ identifier: "MarkView" })
+export type MarkView = typeof MarkView.Type
 
 /**
  * Health of an instance, with what it follows from.
@@ -47,7 +65,9 @@ export const HealthDetail = Schema.Struct({
   /** Median latency of the checks and calls that succeeded in the last 60 s, ms. */
   latency: Schema.optionalKey(Schema.Finite),
   /** Share of checks and calls of the last 60 s that succeeded. */
-  successRate: Schema.optionalKey(Schema.Finite)
+  successRate: Schema.optionalKey(Schema.Finite),
+  /** The mark that an operator made. */
+  mark: Schema.optionalKey(MarkView)
 }).annotate({ identifier: "HealthDetail" })
 export type HealthDetail = typeof HealthDetail.Type
 
@@ -174,6 +194,34 @@ export const SourceView = Schema.Struct({
 export type SourceView = typeof SourceView.Type
 
 /**
+ * One mistake in a configuration and its place; lines and columns count from 1.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const ConfigurationMistake = Schema.Struct({
+  path: Schema.String.annotate({ description: "`registries[1].url`; empty for the file as a whole" }),
+  line: Schema.Int,
+  column: Schema.Int,
+  message: Schema.String
+}).annotate({ identifier: "ConfigurationMistake" })
+export type ConfigurationMistake = typeof ConfigurationMistake.Type
+
+/**
+ * What is told of the text of a configuration.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const ValidationView = Schema.Struct({
+  /** None: it can be taken. */
+  mistakes: Schema.Array(ConfigurationMistake),
+  /** Keys whose new values would take effect at the next start. */
+  pending: Schema.Array(Schema.String)
+}).annotate({ identifier: "Validation" })
+export type ValidationView = typeof ValidationView.Type
+
+/**
  * The configuration file: when it was last applied, and what is wrong with it now.
  *
  * @category schemas
@@ -186,9 +234,7 @@ export const ConfigurationStatusView = Schema.Struct({
   /** Why the file as it is now is not in use. */
   error: Schema.optionalKey(Schema.Struct({
     at: Time,
-    mistakes: Schema.Array(
-      Schema.Struct({ path: Schema.String, line: Schema.Int, column: Schema.Int, message: Schema.String })
-    )
+    mistakes: Schema.Array(ConfigurationMistake)
   })),
   /** Keys whose new values take effect at the next start. */
   pending: Schema.Array(Schema.String)
@@ -248,3 +294,16 @@ export const StatusView = Schema.Struct({
   configuration: Schema.optionalKey(ConfigurationStatusView)
 }).annotate({ identifier: "Status" })
 export type StatusView = typeof StatusView.Type
+
+/**
+ * Whether whoever asks may write.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const AccessView = Schema.Struct({
+  /** `token`: with the gateway's token, which wasn't sent or was another one. */
+  writes: Schema.Literals(["allowed", "token", "refused"]),
+  reason: Schema.String
+}).annotate({ identifier: "Access" })
+export type AccessView = typeof AccessView.Type

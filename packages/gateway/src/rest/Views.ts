@@ -3,11 +3,13 @@
  *
  * @since 0.1.0
  */
+import { Balancer } from "@portolan/core/Balancer"
 import * as Catalog from "@portolan/core/Catalog"
 import { Discovery } from "@portolan/core/Discovery"
 import { Health, type InstanceHealth } from "@portolan/core/Health"
 import { type Offer, ToolCatalog } from "@portolan/mcp/catalog/ToolCatalog"
 import { Upstreams } from "@portolan/mcp/upstream/Upstreams"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
@@ -16,7 +18,9 @@ import * as Option from "effect/Option"
 import { redact } from "../internal/redact.ts"
 import type {
   HealthDetail,
+  HealthView,
   InstanceView,
+  MarkView,
   ServiceDetail,
   ServiceHealth,
   ServiceView,
@@ -25,7 +29,18 @@ import type {
   ToolView
 } from "./Representations.ts"
 
-const iso = (time: number): string => new Date(time).toISOString()
+// Writing a time is what a view costs most, and the same ones are told again and again.
+const told = new Map<number, string>()
+const mostTold = 4_096
+
+const iso = (time: number): string => {
+  let text = told.get(time)
+  if (text !== undefined) return text
+  if (told.size >= mostTold) told.clear()
+  text = new Date(time).toISOString()
+  told.set(time, text)
+  return text
+}
 
 const byText = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
 
@@ -48,6 +63,9 @@ export class Views extends Context.Service<Views, {
   readonly service: (name: string) => typeof ServiceDetail.Type | undefined
   readonly serviceHealth: (name: string) => ServiceHealth | undefined
   readonly health: (entry: Catalog.CatalogEntry) => HealthDetail
+  readonly mark: (key: Catalog.InstanceKey) => MarkView | undefined
+  /** A moment of `Balancer.now()`, which circuits are told in, as epoch ms. */
+  readonly timeOf: (moment: number) => number
   readonly entry: (key: Catalog.InstanceKey) => Catalog.CatalogEntry | undefined
   /** The services that a tool belongs to: those that offer it and, where it is that of a group, the group. */
   readonly servicesOf: (offer: Offer) => ReadonlyArray<string>
@@ -57,9 +75,11 @@ export class Views extends Context.Service<Views, {
   readonly sources: () => ReadonlyArray<SourceView>
   readonly status: () => Omit<StatusView, "version" | "ready" | "strained" | "configuration">
 }>()("@portolan/gateway/rest/Views") {
-  static readonly layer: Layer.Layer<Views, never, Discovery | Health | ToolCatalog | Upstreams> = Layer.effect(
+  static readonly layer = Layer.effect(
     Views,
     Effect.gen(function*() {
+      const balancer = yield* Balancer
+      const clock = yield* Clock.Clock
       const discovery = yield* Discovery
       const health = yield* Health
       const tools = yield* ToolCatalog
@@ -71,10 +91,37 @@ export class Views extends Context.Service<Views, {
 
       const entries = () => Array.from(HashMap.values(discovery.catalog().entries)).sort(order)
 
+      // Asked twice, a moment is the same one: the difference is kept until the clock was set.
+      let difference = 0
+      const timeOf = (moment: number): number => {
+        const now = clock.currentTimeMillisUnsafe() - balancer.now()
+        if (Math.abs(now - difference) > 100) difference = now
+        return Math.round(difference + moment)
+      }
+
+      const state = (
+        entry: Catalog.CatalogEntry,
+        { changedAt, reason, score, status }: InstanceHealth
+      ): HealthView => {
+        const circuit = health.circuit(entry.key)
+        return {
+          status,
+          score,
+          reason,
+          // Not seen yet.
+          changedAt: iso(changedAt === 0 ? entry.firstSeen : changedAt),
+          ...circuit === undefined || circuit.state === "closed" ? {} : {
+            circuit: { state: circuit.state, until: iso(timeOf(circuit.until)) }
+          }
+        }
+      }
+
+      const mark = (key: Catalog.InstanceKey): MarkView | undefined => {
+        const known = health.mark(key)
+        return known === undefined ? undefined : { ...known, at: iso(known.at) }
+      }
+
       const instance = (entry: Catalog.CatalogEntry): InstanceView => {
-        const { reason, score, status, ...known } = health.get(entry.key)
-        // Not seen yet.
-        const changedAt = known.changedAt === 0 ? entry.firstSeen : known.changedAt
         const upstream = upstreams.get(entry.key)?.state()
         return {
           ...redact(entry.instance),
@@ -84,7 +131,7 @@ export class Views extends Context.Service<Views, {
           alsoIn: entry.alsoIn,
           firstSeen: iso(entry.firstSeen),
           changedAt: iso(entry.changedAt),
-          health: { ...checkOf(entry), status, score, reason, changedAt: iso(changedAt) },
+          health: { ...checkOf(entry), ...state(entry, health.get(entry.key)) },
           stale: Option.isSome(Catalog.staleSince(discovery.catalog(), entry)),
           ...(upstream === undefined ? {} : {
             upstream: {
@@ -108,19 +155,19 @@ export class Views extends Context.Service<Views, {
       })
 
       const detail = (entry: Catalog.CatalogEntry): HealthDetail => {
-        const { changedAt, checkedAt, latency, reason, score, status, successRate } = health.get(entry.key)
+        const known = health.get(entry.key)
+        const { checkedAt, latency, successRate } = known
+        const marked = mark(entry.key)
         return {
           id: entry.instance.id,
           service: entry.instance.service,
           source: entry.source,
           stale: Option.isSome(Catalog.staleSince(discovery.catalog(), entry)),
-          status,
-          score,
-          reason,
-          changedAt: iso(changedAt === 0 ? entry.firstSeen : changedAt),
+          ...state(entry, known),
           ...checkedAt === undefined ? {} : { checkedAt: iso(checkedAt) },
           ...latency === undefined ? {} : { latency: Math.round(latency * 100) / 100 },
-          ...successRate === undefined ? {} : { successRate }
+          ...successRate === undefined ? {} : { successRate },
+          ...marked === undefined ? {} : { mark: marked }
         }
       }
 
@@ -248,6 +295,8 @@ export class Views extends Context.Service<Views, {
         service,
         serviceHealth,
         health: detail,
+        mark,
+        timeOf,
         entry: (key) => Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key)),
         servicesOf,
         tools: (test = () => true) => tools.list("tools").filter(test).map(tool).sort((a, b) => byText(a.name, b.name)),

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
@@ -12,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
 import { Forbidden, Unauthorized } from "./Problems.ts"
+import type { AccessView } from "./Representations.ts"
 
 /**
  * Settings of the access to writes.
@@ -51,6 +53,17 @@ export class WriteAccess extends HttpApiMiddleware.Service<WriteAccess>()("@port
   error: [Unauthorized, Forbidden],
   security: { token: HttpApiSecurity.bearer }
 }) {}
+
+/**
+ * Service that tells who may write, by the settings as they are now.
+ *
+ * @category services
+ * @since 0.2.0
+ */
+export class Writers extends Context.Service<Writers, {
+  /** Plain. */
+  readonly access: (writer: Writer) => AccessView
+}>()("@portolan/gateway/rest/WriteAccess/Writers") {}
 
 // Digests have one length, so comparing them takes one time.
 const digest = (text: string) => createHash("sha256").update(text).digest()
@@ -101,18 +114,41 @@ export const refusal = (options: WriteAccessOptions, writer: Writer): Unauthoriz
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: () => WriteAccessOptions): Layer.Layer<WriteAccess> =>
-  Layer.succeed(WriteAccess, {
-    token: (handler, { credential }) =>
-      Effect.gen(function*() {
-        const { headers, remoteAddress } = yield* HttpServerRequest.HttpServerRequest
-        const refused = refusal(options(), {
-          peer: Option.getOrUndefined(remoteAddress),
-          token: Redacted.value(credential),
-          origin: headers["origin"],
-          host: headers["host"]
+export const layer = (options: () => WriteAccessOptions): Layer.Layer<WriteAccess | Writers> =>
+  Layer.merge(
+    Layer.succeed(Writers, { access: (writer) => accessOf(options(), writer) }),
+    Layer.succeed(WriteAccess, {
+      token: (handler, { credential }) =>
+        Effect.gen(function*() {
+          const request = yield* HttpServerRequest.HttpServerRequest
+          const refused = refusal(options(), writerOf(request, Redacted.value(credential)))
+          if (refused !== undefined) return yield* refused
+          return yield* handler
         })
-        if (refused !== undefined) return yield* refused
-        return yield* handler
-      })
-  })
+    })
+  )
+
+const accessOf = (options: WriteAccessOptions, writer: Writer): AccessView => {
+  const refused = refusal(options, writer)
+  if (refused !== undefined) {
+    return { writes: refused.status === 401 ? "token" : "refused", reason: refused.detail ?? refused.title }
+  }
+  const reason = options.token === undefined ? "programs on the gateway's machine may" : "this is the gateway's token"
+  return { writes: "allowed", reason }
+}
+
+/**
+ * What is known of who sent a request.
+ *
+ * @category constructors
+ * @since 0.2.0
+ */
+export const writerOf = (
+  { headers, remoteAddress }: HttpServerRequest.HttpServerRequest,
+  token: string | undefined
+): Writer => ({
+  peer: Option.getOrUndefined(remoteAddress),
+  token,
+  origin: headers["origin"],
+  host: headers["host"]
+})

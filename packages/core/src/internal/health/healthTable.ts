@@ -1,5 +1,13 @@
 import type { InstanceKey } from "../../Catalog.ts"
-import type { CheckResult, Circuit, HealthHistory, HealthStatus, InstanceHealth, Outcome } from "../../Health.ts"
+import type {
+  CheckResult,
+  Circuit,
+  HealthHistory,
+  HealthMark,
+  HealthStatus,
+  InstanceHealth,
+  Outcome
+} from "../../Health.ts"
 import * as ServiceInstance from "../../ServiceInstance.ts"
 import * as ChangeLog from "../changeLog.ts"
 import { CheckSchedule } from "./checkSchedule.ts"
@@ -27,6 +35,8 @@ const doubts = 3
 const passed = { status: "healthy", reason: "check passed" } as const
 const words = { Degraded: "degraded", Fail: "fail" } as const
 
+const circuitState = ({ circuit }: Tracked): Circuit["state"] => circuit === undefined ? "closed" : circuit.state
+
 // With another endpoint it is another instance.
 const isSame = (left: ServiceInstance.ServiceInstance, right: ServiceInstance.ServiceInstance): boolean =>
   left.service === right.service && ServiceInstance.endpointKey(left) === ServiceInstance.endpointKey(right)
@@ -49,7 +59,7 @@ export class HealthTable {
   #revision = 0
   readonly #changes = new Map<string, ChangeLog.ChangeLog<InstanceKey>>()
   // Kept while the instance is away: a mark holds until it is cleared.
-  readonly #marks = new Map<InstanceKey, { readonly status: "up" | "draining" | "down"; readonly reason: string }>()
+  readonly #marks = new Map<InstanceKey, HealthMark>()
 
   constructor(environment: Environment) {
     this.#environment = environment
@@ -59,6 +69,7 @@ export class HealthTable {
       note: (tracked) => {
         tracked.reason = this.#judge(tracked)[1]
         this.#note(tracked)
+        this.#publish(tracked, tracked.status)
       }
     })
   }
@@ -152,11 +163,15 @@ export class HealthTable {
     return this.#tracked.values()
   }
 
-  mark(key: InstanceKey, status: "up" | "draining" | "down" | undefined, reason: string): void {
-    if (status === undefined) this.#marks.delete(key)
-    else this.#marks.set(key, { status, reason })
+  mark(key: InstanceKey): HealthMark | undefined {
+    return this.#marks.get(key)
+  }
+
+  override(key: InstanceKey, as: HealthMark["as"] | undefined, reason: string): void {
+    if (as === undefined && !this.#marks.delete(key)) return
+    if (as !== undefined) this.#marks.set(key, { as, reason, at: this.#environment.wall() })
     const tracked = this.#tracked.get(key)
-    if (tracked !== undefined) this.#derive(tracked)
+    if (tracked !== undefined) this.#derive(tracked, true)
   }
 
   /** The outcome of a call. */
@@ -245,7 +260,7 @@ export class HealthTable {
     if (!risen || !this.#circuits.passed(tracked, now - latency, now)) this.#derive(tracked)
   }
 
-  // `turned`: its circuit changed, which is a change whatever the status says.
+  // `turned`: its circuit or its mark changed, which is a change whatever the status says.
   #derive(tracked: Tracked, turned = false): void {
     const [status, reason] = this.#judge(tracked)
     tracked.reason = reason
@@ -254,12 +269,21 @@ export class HealthTable {
     tracked.status = status
     this.#changed(tracked)
     this.#note(tracked)
-    if (status === previous) return
-    if (status === "degraded") this.schedule.catchUp([tracked])
-    tracked.changedAt = this.#environment.wall()
+    if (status !== previous) {
+      if (status === "degraded") this.schedule.catchUp([tracked])
+      tracked.changedAt = this.#environment.wall()
+    }
+    this.#publish(tracked, previous)
+  }
+
+  #publish(tracked: Tracked, previous: HealthStatus): void {
     const { now, publish, settings } = this.#environment
-    // The fastest as it was last found: looking for it would make a change cost as much as there are instances.
-    publish({ previous, health: healthOf(tracked, settings.weights, tracked.service.fastest, now()) })
+    publish({
+      previous,
+      // The fastest as it was last found: looking for it would make a change cost as much as there are instances.
+      health: healthOf(tracked, settings.weights, tracked.service.fastest, now()),
+      circuit: circuitState(tracked)
+    })
   }
 
   #changed({ instance: { service }, key }: Tracked): void {
@@ -268,11 +292,11 @@ export class HealthTable {
   }
 
   #note(tracked: Tracked): void {
-    const { circuit, reason, status } = tracked
+    const { reason, status } = tracked
     tracked.states = withState(tracked.states, {
       at: this.#environment.wall(),
       status,
-      circuit: circuit === undefined ? "closed" : circuit.state,
+      circuit: circuitState(tracked),
       reason
     })
   }
@@ -280,7 +304,7 @@ export class HealthTable {
   #judge(tracked: Tracked): readonly [HealthStatus, string] {
     const mark = this.#marks.get(tracked.key)
     if (mark !== undefined) {
-      return [mark.status === "up" ? "healthy" : mark.status, `marked ${mark.status}: ${mark.reason}`]
+      return [mark.as === "up" ? "healthy" : mark.as, `marked ${mark.as}: ${mark.reason}`]
     }
     const announced = tracked.instance.status
     if (announced !== "up") return [announced, `announced as ${announced}`]

@@ -14,7 +14,8 @@ const checks = [
   ["lint", "oxlint", ["--quiet"]],
   ["format", "dprint", ["check"]],
   ["dead code", "knip", ["--no-progress"]],
-  ["imports", "node", ["tooling/check-imports.mjs"]]
+  ["imports", "node", ["tooling/check-imports.mjs"]],
+  ["dashboard", "node", ["tooling/check-dashboard.mjs"]]
 ]
 
 let failed = 0

@@ -1,0 +1,49 @@
+/**
+ * What differs between plain values: what was told isn't told again.
+ */
+import type { RowChanges } from "./rows.ts"
+
+export const isSame = (a: unknown, b: unknown): boolean => {
+  if (Object.is(a, b)) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (Array.isArray(a) !== Array.isArray(b)) return false
+  const names = Object.keys(a)
+  return names.length === Object.keys(b).length &&
+    names.every((name) => isSame(Reflect.get(a, name), Reflect.get(b, name)))
+}
+
+/** The fields of a row that aren't as they were; nothing where all are. */
+const difference = <Row extends object>(before: Row, after: Row): Partial<Row> | undefined => {
+  const fields: Partial<Row> = {}
+  let some = false
+  for (const name of Object.keys(after)) {
+    const value: unknown = Reflect.get(after, name)
+    if (isSame(Reflect.get(before, name), value)) continue
+    Object.assign(fields, { [name]: value })
+    some = true
+  }
+  return some ? fields : undefined
+}
+
+/** Gathers what changed of the rows of one kind. */
+export class Differences<Row extends object> {
+  readonly #rows: Array<Row> = []
+  readonly #differ: Array<{ readonly key: string; readonly fields: Partial<Row> }> = []
+  readonly #gone: Array<string> = []
+
+  tell(key: string, before: Row | undefined, row: Row): void {
+    if (before === undefined) return void this.#rows.push(row)
+    const fields = difference(before, row)
+    if (fields !== undefined) this.#differ.push({ key, fields })
+  }
+
+  leave(key: string): void {
+    this.#gone.push(key)
+  }
+
+  /** Nothing where nothing differs. */
+  all(): RowChanges<Row> | undefined {
+    const [rows, differ, gone] = [this.#rows, this.#differ, this.#gone]
+    return rows.length + differ.length + gone.length === 0 ? undefined : { rows, differ, gone }
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * What a page knows of the fleet: frames applied in order. A view is never changed; what a frame doesn't speak of is the
+ * same object in the next one.
+ */
+import type { StatusView } from "../api/types.ts"
+import { RowList } from "./rowList.ts"
+import type { CallerRow, ChangeRow, Frame, InstanceRow, ServiceRow, SourceRow, Totals } from "./rows.ts"
+
+export interface View {
+  /** Whether a whole frame was applied. */
+  readonly ready: boolean
+  /** By service, id and source. */
+  readonly instances: RowList<InstanceRow>
+  readonly services: RowList<ServiceRow>
+  readonly sources: RowList<SourceRow>
+  readonly callers: ReadonlyArray<CallerRow>
+  readonly changes: ReadonlyArray<ChangeRow>
+  readonly regions: ReadonlyArray<string>
+  readonly totals: Totals | undefined
+  readonly status: StatusView | undefined
+}
+
+const mostChanges = 200
+
+const byText = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
+const byName = (a: { readonly name: string }, b: { readonly name: string }) => byText(a.name, b.name)
+
+export const empty: View = {
+  ready: false,
+  instances: new RowList(
+    ({ key }) => key,
+    (a, b) => byText(a.service, b.service) || byText(a.id, b.id) || byText(a.source, b.source)
+  ),
+  services: new RowList<ServiceRow>(({ name }) => name, byName),
+  sources: new RowList<SourceRow>(({ name }) => name, byName),
+  callers: [],
+  changes: [],
+  regions: [],
+  totals: undefined,
+  status: undefined
+}
+
+export const withFrame = (view: View, frame: Frame): View => {
+  if (frame.whole) {
+    return {
+      ready: true,
+      instances: empty.instances.with(frame.instances),
+      services: empty.services.with(frame.services),
+      sources: empty.sources.with(frame.sources),
+      callers: frame.callers ?? [],
+      changes: frame.changes ?? [],
+      regions: frame.regions ?? [],
+      totals: frame.totals,
+      status: frame.status
+    }
+  }
+  return {
+    ready: view.ready,
+    instances: view.instances.with(frame.instances),
+    services: view.services.with(frame.services),
+    sources: view.sources.with(frame.sources),
+    callers: frame.callers ?? view.callers,
+    changes: frame.changes === undefined ? view.changes : [...frame.changes, ...view.changes].slice(0, mostChanges),
+    regions: frame.regions ?? view.regions,
+    totals: frame.totals ?? view.totals,
+    status: frame.status ?? view.status
+  }
+}

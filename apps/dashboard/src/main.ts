@@ -1,0 +1,7 @@
+/** Begins the dashboard. */
+import { mount } from "svelte"
+import "./app.css"
+import App from "./App.svelte"
+
+const target = document.getElementById("app")
+if (target !== null) mount(App, { target })

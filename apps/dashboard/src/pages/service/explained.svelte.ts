@@ -1,0 +1,53 @@
+/**
+ * Where the next call of a service goes, as the gateway explains it for the tool and caller that are asked about.
+ */
+import { request } from "../../api/client.ts"
+import { Loaded } from "../../api/Loaded.svelte.ts"
+import type { Problem } from "../../api/Problem.ts"
+import type { ExplanationView } from "../../api/types.ts"
+import { fleet } from "../../fleet/fleet.svelte.ts"
+import type { ServiceRow } from "../../fleet/rows.ts"
+
+/** To be made while a component is, whose end ends it. */
+export class Explained {
+  /** Empty: any of the service's. */
+  tool = $state("")
+  /** Empty: anybody. */
+  caller = $state("")
+  #at = $state<number>()
+  readonly #loaded: Loaded<ExplanationView>
+
+  constructor(service: () => ServiceRow) {
+    const name = $derived(service().name)
+    // Anew when who takes calls is another; loads move all the time, and whoever wants to know asks.
+    const takers = $derived(JSON.stringify([service().states, service().routable]))
+    this.#loaded = new Loaded(async (signal) => {
+      const query = { tool: this.tool === "" ? name : this.tool, caller: this.caller, top: 200 }
+      const answer = await request<ExplanationView>("GET", "explain", { query, signal })
+      this.#at = fleet.now
+      return answer
+    })
+    $effect(() => {
+      void [name, this.tool, takers]
+      const timer = setTimeout(() => this.ask(), 200)
+      return () => clearTimeout(timer)
+    })
+  }
+
+  get answer(): ExplanationView | undefined {
+    return this.#loaded.value
+  }
+
+  get problem(): Problem | undefined {
+    return this.#loaded.problem
+  }
+
+  /** When it was asked last. */
+  get at(): number | undefined {
+    return this.#at
+  }
+
+  ask(): void {
+    void this.#loaded.load()
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * Which rows of a long table are in the document: those in sight, a few beyond, and the one that has the focus, wherever
+ * it is. The others are gaps of their height.
+ */
+
+/** A row by its index, or so many rows that aren't there. */
+export type Slot = { readonly row: number } | { readonly gap: number; readonly before: number }
+
+export interface Sight {
+  /** From `first` to before `end`. */
+  readonly first: number
+  readonly end: number
+}
+
+/** `top`: how far the first row is above the upper edge of what is seen; `step` keeps small movements from changing it. */
+export const sight = (top: number, seen: number, row: number, total: number, step = 8): Sight => {
+  const first = Math.floor(Math.max(0, top) / row / step) * step - step
+  const end = Math.ceil((Math.max(0, top + seen) / row) / step) * step + step
+  return { first: Math.min(Math.max(0, first), total), end: Math.min(Math.max(0, end), total) }
+}
+
+export const slots = ({ end, first }: Sight, total: number, pinned: number | undefined): ReadonlyArray<Slot> => {
+  const out: Array<Slot> = []
+  let next = 0
+  const upTo = (index: number) => {
+    if (index > next) out.push({ gap: index - next, before: next })
+    next = Math.max(next, index)
+  }
+  const row = (index: number) => {
+    upTo(index)
+    out.push({ row: index })
+    next = index + 1
+  }
+  const outside = pinned !== undefined && pinned >= 0 && pinned < total && (pinned < first || pinned >= end)
+  if (outside && pinned < first) row(pinned)
+  for (let index = first; index < Math.min(end, total); index++) row(index)
+  if (outside && pinned >= end) row(pinned)
+  upTo(total)
+  return out
+}

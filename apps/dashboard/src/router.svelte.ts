@@ -1,0 +1,84 @@
+/**
+ * Where the person is: the path and query of the address, and going elsewhere without loading anew.
+ *
+ * **Details**: paths are relative to the document's base, so that everything works under whatever path a proxy gives it.
+ */
+
+export type Query = Readonly<Record<string, string | undefined>>
+
+// Frozen when the document was parsed: `pushState` doesn't move it.
+const base = new URL(".", document.baseURI)
+
+const withQuery = (url: URL, query: Query): URL => {
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined || value === "") url.searchParams.delete(name)
+    else url.searchParams.set(name, value)
+  }
+  return url
+}
+
+const textOf = (url: URL): string => url.pathname + url.search + url.hash
+
+class Router {
+  #url = $state.raw(new URL(location.href))
+  readonly path = $derived(this.#pathOf(this.#url))
+  readonly query = $derived(this.#url.searchParams)
+
+  constructor() {
+    // Pages load late, and only then have the height to scroll back to.
+    history.scrollRestoration = "manual"
+    addEventListener("scrollend", () => history.replaceState({ top: scrollY }, ""))
+    addEventListener("popstate", () => this.#moved())
+    document.addEventListener("click", (event) => this.#clicked(event))
+  }
+
+  /** How far down the person was when they were here last; 0 where they come for the first time. */
+  get top(): number {
+    const state: unknown = history.state
+    const top: unknown = typeof state === "object" && state !== null ? Reflect.get(state, "top") : undefined
+    return typeof top === "number" ? top : 0
+  }
+
+  href(path: string, query: Query = {}): string {
+    return textOf(withQuery(new URL(`.${path}`, base), query))
+  }
+
+  go(path: string, { query = {}, replace = false }: { replace?: boolean; query?: Query } = {}): void {
+    this.#to(this.href(path, query), replace)
+  }
+
+  set(query: Query): void {
+    this.#to(textOf(withQuery(new URL(location.href), query)), true)
+  }
+
+  #to(address: string, replace: boolean): void {
+    if (replace) history.replaceState(history.state, "", address)
+    else history.pushState(null, "", address)
+    this.#moved()
+  }
+
+  #moved(): void {
+    if (location.href !== this.#url.href) this.#url = new URL(location.href)
+  }
+
+  #pathOf(url: URL): string {
+    return url.pathname.startsWith(base.pathname) ? `/${url.pathname.slice(base.pathname.length)}` : "/"
+  }
+
+  // Only plain clicks on links into these pages: all others are the browser's.
+  #clicked(event: MouseEvent): void {
+    if (event.defaultPrevented || event.button !== 0) return
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+    const link = event.target instanceof Element ? event.target.closest("a[href]") : null
+    if (!(link instanceof HTMLAnchorElement) || link.target !== "" || link.hasAttribute("download")) return
+    const url = new URL(link.href)
+    if (url.origin !== base.origin || !url.pathname.startsWith(base.pathname)) return
+    if (url.hash !== "" && url.pathname === location.pathname && url.search === location.search) return
+    // Served by the gateway itself.
+    if (/^\/(api|mcp|metrics)(\/|$)/.test(this.#pathOf(url))) return
+    event.preventDefault()
+    if (url.href !== location.href) this.#to(textOf(url), false)
+  }
+}
+
+export const router = new Router()

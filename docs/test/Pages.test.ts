@@ -78,7 +78,9 @@ const shell = (command: string, port: number, start: string) =>
     .replaceAll(":7420", `:${port}`)
 
 for (const { page, snippets } of pages) {
-  if (snippets.length === 0) continue
+  const isTested = (snippet: Snippets.Snippet) =>
+    Snippets.isProgram(snippet) || snippet.notRun === undefined && snippet.language !== "text"
+  if (!snippets.some(isTested)) continue
   // What is started here is a fleet of processes, and the machine has other things to do.
   describe(page, { timeout: 90_000, retry: 1 }, () => {
     const home = path.dirname(path.join(root, page))

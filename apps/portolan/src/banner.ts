@@ -16,12 +16,16 @@ const short = (text: string): string => /^\d+\.\d+/.exec(text)?.[0] ?? text
 const listens = (gateway: Pick<Gateway["Service"], "url">): boolean => gateway.url !== "stdio:"
 
 /** The addresses: printed as soon as they answer. */
-export const headline = (gateway: Pick<Gateway["Service"], "url">): string =>
+export const headline = (gateway: Pick<Gateway["Service"], "url">, dashboard: boolean): string =>
   [
     `${paint("bold", "portolan")} ${version}`,
     "",
     ...listens(gateway)
-      ? [row("MCP", paint("cyan", `${gateway.url}/mcp`)), row("REST", `${gateway.url}/api/docs`)]
+      ? [
+        row("MCP", paint("cyan", `${gateway.url}/mcp`)),
+        ...dashboard ? [row("dashboard", paint("cyan", `${gateway.url}/`))] : [],
+        row("REST", `${gateway.url}/api/docs`)
+      ]
       : [row("MCP", "on standard input and output")],
     ""
   ].join("\n")

@@ -2,6 +2,7 @@
  * `portolan up`: the gateway in the foreground, until a signal ends it. Its configuration is live.
  */
 import * as Portolan from "@portolan/core/Portolan"
+import { files } from "@portolan/dashboard"
 import * as FileHints from "@portolan/file/FileHints"
 import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as ConfigurationChanges from "@portolan/gateway/configuration/ConfigurationChanges"
@@ -9,6 +10,7 @@ import * as ConfigurationParts from "@portolan/gateway/configuration/Configurati
 import * as ConfigurationState from "@portolan/gateway/configuration/ConfigurationState"
 import * as ConfiguredRegistries from "@portolan/gateway/configuration/ConfiguredRegistries"
 import * as LiveConfiguration from "@portolan/gateway/configuration/LiveConfiguration"
+import * as Validation from "@portolan/gateway/configuration/Validation"
 import * as Gateway from "@portolan/gateway/Gateway"
 import { Views } from "@portolan/gateway/rest/Views"
 import * as Telemetry from "@portolan/gateway/telemetry/Telemetry"
@@ -23,6 +25,7 @@ import * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 import { Console } from "node:console"
 import * as Fs from "node:fs"
+import * as Path from "node:path"
 import { adapters } from "./adapters.ts"
 import { banner, headline } from "./banner.ts"
 import { defaultFile } from "./defaults.ts"
@@ -73,6 +76,9 @@ const isTerminalGone = (): boolean => {
   }
 }
 
+/** Its exporters and loggers are around everything else. */
+const atStart = ["telemetry"]
+
 /** Reads the configuration again whenever its file changes, and at SIGHUP. */
 const keepLive = Effect.fnUntraced(function*(
   file: string,
@@ -80,14 +86,13 @@ const keepLive = Effect.fnUntraced(function*(
   status: ConfigurationState.Settable,
   options: UpOptions
 ) {
-  const parts = yield* ConfigurationParts.make({ version })
+  const parts = yield* ConfigurationParts.make({ version, dashboard: files })
   const live = yield* LiveConfiguration.make({
     ...parseOptions(options),
     file,
     initial,
     parts,
-    // Its exporters and loggers are around everything else.
-    atStart: ["telemetry"],
+    atStart,
     status
   })
   const hangup = Latch.makeUnsafe(false)
@@ -145,13 +150,21 @@ const serve = (options: UpOptions, configured: (configuration: Configuration.Con
       revision: 1,
       pending: [],
       settings: ConfigurationChanges.effective(configuration)
-    })
+    }, (text) =>
+      Validation.validate(text, {
+        ...parseOptions(options),
+        file,
+        directory: Path.dirname(Path.resolve(file)),
+        initial: configuration,
+        atStart
+      }))
     const State = status === undefined
       ? Layer.empty
       : Layer.succeed(ConfigurationState.ConfigurationState, status.state)
     const listen = !options.stdio || options.host !== undefined || options.port !== undefined
     const { catalog, gateway, upstreams, webhooks } = configuration
-    const Main = Gateway.layer({ ...gateway, catalog, upstreams, webhooks, version, listen }).pipe(
+    const dashboard = configuration.dashboard ? files : undefined
+    const Main = Gateway.layer({ ...gateway, dashboard, catalog, upstreams, webhooks, version, listen }).pipe(
       Layer.provideMerge(State),
       Layer.provideMerge(ConfiguredRegistries.layer(configuration)),
       Layer.provideMerge(
@@ -171,7 +184,7 @@ const serve = (options: UpOptions, configured: (configuration: Configuration.Con
       const views = yield* Views
       if (file !== undefined && status !== undefined) yield* keepLive(file, configuration, status, options)
       const announce = Effect.gen(function*() {
-        if (!options.json) console.log(headline(gateway))
+        if (!options.json) console.log(headline(gateway, dashboard !== undefined))
         yield* Effect.timeoutOption((yield* ToolCatalog).settled, "3 seconds")
         console.log(
           options.json

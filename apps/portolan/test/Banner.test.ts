@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { banner } from "../src/banner.ts"
+import { banner, headline } from "../src/banner.ts"
 
 const nothing = {
   services: () => [],
@@ -31,5 +31,15 @@ describe("banner", () => {
       if (before === undefined) delete process.env["PORTOLAN_COMMAND"]
       else process.env["PORTOLAN_COMMAND"] = before
     }
+  })
+
+  it("tells the addresses that there are", () => {
+    const rows = (dashboard: boolean, url = "http://127.0.0.1:7420") =>
+      headline({ url }, dashboard).split("\n").slice(2, -1).map((line) => line.trim().split(/\s{2,}/))
+    const mcp = ["MCP", "http://127.0.0.1:7420/mcp"]
+    const rest = ["REST", "http://127.0.0.1:7420/api/docs"]
+    assert.deepStrictEqual(rows(true), [mcp, ["dashboard", "http://127.0.0.1:7420/"], rest])
+    assert.deepStrictEqual(rows(false), [mcp, rest])
+    assert.deepStrictEqual(rows(true, "stdio:"), [["MCP", "on standard input and output"]])
   })
 })

@@ -5,6 +5,7 @@
 import { request } from "../../api/client.ts"
 import { Loaded } from "../../api/Loaded.svelte.ts"
 import { fleet } from "../../fleet/fleet.svelte.ts"
+import { keyOf } from "../../fleet/instanceRow.ts"
 
 interface Page {
   readonly items: ReadonlyArray<{ readonly id: string; readonly source: string }>
@@ -67,7 +68,7 @@ export class Found {
     do {
       const query = { q: this.#text(), limit: 1000, cursor }
       const page: Page = await request("GET", "instances", { query, signal })
-      for (const { id, source } of page.items) keys.add(`${source}\u0000${id}`)
+      for (const item of page.items) keys.add(keyOf(item))
       cursor = page.nextCursor
     } while (cursor !== undefined)
     return keys

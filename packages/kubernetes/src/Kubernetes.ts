@@ -183,7 +183,8 @@ export const make = Effect.fnUntraced(function*(server: ApiServer): Effect.fn.Re
         timeoutSeconds: String(seconds)
       })
       return Stream.unwrap(Effect.map(
-        open(asked, { method: "GET", path }),
+        // It ends within its seconds; a connection that died without a word doesn't say so.
+        open(asked, { method: "GET", path, silence: 1250 * seconds }),
         (bytes) =>
           Stream.concat(
             Stream.succeed<ReadonlyArray<WatchLines.WatchEvent>>([]),

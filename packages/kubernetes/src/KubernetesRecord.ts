@@ -7,7 +7,9 @@
  *
  * @since 0.2.0
  */
+import type { Lease } from "@portolan/core/Leases"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import { type EndpointSlice, type Port, prefix, type Service } from "./internal/objects.ts"
@@ -140,9 +142,11 @@ export const unique = (found: ReadonlyArray<Found>): ReadonlyArray<Found> => {
  */
 export const leaseOf = (
   { metadata: { annotations: said } }: EndpointSlice
-): { readonly ttl: number; readonly mark: string } | undefined => {
+): Lease | undefined => {
   const ttl = Number(said?.[annotations.ttl])
-  return ttl > 0 ? { ttl, mark: `${said?.[annotations.incarnation]} ${said?.[annotations.renewed]}` } : undefined
+  return ttl > 0
+    ? { ttl: Duration.millis(ttl), renewal: `${said?.[annotations.incarnation]} ${said?.[annotations.renewed]}` }
+    : undefined
 }
 
 /** From the best to the worst. */

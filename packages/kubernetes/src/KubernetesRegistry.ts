@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+import * as Leases from "@portolan/core/Leases"
 import * as Registries from "@portolan/core/Registries"
 import * as Registry from "@portolan/core/Registry"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
@@ -12,7 +13,6 @@ import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { Leases } from "./internal/leases.ts"
 import * as Sessions from "./internal/sessions.ts"
 import * as Kubernetes from "./Kubernetes.ts"
 import * as KubernetesRegistrar from "./KubernetesRegistrar.ts"
@@ -70,7 +70,7 @@ export const make = (
       })
     const connect = Kubernetes.make(Kubernetes.apiServer(options))
     const groups = new WeakMap<ServiceInstance, string>()
-    const reading = { portName, instances, leases: new Leases(), groups }
+    const reading = { portName, instances, leases: Leases.make(), groups }
     const { list, watch } = Sessions.make({ connect, namespaces, labelSelector, wait, reading })
     return Registry.make({
       name,

@@ -1,12 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Leases from "@portolan/core/Leases"
 import type * as Registry from "@portolan/core/Registry"
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import { Leases, pulse } from "../src/internal/leases.ts"
 import { type Kind, View } from "../src/internal/view.ts"
 import { type Endpoint, service, slice } from "./Watched.ts"
 
-const viewOf = (leases = new Leases()) =>
+const viewOf = (leases = Leases.make()) =>
   new View({ portName: undefined, instances: "endpoints", leases, groups: new WeakMap() })
 
 let version = 0
@@ -31,16 +35,16 @@ const ids = (known: ReadonlyMap<string, ReadonlyArray<ServiceInstance>>) =>
   Array.from(known.values()).flat().map(({ id, status }) => `${id} ${status}`).sort()
 
 /** Lets time go by, as a session does. */
-const wait = (leases: Leases, view: View, ms: number) => {
+const wait = Effect.fnUntraced(function*(leases: Leases.Leases, view: View, ms: number) {
   const events: Array<Registry.RegistryEvent> = []
-  let now = performance.now()
-  leases.begin(now)
-  for (let gone = 0; gone < ms; gone += pulse) {
-    leases.heard(now += pulse)
-    events.push(...view.newsInTime())
-  }
+  const session = yield* leases.listen(Stream.never).pipe(
+    Stream.runForEach(() => Effect.sync(() => events.push(...view.newsInTime()))),
+    Effect.forkChild({ startImmediately: true })
+  )
+  yield* TestClock.adjust(ms)
+  yield* Fiber.interrupt(session)
   return events
-}
+})
 
 const names = ["weather", "climate"]
 const endpoint: fc.Arbitrary<Endpoint> = fc.record({
@@ -59,27 +63,27 @@ const operation = fc.oneof(
 )
 
 describe("the view of a cluster", () => {
-  it("whatever happens in whatever order, what was told comes to what there is", () => {
-    fc.assert(fc.property(fc.array(operation, { maxLength: 30 }), (operations) => {
-      const leases = new Leases()
-      const view = viewOf(leases)
-      const known = told(new Map(), view.everything())
-      const truth = new Map<string, { readonly kind: Kind; readonly object: object }>()
-      for (const { deleted, kind, name, ...more } of operations) {
-        const object = stored("of" in more ? slice(name, more.of, more.endpoints) : service(name))
-        assert.isTrue(view.take(kind, object, deleted))
-        if (deleted) truth.delete(`${kind}/${name}`)
-        else truth.set(`${kind}/${name}`, { kind, object })
-        told(known, view.news())
-      }
-      told(known, wait(leases, view, 1500))
-      const fresh = viewOf()
-      for (const { kind, object } of truth.values()) fresh.take(kind, object)
-      const expected = told(new Map(), fresh.everything())
-      assert.deepStrictEqual(ids(known), ids(expected))
-      assert.deepStrictEqual(Array.from(known.keys()).sort(), Array.from(expected.keys()).sort())
-    }))
-  })
+  it("whatever happens in whatever order, what was told comes to what there is", () =>
+    fc.assert(fc.asyncProperty(fc.array(operation, { maxLength: 30 }), (operations) =>
+      Effect.gen(function*() {
+        const leases = Leases.make()
+        const view = viewOf(leases)
+        const known = told(new Map(), view.everything())
+        const truth = new Map<string, { readonly kind: Kind; readonly object: object }>()
+        for (const { deleted, kind, name, ...more } of operations) {
+          const object = stored("of" in more ? slice(name, more.of, more.endpoints) : service(name))
+          assert.isTrue(view.take(kind, object, deleted))
+          if (deleted) truth.delete(`${kind}/${name}`)
+          else truth.set(`${kind}/${name}`, { kind, object })
+          told(known, view.news())
+        }
+        told(known, yield* wait(leases, view, 1500))
+        const fresh = viewOf()
+        for (const { kind, object } of truth.values()) fresh.take(kind, object)
+        const expected = told(new Map(), fresh.everything())
+        assert.deepStrictEqual(ids(known), ids(expected))
+        assert.deepStrictEqual(Array.from(known.keys()).sort(), Array.from(expected.keys()).sort())
+      }).pipe(Effect.provide(TestClock.layer()), Effect.runPromise))))
 
   it("K12 endpoints that are moved between slices are never away, in whatever order", () => {
     const slices = ["a", "b", "c"]
@@ -176,7 +180,7 @@ const announced = (renewed: string, more: object = {}) =>
 
 describe("leases of slices", () => {
   const begun = () => {
-    const leases = new Leases()
+    const leases = Leases.make()
     const view = viewOf(leases)
     view.take("services", stored(service("weather")))
     view.take("endpointslices", announced("at first"))
@@ -184,23 +188,25 @@ describe("leases of slices", () => {
     return { leases, view, known }
   }
 
-  it("a record that isn't renewed expires, not before its time, and is back when it is renewed", () => {
-    const { known, leases, view } = begun()
-    assert.deepStrictEqual(wait(leases, view, 1750), [])
-    const [snapshot] = wait(leases, view, 500)
-    assert.deepInclude(snapshot, { group: "mcp/weather", instances: [], expired: ["weather-1"] })
-    view.take("endpointslices", announced("again"))
-    assert.deepStrictEqual(ids(told(known, view.news())), ["weather-1 up"])
-  })
+  it.effect("a record that isn't renewed expires, not before its time, and is back when it is renewed", () =>
+    Effect.gen(function*() {
+      const { known, leases, view } = begun()
+      assert.deepStrictEqual(yield* wait(leases, view, 1750), [])
+      const [snapshot] = yield* wait(leases, view, 500)
+      assert.deepInclude(snapshot, { group: "mcp/weather", instances: [], expired: ["weather-1"] })
+      view.take("endpointslices", announced("again"))
+      assert.deepStrictEqual(ids(told(known, view.news())), ["weather-1 up"])
+    }))
 
-  it("a renewal is no news", () => {
-    const { leases, view } = begun()
-    for (let n = 0; n < 5; n++) {
-      assert.deepStrictEqual(wait(leases, view, 1500), [])
-      view.take("endpointslices", announced(`renewed ${n}`))
-      assert.deepStrictEqual(view.news(), [])
-    }
-  })
+  it.effect("a renewal is no news", () =>
+    Effect.gen(function*() {
+      const { leases, view } = begun()
+      for (let n = 0; n < 5; n++) {
+        assert.deepStrictEqual(yield* wait(leases, view, 1500), [])
+        view.take("endpointslices", announced(`renewed ${n}`))
+        assert.deepStrictEqual(view.news(), [])
+      }
+    }))
 
   it("what is announced isn't read again when its Service changes", () => {
     const { view } = begun()
@@ -211,35 +217,23 @@ describe("leases of slices", () => {
     assert.strictEqual(instance(), before)
   })
 
-  it("what is written anew without being renewed isn't kept alive by that", () => {
-    const { leases, view } = begun()
-    wait(leases, view, 1500)
-    view.take("endpointslices", announced("at first", { weight: 2 }))
-    view.news()
-    assert.strictEqual(wait(leases, view, 1000).length, 1)
-  })
+  it.effect("what is written anew without being renewed isn't kept alive by that", () =>
+    Effect.gen(function*() {
+      const { leases, view } = begun()
+      yield* wait(leases, view, 1500)
+      view.take("endpointslices", announced("at first", { weight: 2 }))
+      view.news()
+      assert.strictEqual((yield* wait(leases, view, 1000)).length, 1)
+    }))
 
-  it("each session doubts a lease that is nearly over for itself, and once", () => {
-    const { leases, view } = begun()
-    wait(leases, view, 1250)
-    assert.deepStrictEqual(leases.doubtful(), [])
-    wait(leases, view, 500)
-    assert.deepStrictEqual(leases.doubtful(), ["mcp/weather-1"])
-    assert.deepStrictEqual(leases.doubtful(), [])
-    leases.begin(performance.now())
-    assert.deepStrictEqual(leases.doubtful(), ["mcp/weather-1"])
-  })
-
-  it("time in which nobody listened doesn't count, and a view that is made anew knows how old a lease is", () => {
-    const { leases, view } = begun()
-    wait(leases, view, 1250)
-    leases.begin(performance.now() + 3_600_000)
-    leases.heard(performance.now() + 7_200_000)
-    assert.deepStrictEqual(view.newsInTime(), [])
-    const next = viewOf(leases)
-    next.take("services", stored(service("weather")))
-    next.take("endpointslices", announced("at first"))
-    next.complete().everything()
-    assert.strictEqual(wait(leases, next, 500).length, 1)
-  })
+  it.effect("a view that is made anew knows how old a lease is", () =>
+    Effect.gen(function*() {
+      const { leases, view } = begun()
+      yield* wait(leases, view, 1500)
+      const next = viewOf(leases)
+      next.take("services", stored(service("weather")))
+      next.take("endpointslices", announced("at first"))
+      next.complete().everything()
+      assert.strictEqual((yield* wait(leases, next, 500)).length, 1)
+    }))
 })

@@ -19,6 +19,8 @@ export interface Request {
   readonly path: string
   readonly body?: string
   readonly contentType?: string
+  /** ms: it is broken off where nothing comes for so long. Default: none. */
+  readonly silence?: number
 }
 
 export interface Connections {
@@ -58,7 +60,7 @@ export const make = Effect.fnUntraced(function*(
     return dispatcher
   }
 
-  const attempt = <A>(asked: Asked, { body, contentType, method, path }: Request, take: Take<A>) =>
+  const attempt = <A>(asked: Asked, { body, contentType, method, path, silence = 0 }: Request, take: Take<A>) =>
     Effect.flatMap(server.access, (access) =>
       Effect.tryPromise({
         try: async (signal) => {
@@ -73,9 +75,9 @@ export const make = Effect.fnUntraced(function*(
             },
             body: body ?? null,
             signal,
-            // All of it together is timed.
-            headersTimeout: 0,
-            bodyTimeout: 0
+            // What is read at once is timed all together.
+            headersTimeout: silence,
+            bodyTimeout: silence
           })
           if (answer.statusCode < 300) return await take(answer.body, access)
           const { "retry-after": retryAfter } = answer.headers

@@ -13,6 +13,7 @@
  *
  * @since 0.2.0
  */
+import type { Heard } from "@portolan/core/Leases"
 import * as Registry from "@portolan/core/Registry"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,7 +22,6 @@ import * as Stream from "effect/Stream"
 import * as Kubernetes from "../Kubernetes.ts"
 import * as KubernetesRecord from "../KubernetesRecord.ts"
 import { garbled, KubernetesError } from "./kubernetesError.ts"
-import { pulse } from "./leases.ts"
 import { knownOf, labels, readSlice } from "./objects.ts"
 import { type Kind, type Reading, View } from "./view.ts"
 
@@ -58,7 +58,11 @@ interface Known {
   readonly doubtful: boolean
 }
 
-type Heard = { readonly part: Part; readonly events: ReadonlyArray<Kubernetes.WatchEvent> }
+/** What a watch told at once. */
+interface Told {
+  readonly part: Part
+  readonly events: ReadonlyArray<Kubernetes.WatchEvent>
+}
 
 /** Lists at the same time. */
 const concurrency = 4
@@ -95,13 +99,11 @@ export const make = ({ connect, labelSelector, namespaces, reading, wait }: Sess
   })
 
   /** Opens a watch over and over, each where the one before was. */
-  const follow = (kubernetes: Kubernetes.Kubernetes, part: Part): Stream.Stream<Heard, KubernetesError> =>
+  const follow = (kubernetes: Kubernetes.Kubernetes, part: Part): Stream.Stream<Told, KubernetesError> =>
     Stream.forever(
       Stream.unwrap(Effect.map(now, (began) =>
         kubernetes.watch(part.selection, part.version, seconds).pipe(
           Stream.map((events) => ({ part, events })),
-          // A connection that died without a word says nothing of its end either.
-          Stream.interruptWhen(Effect.sleep(1250 * seconds)),
           Stream.concat(Stream.fromEffectDrain(Effect.flatMap(now, (ended) =>
             ended - began < 900 * seconds
               ? Effect.fail(new KubernetesError({ reason: "the API server ended the watch before its time" }))
@@ -125,15 +127,14 @@ export const make = ({ connect, labelSelector, namespaces, reading, wait }: Sess
   const take = Effect.fnUntraced(function*(
     kubernetes: Kubernetes.Kubernetes,
     view: View,
-    heard: Heard | undefined
+    heard: Heard<Told>
   ): Effect.fn.Return<ReadonlyArray<Registry.RegistryEvent>, KubernetesError> {
-    leases.heard(yield* now)
-    if (heard === undefined) {
-      const services = view.servicesOf(leases.doubtful())
+    if (heard._tag === "Moment") {
+      const services = view.servicesOf(heard.doubtful)
       yield* Effect.forEach(services, (service) => look(kubernetes, service), { concurrency, discard: true })
       return view.newsInTime()
     }
-    const { events, part } = heard
+    const { events, part } = heard.event
     for (const { object, resourceVersion, type } of events) {
       if (type !== "BOOKMARK" && !view.take(part.kind, object, type === "DELETED")) {
         return yield* unreadable("watch", part.selection)
@@ -144,29 +145,27 @@ export const make = ({ connect, labelSelector, namespaces, reading, wait }: Sess
     return news.length === 0 ? [Registry.alive] : news
   })
 
-  const begin = Effect.fnUntraced(function*(kubernetes: Kubernetes.Kubernetes) {
-    // What it knows is its own: there may be another session at the same time.
-    const before = known
-    known = undefined
-    const isGood = before !== undefined && (yield* Effect.onError(isStill(kubernetes, before), () =>
-      Effect.sync(() => {
-        known = before
-      })))
-    const mine: Known = before !== undefined && isGood ? before : yield* readAll(kubernetes)
-    leases.begin(yield* now)
-    return mine
-  })
+  const begin = Effect.fnUntraced(
+    function*(kubernetes: Kubernetes.Kubernetes): Effect.fn.Return<Known, KubernetesError> {
+      // What it knows is its own: there may be another session at the same time.
+      const before = known
+      known = undefined
+      const isGood = before !== undefined &&
+        (yield* Effect.onError(isStill(kubernetes, before), () =>
+          Effect.sync(() => {
+            known = before
+          })))
+      return before !== undefined && isGood ? before : yield* readAll(kubernetes)
+    }
+  )
 
   return {
     list: Effect.scoped(Effect.flatMap(connect, readAll)).pipe(Effect.map(({ view }) => whole(view.everything()))),
     watch: Stream.unwrap(Effect.gen(function*() {
       const kubernetes = yield* connect
       const mine = yield* begin(kubernetes)
-      const heard: ReadonlyArray<Stream.Stream<Heard | undefined, KubernetesError>> = [
-        ...mine.parts.map((part) => follow(kubernetes, part)),
-        Stream.as(Stream.tick(pulse), undefined)
-      ]
-      return Stream.mergeAll(heard, { concurrency: "unbounded" }).pipe(
+      return Stream.mergeAll(mine.parts.map((part) => follow(kubernetes, part)), { concurrency: "unbounded" }).pipe(
+        leases.listen,
         Stream.mapEffect((heard) => take(kubernetes, mine.view, heard)),
         Stream.flattenIterable,
         (changes) => Stream.concat(Stream.fromIterable(mine.view.everything()), changes),

@@ -9,11 +9,11 @@
  *
  * @since 0.2.0
  */
+import type { Leases } from "@portolan/core/Leases"
 import * as Registry from "@portolan/core/Registry"
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
 import * as Result from "effect/Result"
 import * as KubernetesRecord from "../KubernetesRecord.ts"
-import type { Leases } from "./leases.ts"
 import * as Objects from "./objects.ts"
 
 /** How instances are made of what there is. */
@@ -242,7 +242,7 @@ export class View {
     { lasting, missed }: Group,
     known: ReadonlyArray<KubernetesRecord.Found>
   ): ReadonlyArray<KubernetesRecord.Found> {
-    const now = this.reading.leases.now
+    const now = this.reading.leases.listened()
     const ids = new Set(known.map(({ id }) => id))
     const places = new Set(known.map(({ place }) => place))
     const before = new Map(missed)

@@ -9,12 +9,15 @@
  * @since 0.1.0
  */
 import * as Program from "@portolan/tooling/Program"
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** Where Node keeps what it compiled of what programs import, which is the same for most. */
+const compiled = join(root, "docs/node_modules/.cache/programs")
 
 /**
  * A fenced block.
@@ -174,10 +177,12 @@ export const typeErrors = async (
     JSON.stringify({
       extends: join(root, "tsconfig.test.base.json"),
       files: Array.from(sources.keys()),
+      // What they import is checked with its own sources.
+      references: globSync("packages/*", { cwd: root }).map((folder) => ({ path: join(root, folder) })),
       compilerOptions: { allowJs: true, noEmit: true, noUnusedLocals: false, plugins: [] }
     })
   )
-  await using tsc = Program.start(join(root, "node_modules/.bin/tsc"), ["-p", "tsconfig.json", "--pretty", "false"], {
+  await using tsc = Program.start(join(root, "node_modules/.bin/tsc"), ["-b", "--pretty", "false"], {
     cwd: at
   })
   const end = await tsc.ended()
@@ -209,7 +214,11 @@ export const run = async (
   const vitest = join(dirname(createRequire(join(at, "program.js")).resolve("vitest/package.json")), "vitest.mjs")
   await using program = isTest
     ? Program.start(process.execPath, [vitest, "run", "--root", at, "--configLoader", "native", file], { cwd: at, env })
-    : Program.start(process.execPath, [file], { cwd, env, limit: 30_000 })
+    : Program.start(process.execPath, [file], {
+      cwd,
+      env: { NODE_COMPILE_CACHE: compiled, ...env },
+      limit: 30_000
+    })
   await prints(program, output)
 }
 

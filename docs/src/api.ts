@@ -4,10 +4,11 @@
  *
  *     node docs/src/api.ts [--check]
  */
-import { globSync } from "node:fs"
-import { readFileSync } from "node:fs"
+import { globSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Application, type DeclarationReflection, ReflectionKind } from "typedoc"
+import { Application } from "typedoc"
+import ts from "typescript"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -44,28 +45,67 @@ const convert = async () => {
   return { app, project }
 }
 
-const documented = (reflection: DeclarationReflection): boolean =>
-  reflection.hasComment() || (reflection.signatures ?? []).some((signature) => signature.hasComment()) ||
-  reflection.type?.type === "reflection" && (reflection.type.declaration.signatures ?? []).some((s) => s.hasComment())
+interface Item {
+  readonly name: string
+  readonly line: number
+  readonly isDocumented: boolean
+}
+
+const parse = (file: string) =>
+  ts.createSourceFile(file, readFileSync(`${root}${file}`, "utf8"), ts.ScriptTarget.Latest, true)
+
+const lineOf = (node: ts.Node) => node.getSourceFile().getLineAndCharacterOfPosition(node.getStart()).line + 1
+
+/** What a statement declares, by its names. */
+const declared = (statement: ts.Statement): ReadonlyArray<string> => {
+  if (ts.isVariableStatement(statement)) {
+    return statement.declarationList.declarations.map(({ name }) => name.getText())
+  }
+  const isNamed = ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement) ||
+    ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement) || ts.isEnumDeclaration(statement) ||
+    ts.isModuleDeclaration(statement)
+  return isNamed ? [statement.name?.text ?? "default"] : []
+}
+
+const isExported = (statement: ts.Statement): boolean =>
+  ts.canHaveModifiers(statement) &&
+  ts.getModifiers(statement)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true
+
+/** What a module itself declares and exports. */
+const items = (source: ts.SourceFile): ReadonlyArray<Item> =>
+  source.statements.filter(isExported).flatMap((statement) =>
+    declared(statement).map((name) => ({
+      name,
+      line: lineOf(statement),
+      isDocumented: ts.getJSDocCommentsAndTags(statement).length > 0
+    }))
+  )
+
+/** What a module exports of another one, where it is told there. */
+const handedOn = (source: ts.SourceFile): ReadonlyArray<Item> => {
+  const imported = source.statements.filter(ts.isImportDeclaration)
+  return source.statements.filter(ts.isExportDeclaration).flatMap(({ exportClause, moduleSpecifier }) =>
+    exportClause === undefined || !ts.isNamedExports(exportClause) ? [] : exportClause.elements.flatMap((element) => {
+      const name = (element.propertyName ?? element.name).text
+      const of = moduleSpecifier ??
+        imported.find(({ importClause }) => importClause?.namedBindings?.getText().match(new RegExp(`\\b${name}\\b`)))
+          ?.moduleSpecifier
+      if (of === undefined || !ts.isStringLiteral(of) || !of.text.startsWith(".")) return []
+      const others = items(parse(join(dirname(source.fileName), of.text)))
+      return others.filter((item) => item.name === name).map((item) => ({ ...item, line: lineOf(element) }))
+    })
+  )
+}
 
 /** Public exports without a comment, as `file:line name`. */
-export const undocumented = async (): Promise<ReadonlyArray<string>> => {
-  const { project } = await convert()
-  const missing: Array<string> = []
-  for (const module of project.children ?? []) {
-    if (!module.kindOf(ReflectionKind.Module)) continue
-    for (const item of module.children ?? []) {
-      // Both sides of a schema and its type are told at the schema.
-      const twin = (module.children ?? []).some((other) =>
-        other !== item && other.name === item.name && documented(other)
-      )
-      if (item.kindOf(ReflectionKind.Reference) || documented(item) || twin) continue
-      const [source] = item.sources ?? []
-      missing.push(`${source?.fileName}:${source?.line} ${item.name}`)
-    }
-  }
-  return missing.sort()
-}
+export const undocumented = (): ReadonlyArray<string> =>
+  folders.flatMap(modules).flatMap((file) => {
+    const source = parse(file)
+    const all = [...items(source), ...handedOn(source)]
+    // Both sides of a schema and its type, and all signatures of a function, are told at one of them.
+    const documented = new Set(all.flatMap(({ isDocumented, name }) => isDocumented ? [name] : []))
+    return all.filter(({ name }) => !documented.has(name)).map(({ line, name }) => `${file}:${line} ${name}`)
+  }).sort()
 
 if (import.meta.main) {
   const { app, project } = await convert()

@@ -27,8 +27,8 @@ const published = fs.globSync("{packages,apps,apps/examples}/*/package.json", { 
   return manifest.private === true ? [] : [{ folder: path.join(root, path.dirname(file)), manifest }]
 })
 
-const run = async (command: string, args: ReadonlyArray<string>, cwd: string, limit = 180_000) => {
-  await using program = Program.start(command, args, { cwd, limit })
+const run = async (command: string, args: ReadonlyArray<string>, cwd: string, env: Record<string, string> = {}) => {
+  await using program = Program.start(command, args, { cwd, env, limit: 180_000 })
   assert.strictEqual(await program.ended(), 0, `${command} ${args.join(" ")}: ${program.printed()}`)
   return program.printed()
 }
@@ -40,6 +40,8 @@ const tarball = ({ name, version }: Manifest) => `${name.replace("@", "").replac
 describe("packages", () => {
   const home = fs.mkdtempSync(path.join(tmpdir(), "portolan-packages-"))
   const project = path.join(home, "project")
+  /** The same programs run for each package: Node keeps what it compiled for them. */
+  const kept = { NODE_COMPILE_CACHE: path.join(home, "compiled") }
   afterAll(() => fs.rmSync(home, { recursive: true, force: true }))
 
   beforeAll(async () => {
@@ -55,10 +57,10 @@ describe("packages", () => {
     describe(manifest.name, () => {
       it("is clean for publint and attw", async () => {
         const file = path.join(home, tarball(manifest))
-        assert.include(await run(bin("publint"), ["run", "--strict", file], home), "All good!")
+        assert.include(await run(bin("publint"), ["run", "--strict", file], home, kept), "All good!")
         // The command has no entry points.
         if (manifest.name !== "portolan" && !manifest.name.includes("example")) {
-          await run(bin("attw"), [file, "--profile", "esm-only"], home)
+          await run(bin("attw"), [file, "--profile", "esm-only"], home, kept)
         }
       })
 
@@ -94,7 +96,7 @@ describe("packages", () => {
           if (file !== undefined) fs.writeFileSync(path.join(cwd, file), code)
         }
         const code = (await Backends.real(snippet.code)).replaceAll("7420", "0")
-        await Snippets.run({ ...snippet, code }, cwd, cwd)
+        await Snippets.run({ ...snippet, code }, cwd, cwd, kept)
         await Backends.end()
       })
     })
@@ -106,10 +108,10 @@ describe("packages", () => {
     fs.writeFileSync(path.join(project, "portolan.yaml"), "registries:\n  - { type: memory }\n")
     assert.include(await run("npx", ["portolan", "validate"], project), "no mistakes")
     // What was compiled is kept beside the packages; where nothing can be kept, the command does without.
-    const kept = path.join(project, "node_modules/.cache/portolan")
-    assert.isNotEmpty(fs.readdirSync(kept))
-    fs.rmSync(kept, { recursive: true })
-    fs.writeFileSync(kept, "")
+    const cache = path.join(project, "node_modules/.cache/portolan")
+    assert.isNotEmpty(fs.readdirSync(cache))
+    fs.rmSync(cache, { recursive: true })
+    fs.writeFileSync(cache, "")
     assert.strictEqual((await run("node_modules/.bin/portolan", ["--version"], project)).trim(), `portolan v${version}`)
   })
 })

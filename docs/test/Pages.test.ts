@@ -2,13 +2,16 @@
  * Everything that the pages show is run: programs, configurations, commands with their output. See `Snippets`.
  */
 import * as ServiceInstance from "@portolan/core/ServiceInstance"
+import * as Configuration from "@portolan/gateway/configuration/Configuration"
 import * as Program from "@portolan/tooling/Program"
+import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { adapters } from "../../apps/portolan/src/adapters.ts"
 import * as Snippets from "../src/Snippets.ts"
 import * as Backends from "./backends.ts"
 
@@ -127,11 +130,11 @@ for (const { page, snippets } of pages) {
             if (Array.isArray(content.services)) content.services.forEach((record) => ServiceInstance.make(record))
             return
           }
-          await using program = Program.start(process.execPath, [portolan, "validate", "--config", name], {
-            cwd: sandbox,
-            env: env()
-          })
-          assert.strictEqual(await program.ended(), 0, program.printed())
+          // As `portolan validate` does.
+          const file = path.join(sandbox, name)
+          const read = Configuration.load(file, { adapters, env: { ...process.env, ...env() } })
+          const mistakes = await Effect.runPromise(Effect.match(read, { onSuccess: () => "", onFailure: String }))
+          assert.strictEqual(mistakes, "")
         })
       } else if (Snippets.isConsole(snippet)) {
         for (const { command, output } of Snippets.commands(snippet)) {

@@ -139,6 +139,22 @@ const leaveOutput = (): void => {
 /** Longest that closing may take, besides what calls in flight may. */
 const closing = Duration.seconds(10)
 
+/** The gateway of a configuration, with the registries that it names. */
+export const layer = (configuration: Configuration.Configuration, listen = true) => {
+  const { catalog, gateway, upstreams, webhooks } = configuration
+  const dashboard = configuration.dashboard ? files : undefined
+  return Gateway.layer({ ...gateway, dashboard, catalog, upstreams, webhooks, version, listen }).pipe(
+    Layer.provideMerge(ConfiguredRegistries.layer(configuration)),
+    Layer.provideMerge(
+      Portolan.layer({
+        health: configuration.health,
+        balancing: configuration.balancing,
+        routing: configuration.routing
+      })
+    )
+  )
+}
+
 const serve = (options: UpOptions, configured: (configuration: Configuration.Configuration) => void) =>
   Effect.gen(function*() {
     if (options.stdio) leaveOutput()
@@ -162,20 +178,8 @@ const serve = (options: UpOptions, configured: (configuration: Configuration.Con
       ? Layer.empty
       : Layer.succeed(ConfigurationState.ConfigurationState, status.state)
     const listen = !options.stdio || options.host !== undefined || options.port !== undefined
-    const { catalog, gateway, upstreams, webhooks } = configuration
-    const dashboard = configuration.dashboard ? files : undefined
-    const Main = Gateway.layer({ ...gateway, dashboard, catalog, upstreams, webhooks, version, listen }).pipe(
+    const Live = Layer.provideMerge(Views.layer, layer(configuration, listen)).pipe(
       Layer.provideMerge(State),
-      Layer.provideMerge(ConfiguredRegistries.layer(configuration)),
-      Layer.provideMerge(
-        Portolan.layer({
-          health: configuration.health,
-          balancing: configuration.balancing,
-          routing: configuration.routing
-        })
-      )
-    )
-    const Live = Layer.provideMerge(Views.layer, Main).pipe(
       Layer.provideMerge(Telemetry.layer({ ...configuration.telemetry, version }))
     )
     const context = yield* Effect.mapError(Layer.build(Live), (error) => failed(error.message))
@@ -184,7 +188,7 @@ const serve = (options: UpOptions, configured: (configuration: Configuration.Con
       const views = yield* Views
       if (file !== undefined && status !== undefined) yield* keepLive(file, configuration, status, options)
       const announce = Effect.gen(function*() {
-        if (!options.json) console.log(headline(gateway, dashboard !== undefined))
+        if (!options.json) console.log(headline(gateway, configuration.dashboard))
         yield* Effect.timeoutOption((yield* ToolCatalog).settled, "3 seconds")
         console.log(
           options.json

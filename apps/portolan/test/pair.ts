@@ -6,6 +6,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { setTimeout } from "node:timers/promises"
 import { timed } from "./fleet.ts"
 import * as Peers from "./peers.ts"
 import { type Running, until } from "./process.ts"
@@ -65,12 +66,14 @@ export const found = (running: Running, tool: string): Effect.Effect<Pair, Cause
         Effect.gen(function*() {
           const failed: Array<string> = []
           let calls = 0
+          let pause = 0
           const done = new AbortController()
           const caller = Effect.promise(async () => {
             while (!done.signal.aborted) {
               const id = `call-${++calls}`
               const said = await look(id).then(Peers.textOf, String)
               if (!said.startsWith(`${id} by `)) failed.push(said)
+              if (pause > 0) await setTimeout(pause)
             }
           })
           const callers = yield* Effect.forkScoped(
@@ -79,9 +82,15 @@ export const found = (running: Running, tool: string): Effect.Effect<Pair, Cause
           yield* until(Effect.sync(() => calls > 100), 30_000)
           const before = calls
           yield* kill
-          const [, time] = yield* timed(until(gone, 60_000))
+          const [, time] = yield* timed(Effect.gen(function*() {
+            yield* until(Effect.sync(() => calls > before + 50), 30_000)
+            // What was under way has been answered. A lease takes seconds to end, in which callers need no whole machine.
+            pause = 100
+            yield* until(gone, 60_000)
+          }))
+          const after = calls
           // Those of the other one are no fewer for it.
-          yield* until(Effect.sync(() => calls > before + 50), 30_000)
+          yield* until(Effect.sync(() => calls > after + 8), 30_000)
           done.abort()
           yield* Fiber.join(callers)
           assert.deepStrictEqual(failed, [])

@@ -163,6 +163,6 @@ export const isAlive = (pid: number): boolean => {
 /** Waits until it holds; fails after `within` ms. */
 export const until = <E>(check: Effect.Effect<boolean, E>, within: number) =>
   check.pipe(
-    Effect.repeat({ until: (held) => held, schedule: Schedule.spaced("20 millis") }),
+    Effect.repeat({ until: (held) => held, schedule: Schedule.spaced("50 millis") }),
     Effect.timeout(within)
   )

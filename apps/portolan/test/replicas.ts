@@ -9,8 +9,14 @@ import { fileURLToPath } from "node:url"
 /** The server's program: `replica.ts <log> <ms> [port]`. */
 export const program = fileURLToPath(new URL("replica.ts", import.meta.url))
 
+/** They start again and again: Node keeps what it compiled for them. */
+const compiled = fileURLToPath(new URL("../node_modules/.cache/replicas", import.meta.url))
+
 const start = (log: string, time: number, port: number) =>
-  spawn(process.execPath, [program, log, String(time), String(port)], { stdio: ["ignore", "pipe", "inherit"] })
+  spawn(process.execPath, [program, log, String(time), String(port)], {
+    env: { ...process.env, NODE_COMPILE_CACHE: compiled },
+    stdio: ["ignore", "pipe", "inherit"]
+  })
 
 /** A process of `replica.ts`, until the scope closes. */
 export const replica = (log: string, time = 0, port = 0) =>

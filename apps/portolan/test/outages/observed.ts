@@ -86,7 +86,7 @@ export const observe = Effect.fnUntraced(function*(
     if (answer === "echo") {
       yield* SubscriptionRef.update(answered, (counts) => new Map(counts).set(tool, (counts.get(tool) ?? 0) + 1))
     } else failures.push(`${tool}: ${answer}`)
-    yield* Effect.sleep("20 millis")
+    yield* Effect.sleep("50 millis")
   })
   const listed = Effect.promise(peer.tools).pipe(
     Effect.map((found) => tools.every((tool) => found.some(({ name }) => name === tool)))

@@ -168,9 +168,9 @@ describe("Configuration", () => {
       "certificates that aren't there",
       "gateway:\n  tls:\n    cert: nowhere.pem\n    key: /nowhere/key.pem\n    ca: ca.pem",
       [
-        "3:11 gateway.tls.cert: can't read /work/nowhere.pem: ENOENT: no such file or directory, open '/work/nowhere.pem'",
-        "4:10 gateway.tls.key: can't read /nowhere/key.pem: ENOENT: no such file or directory, open '/nowhere/key.pem'",
-        "5:9 gateway.tls.ca: can't read /work/ca.pem: ENOENT: no such file or directory, open '/work/ca.pem'"
+        "3:11 gateway.tls.cert: can't read nowhere.pem: ENOENT: no such file or directory",
+        "4:10 gateway.tls.key: can't read /nowhere/key.pem: ENOENT: no such file or directory",
+        "5:9 gateway.tls.ca: can't read ca.pem: ENOENT: no such file or directory"
       ]
     ],
     ["a wrong section", "gateway: []", ["1:10 gateway: expected object"]],

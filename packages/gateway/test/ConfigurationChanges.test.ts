@@ -116,6 +116,12 @@ describe("changes", () => {
     const tls = { cert: "package.json", key: "package.json" }
     const passphrase = words({ gateway: { tls } }, { gateway: { tls: { ...tls, passphrase: "tr0ub4dor" } } })
     assert.strictEqual(passphrase, "gateway.tls.passphrase changed")
+    const webhook = {
+      url: "https://a.test/?token=tr0ub4dor",
+      headers: { authorization: "tr0ub4dor" },
+      secret: "tr0ub4dor"
+    }
+    assert.strictEqual(words({}, { webhooks: [webhook] }), "webhooks changed")
   })
 })
 
@@ -133,5 +139,20 @@ describe("what is in effect", () => {
     assert.deepStrictEqual(settings.get("gateway.sessionKey"), ["***", "file"])
     assert.deepStrictEqual(settings.get("health.interval"), ["5s", "file"])
     assert.strictEqual(configuration.gateway.host, "0.0.0.0")
+    const webhook = {
+      url: "https://a.test/?token=tr0ub4dor",
+      headers: { authorization: "tr0ub4dor" },
+      secret: "tr0ub4dor"
+    }
+    assert.deepInclude(ConfigurationChanges.effective(parsed({ webhooks: [{ ...webhook, topics: ["health"] }] })), {
+      path: "webhooks",
+      value: [{
+        url: "https://a.test/?token=***",
+        headers: { authorization: "***" },
+        secret: "***",
+        topics: ["health"]
+      }],
+      origin: "file"
+    })
   })
 })

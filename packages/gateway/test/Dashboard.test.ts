@@ -4,10 +4,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Gateway from "@portolan/gateway/Gateway"
 import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as TestClock from "effect/testing/TestClock"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from "node:zlib"
+import * as Dashboard from "../src/internal/dashboard.ts"
 import { ask, fleet, type FleetOptions } from "./fleet.ts"
 import { problem } from "./rest.ts"
 
@@ -211,4 +214,23 @@ describe("the dashboard", () => {
         assert.strictEqual((yield* ask(gateway.port, "/healthz")).status, 200)
       })
     ))
+
+  it.effect("is there once its files can be read", () =>
+    Effect.gen(function*() {
+      const { home } = yield* built
+      const late = Path.join(home, "late")
+      const answer = Dashboard.make(late)
+      const shown = Effect.map(
+        answer(HttpServerRequest.fromWeb(new Request("http://localhost/", { headers: html }))),
+        (response) => response !== undefined
+      )
+      assert.isFalse(yield* shown)
+      Fs.renameSync(Path.join(home, "dist"), late)
+      assert.isFalse(yield* shown)
+      yield* TestClock.adjust("5 seconds")
+      assert.isTrue(yield* shown)
+      Fs.rmSync(late, { recursive: true })
+      yield* TestClock.adjust("1 hour")
+      assert.isTrue(yield* shown)
+    }))
 })

@@ -21,7 +21,7 @@ const feeding = (options: EventFeed.EventFeedOptions = {}) => {
   const asked = { times: 0 }
   const figures = () => {
     asked.times++
-    return { sessions: asked.times, streams: 0, callsInFlight: 0, calls: 0, failedCalls: 0 }
+    return { sessions: asked.times, streams: 0, callsInFlight: 0, calls: 0, failedCalls: 0, failovers: 0 }
   }
   const layer = EventFeed.layer(options).pipe(
     Layer.provideMerge(Views.layer),

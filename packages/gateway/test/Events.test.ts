@@ -58,7 +58,14 @@ describe("events", () => {
         assert.deepEqual(first.data.catalog?.map(({ id }) => id), ["db-1", "weather-a", "weather-b"])
         assert.strictEqual(first.data.health?.length, 3)
         assert.deepEqual(first.data.sources?.map(({ name }) => name), ["memory"])
-        assert.deepInclude(first.data.figures?.totals, { calls: 4, failures: 5, inFlight: 3, sessions: 1, streams: 2 })
+        assert.deepInclude(first.data.figures?.totals, {
+          calls: 4,
+          failures: 5,
+          failovers: 6,
+          inFlight: 3,
+          sessions: 1,
+          streams: 2
+        })
         assert.strictEqual(first.data.revision, first.id)
         const body = JSON.stringify({ as: "down", reason: "gone fishing" })
         const headers = { "content-type": "application/json" }

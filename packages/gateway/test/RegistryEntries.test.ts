@@ -112,7 +112,7 @@ describe("secrets", () => {
           "2:38: registries[0].token: the environment variable NO_TOKEN is not set",
           "3:38: registries[1].token: the environment variable EMPTY is not set",
           "4:38: registries[2].token: empty is empty",
-          `5:38: registries[3].token: can't read ${directory}/token: ENOENT: no such file or directory, open '${directory}/token'`,
+          "5:38: registries[3].token: can't read token: ENOENT: no such file or directory",
           "6:38: registries[4].token: expected a text, {env: …} or {file: …}"
         ]
       )

@@ -10,7 +10,7 @@ import { endpoint, instance } from "./fleet.ts"
 
 /** A gateway that counts what the test says. */
 const counting = (options: Series.SeriesOptions = {}) => {
-  const figures = { sessions: 0, streams: 0, callsInFlight: 0, calls: 100, failedCalls: 10 }
+  const figures = { sessions: 0, streams: 0, callsInFlight: 0, calls: 100, failedCalls: 10, failovers: 7 }
   const layer = Series.layer({ memory: () => 1234, ...options }).pipe(
     Layer.provideMerge(Balancer.layer()),
     Layer.provideMerge(Layer.succeed(McpEndpoint, McpEndpoint.of({ ...endpoint, figures: () => figures })))
@@ -40,6 +40,7 @@ describe("Series", () => {
       yield* attempts("weather", Array.from({ length: 100 }, (_, at) => at < 90 ? 10 : 1000), 3)
       figures.calls += 90
       figures.failedCalls += 2
+      figures.failovers += 3
       figures.callsInFlight = 4
       assert.deepEqual(series.report(all).times, [])
       yield* TestClock.adjust("10 seconds")
@@ -54,6 +55,7 @@ describe("Series", () => {
       assert.deepEqual(times, [10, 20])
       assert.deepEqual(gateway.calls, [90, 1])
       assert.deepEqual(gateway.failures, [2, 0])
+      assert.deepEqual(gateway.failovers, [3, 0])
       assert.deepEqual(gateway.inFlight, [4, 4])
       assert.deepEqual(gateway.memory, [1234, 1234])
       const [weather] = services

@@ -36,11 +36,33 @@ describe("a text of a configuration", () => {
     const first = (text: string) => validate(text).mistakes[0]?.message ?? ""
     assert.strictEqual(
       first("catalog: {groups: {a: ['${TOKEN}'], b: ['${TOKEN}']}}"),
-      "\"***\" is in group \"a\" already"
+      "\"${TOKEN}\" is in group \"a\" already"
     )
     assert.strictEqual(first("gateway: {port: '${TOKEN}'}"), "expected number")
     assert.include(first("gateway: {port: '${OTHER}'}"), "OTHER is not set")
     assert.deepEqual(validate("gateway: {port: '${NUMBER}'}").mistakes, [])
+  })
+
+  it("is never told what they hold where that is no path, or holds what another one holds", () => {
+    const env = {
+      URL: "postgres://admin:hunter2@db:5432//x/../y",
+      USER: "postgres://admin",
+      KEY: "-- BEGIN\nhunter2\n"
+    }
+    const first = (text: string) => Validation.validate(text, { adapters, env, initial }).mistakes[0]?.message
+    const missing = (what: string) => `can't read ${what}: ENOENT: no such file or directory`
+    assert.strictEqual(first("servers: {a: {command: x, envFile: '${URL}'}}"), missing("${URL}"))
+    assert.strictEqual(first("servers: {a: {command: x, envFile: './${URL}'}}"), missing("./${URL}"))
+    assert.strictEqual(first("gateway: {tls: {cert: '${URL}', key: x}}"), missing("${URL}"))
+    assert.strictEqual(first("gateway: {tls: {cert: '${KEY}', key: x}}"), missing("${KEY}"))
+    assert.strictEqual(
+      first("servers: {a: {command: x, envFile: \"${URL}\\0\"}}"),
+      "can't read ${URL}\u0000: no file that can be read"
+    )
+    assert.strictEqual(
+      first("mcpServers: {'${USER}': {command: '${USER}'}}\ncatalog: {groups: {a: ['${URL}', '${URL}']}}"),
+      "\"${URL}\" is in group \"a\" already"
+    )
   })
 
   it("reads files, but none that might not end", () => {

@@ -63,7 +63,7 @@ export const endpoint: McpEndpoint["Service"] = {
   connect: () => ({ receive() {}, refuse() {}, isInFlight: () => false, onIdle: (wake) => wake(), close() {} }),
   limits: { maxBytes: 4 * 1024 * 1024, maxDepth: 128 },
   reconfigure: () => Effect.void,
-  figures: () => ({ sessions: 1, streams: 2, callsInFlight: 3, calls: 4, failedCalls: 5 }),
+  figures: () => ({ sessions: 1, streams: 2, callsInFlight: 3, calls: 4, failedCalls: 5, failovers: 6 }),
   drain: Effect.void
 }
 

@@ -30,7 +30,8 @@ import { bytesOf } from "../internal/fields.ts"
 import { collect, explain, reread, valueAt } from "../internal/findings.ts"
 import { Document, RegistryEntry } from "../internal/schema.ts"
 import type { TlsFiles } from "../internal/tls.ts"
-import { lookupIn } from "../internal/variables.ts"
+import { unreadable } from "../internal/unreadable.ts"
+import { lookupIn, reading } from "../internal/variables.ts"
 import type { Webhook } from "../rest/Webhooks.ts"
 import type { TelemetryOptions } from "../telemetry/Telemetry.ts"
 import { type Adapter, type ConfiguredRegistry, readRegistry } from "./Adapter.ts"
@@ -153,7 +154,7 @@ export interface ParseOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** What wins over the file: the flags of a command line. */
   readonly flags?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
-  /** Reads the files that the document names. */
+  /** Reads the files that the document names; the failure is why one can't be read, without its path. */
   readonly readFile?: ((path: string) => Result.Result<string, string>) | undefined
 }
 
@@ -170,10 +171,9 @@ const defaultName = "portolan.yaml"
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
 const readFile = (path: string): Result.Result<string, string> =>
-  Result.try({
-    try: () => Fs.readFileSync(path, "utf8"),
-    catch: (cause) => `can't read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`
-  })
+  Result.try({ try: () => Fs.readFileSync(path, "utf8"), catch: unreadable })
+
+const cantRead = (path: string, reason: string): string => `can't read ${path}: ${reason}`
 
 const decodeDocument = Schema.decodeUnknownResult(Document, strict)
 const decodeServer = Schema.decodeUnknownResult(ServerEntry.ServerEntry, strict)
@@ -191,9 +191,9 @@ const showPath = (path: DocumentPath): string =>
  */
 export const parse = (text: string, options: ParseOptions): Result.Result<Configuration, ConfigurationError> => {
   const directory = options.directory ?? process.cwd()
-  const env = options.env ?? process.env
+  const { variable, withNames } = reading(options.env ?? process.env)
   const readText = options.readFile ?? readFile
-  const document = read(text, lookupIn(env, directory))
+  const document = read(text, lookupIn(variable, directory))
   const findings = collect(document)
   const others: Array<string> = []
   const readOther = (path: string) => {
@@ -201,7 +201,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
     return readText(path)
   }
   const references: References["Service"] = {
-    variable: (name) => env[name],
+    variable,
     file: (path) => readOther(Path.resolve(directory, path))
   }
   const fail = () =>
@@ -211,7 +211,12 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
         others,
         mistakes: findings.all
           .toSorted((a, b) => a.line - b.line || a.column - b.column)
-          .map(({ column, line, message, path }) => ({ path: showPath(path), line, column, message }))
+          .map(({ column, line, message, path }) => ({
+            path: showPath(path),
+            line,
+            column,
+            message: withNames(message)
+          }))
       })
     )
   if (findings.all.some((finding) => finding.path.length === 0)) return fail()
@@ -292,10 +297,11 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Config
   const absolute = (path: string) => Path.resolve(directory, path)
   for (const name of ["cert", "key", "ca"] as const) {
     const path = tls?.[name]
-    const text = path === undefined ? undefined : readText(absolute(path))
-    if (text === undefined || Result.isSuccess(text)) continue
+    if (path === undefined) continue
+    const text = readText(absolute(path))
+    if (Result.isSuccess(text)) continue
     const where = ["gateway", "tls", name]
-    findings.add({ path: where, ...document.valueAt(where), message: text.failure })
+    findings.add({ path: where, ...document.valueAt(where), message: cantRead(path, text.failure) })
   }
   if (Result.isFailure(decoded) || findings.all.length > 0) return fail()
 
@@ -369,7 +375,7 @@ export const load = (
         new ConfigurationError({
           file: path,
           others: [],
-          mistakes: [{ path: "", line: 1, column: 1, message: text.failure }]
+          mistakes: [{ path: "", line: 1, column: 1, message: cantRead(path, text.failure) }]
         })
       )
     }

@@ -9,7 +9,7 @@
 import type { ServiceInstance } from "@portolan/core/ServiceInstance"
 import * as Equal from "effect/Equal"
 import * as Predicate from "effect/Predicate"
-import { hidden, secretName, url } from "../internal/redact.ts"
+import { setting } from "../internal/redact.ts"
 import type { Configuration, ConfiguredRegistry, Origin } from "./Configuration.ts"
 
 /**
@@ -136,25 +136,17 @@ export const pending = (
     change._tag === "Setting" && atStart.includes(change.path.split(".")[0] ?? "") ? [change.path] : []
   )
 
-/** A value as it may be shown: what is secret by its name or its place is hidden. */
-const shown = (path: string, value: unknown): unknown =>
-  secretName.test(path.slice(path.indexOf(".") + 1)) || path.includes(".headers.") || path.includes(".env.")
-    ? hidden
-    : typeof value === "string"
-    ? url(value)
-    : value
-
 const longest = 60
 
 const valueInWords = (path: string, value: unknown): string => {
   if (value === undefined) return "default"
-  const visible = shown(path, value)
+  const visible = setting(path.split("."), value)
   const text = typeof visible === "string"
     ? visible
     : Array.isArray(visible) && !visible.some(Predicate.isObject)
     ? `[${visible.join(", ")}]`
     : JSON.stringify(visible)
-  return visible !== value || text.length > longest ? "changed" : text
+  return !Equal.equals(visible, value) || text.length > longest ? "changed" : text
 }
 
 const signs = { added: "+", changed: "~", removed: "-" } as const
@@ -192,6 +184,6 @@ export const describe = (changes: ReadonlyArray<Change>): string => {
 export const effective = (configuration: Configuration): ReadonlyArray<Setting> =>
   leavesOf(configuration).map(([path, value]) => ({
     path: path.join("."),
-    value: shown(path.join("."), value),
+    value: setting(path, value),
     origin: configuration.source.originOf(path)
   }))

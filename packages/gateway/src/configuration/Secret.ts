@@ -22,7 +22,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
  */
 export class References extends Context.Service<References, {
   readonly variable: (name: string) => string | undefined
-  /** Text of a file, or why it can't be read. Relative paths start at the configuration file. */
+  /** Text of a file, or why it can't be read, without its path. Relative paths start at the configuration file. */
   readonly file: (path: string) => Result.Result<string, string>
 }>()("@portolan/gateway/configuration/Secret/References") {}
 
@@ -43,7 +43,8 @@ export type Reference = typeof Reference.Type
 const resolve = (reference: Reference, references: References["Service"]): Result.Result<string, string> => {
   if (typeof reference === "string") return Result.succeed(reference)
   if ("file" in reference) {
-    return Result.flatMap(references.file(reference.file), (text) => {
+    const read = Result.mapError(references.file(reference.file), (why) => `can't read ${reference.file}: ${why}`)
+    return Result.flatMap(read, (text) => {
       const found = text.replace(/\r?\n$/, "")
       return found === "" ? Result.fail(`${reference.file} is empty`) : Result.succeed(found)
     })

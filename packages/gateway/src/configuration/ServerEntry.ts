@@ -116,7 +116,7 @@ export type ServerEntry = typeof ServerEntry.Type
 export interface EntryContext {
   /** Relative paths start here. */
   readonly directory: string
-  /** Text of a file, or why it can't be read. */
+  /** Text of a file, or why it can't be read, without its path. */
   readonly readFile: (path: string) => Result.Result<string, string>
 }
 
@@ -198,7 +198,7 @@ export const toInstance = (
   let env = entry.env
   if (!remote && entry.envFile !== undefined) {
     const read = Result.map(context.readFile(Path.resolve(context.directory, entry.envFile)), parseEnv)
-    if (Result.isFailure(read)) mistake(["envFile"], read.failure)
+    if (Result.isFailure(read)) mistake(["envFile"], `can't read ${entry.envFile}: ${read.failure}`)
     else {
       const texts = Object.entries(read.success).filter((pair): pair is [string, string] => pair[1] !== undefined)
       env = { ...Object.fromEntries(texts), ...entry.env }

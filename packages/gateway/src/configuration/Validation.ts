@@ -8,7 +8,7 @@
  */
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
-import { hidden } from "../internal/redact.ts"
+import { unreadable } from "../internal/unreadable.ts"
 import * as Configuration from "./Configuration.ts"
 import * as ConfigurationChanges from "./ConfigurationChanges.ts"
 
@@ -63,19 +63,20 @@ export const blank: Configuration.Mistake = {
 const largest = 1024 * 1024
 /** Most mistakes that are told. */
 const most = 200
-/** Shorter texts are no secrets, and occur in other words. */
-const shortest = 4
 
 const readFile = (path: string): Result.Result<string, string> =>
   Result.try({
     try: () => {
       const stats = Fs.statSync(path)
       // A pipe or a device might never end.
-      if (!stats.isFile() || stats.size > largest) throw new Error("no regular file of at most 1 MiB")
-      return Fs.readFileSync(path, "utf8")
+      return stats.isFile() && stats.size <= largest ? Fs.readFileSync(path, "utf8") : undefined
     },
-    catch: (cause) => `can't read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`
-  })
+    catch: unreadable
+  }).pipe(
+    Result.flatMap((text) =>
+      text === undefined ? Result.fail("no regular file of at most 1 MiB") : Result.succeed(text)
+    )
+  )
 
 /**
  * Looks at a text.
@@ -85,22 +86,8 @@ const readFile = (path: string): Result.Result<string, string> =>
  */
 export const validate = (text: string, options: ValidationOptions): Validation => {
   if (isBlank(text)) return { mistakes: [blank], pending: [] }
-  const told = new Set<string>()
-  const env = new Proxy(options.env ?? process.env, {
-    get: (variables, name) => {
-      const value = typeof name === "string" ? variables[name] : undefined
-      if (value !== undefined && value.length >= shortest) told.add(value)
-      return value
-    }
-  })
-  const mask = (message: string): string =>
-    Array.from(told).reduce((masked, value) => masked.replaceAll(value, hidden), message)
-  const parsed = Configuration.parse(text, { ...options, env, readFile })
+  const parsed = Configuration.parse(text, { ...options, readFile })
   return Result.isSuccess(parsed)
     ? { mistakes: [], pending: ConfigurationChanges.pending(options.initial, parsed.success, options.atStart ?? []) }
-    : {
-      mistakes: parsed.failure.mistakes.slice(0, most)
-        .map((mistake) => ({ ...mistake, message: mask(mistake.message) })),
-      pending: []
-    }
+    : { mistakes: parsed.failure.mistakes.slice(0, most), pending: [] }
 }

@@ -22,9 +22,32 @@ export interface Refusal {
 const isLoopback = (name: string): boolean =>
   name === "localhost" || name === "[::1]" || /^127(\.\d{1,3}){3}$/.test(name)
 
+/** Whether the `Host` of a request names the machine that it was sent from. */
+export const isOwnName = (host: string): boolean => isLoopback(URL.parse(`http://${host}`)?.hostname ?? "")
+
 const isWildcard = (host: string): boolean => host === "0.0.0.0" || host === "::"
 
 const bare = (address: string): string => address.startsWith("::ffff:") ? address.slice(7) : address
+
+/** Makes the test whether pages of an origin are the gateway's own, by the name it was asked under, or are allowed. */
+export const pages = (
+  { allowedOrigins = [], publicUrl }: Pick<AccessOptions, "allowedOrigins" | "publicUrl">
+): (origin: string, host: string | undefined) => boolean => {
+  const own = publicUrl === undefined ? null : URL.parse(publicUrl)
+  const origins = new Set([...allowedOrigins, ...own === null ? [] : [own.origin]])
+  return (origin, host) => origins.has(origin) || origin === `http://${host}` || origin === `https://${host}`
+}
+
+/** Why pages of an origin that is neither may not even read; those of this machine may. */
+export const refusedPage = (origin: string): Refusal | undefined => {
+  const page = URL.parse(origin)
+  return page !== null && isLoopback(page.hostname)
+    ? undefined
+    : {
+      title: "Origin not allowed",
+      detail: `${origin} may not use this gateway; allow it with gateway.allowedOrigins`
+    }
+}
 
 /** Makes the check; it answers why a request is refused, or nothing. */
 export const make = (options: AccessOptions): (request: IncomingMessage) => Refusal | undefined => {
@@ -37,7 +60,7 @@ export const make = (options: AccessOptions): (request: IncomingMessage) => Refu
     ]
       .map((host) => host.toLowerCase())
   )
-  const origins = new Set([...options.allowedOrigins ?? [], ...own === null ? [] : [own.origin]])
+  const isOurs = pages(options)
 
   const refusedHost = (header: string | undefined, local: string): Refusal | undefined => {
     const host = header === undefined ? null : URL.parse(`http://${header}`)
@@ -64,16 +87,7 @@ export const make = (options: AccessOptions): (request: IncomingMessage) => Refu
       passed = { header, local }
     }
     const origin = request.headers.origin
-    if (origin === undefined || origins.has(origin)) return undefined
-    // A page that was served by us, under a name that is ours.
-    if (origin === `http://${header}` || origin === `https://${header}`) return undefined
-    const page = URL.parse(origin)
-    return page !== null && isLoopback(page.hostname)
-      ? undefined
-      : {
-        title: "Origin not allowed",
-        detail: `${origin} may not use this gateway; allow it with gateway.allowedOrigins`
-      }
+    return origin === undefined || isOurs(origin, header) ? undefined : refusedPage(origin)
   }
 }
 

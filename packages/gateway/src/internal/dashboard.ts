@@ -6,9 +6,12 @@
  * proxy may serve it under any path. Whoever doesn't ask for HTML gets what the gateway says without a dashboard.
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import { matches, strong } from "./etag.ts"
@@ -151,19 +154,20 @@ const page = (request: HttpServerRequest.HttpServerRequest, path: string, index:
 
 /** Answers with the files of a folder. */
 export const make = (folder: string): Answer => {
-  const files = Effect.runSync(Effect.cached(
+  // What couldn't be read is tried again, and not with each request.
+  const files = Effect.runSync(Effect.cachedWithTTL(
     Effect.tryPromise(() => read(folder)).pipe(
-      Effect.catch(({ cause }) =>
-        Effect.as(
-          Effect.logWarning(`there is no dashboard: ${cause instanceof Error ? cause.message : String(cause)}`),
-          undefined
-        )
-      )
-    )
+      Effect.tapError(({ cause }) =>
+        Effect.logWarning(`there is no dashboard: ${cause instanceof Error ? cause.message : String(cause)}`)
+      ),
+      Effect.option
+    ),
+    (exit) => Exit.isSuccess(exit) && Option.isSome(exit.value) ? Duration.infinity : Duration.seconds(5)
   ))
   return (request) =>
-    Effect.map(files, (files) => {
-      if (files === undefined) return undefined
+    Effect.map(files, (known) => {
+      if (Option.isNone(known)) return undefined
+      const files = known.value
       const [path = "/"] = request.url.split("?", 1)
       const reads = request.method === "GET" || request.method === "HEAD"
       const file = files.assets.get(path)

@@ -206,12 +206,13 @@ export class FeedState {
   }
 }
 
-const healthOf = ({ changedAt, circuit, reason, score, status }: HealthView): HealthView => ({
+const healthOf = ({ changedAt, circuit, mark, reason, score, status }: HealthView): HealthView => ({
   status,
   score,
   reason,
   changedAt,
-  ...circuit === undefined ? {} : { circuit }
+  ...circuit === undefined ? {} : { circuit },
+  ...mark === undefined ? {} : { mark }
 })
 
 /** Whether the same is told of both. */

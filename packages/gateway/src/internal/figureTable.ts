@@ -168,7 +168,7 @@ export class FigureTable {
   }
 
   #sum(now: number): Totals {
-    const { calls, callsInFlight, failedCalls, sessions, streams } = this.#sources.endpoint.figures()
+    const { calls, callsInFlight, failedCalls, failovers, sessions, streams } = this.#sources.endpoint.figures()
     let attempts = 0
     let failedAttempts = 0
     for (const total of this.#sources.balancer.figures().values()) {
@@ -185,6 +185,7 @@ export class FigureTable {
       inFlight: callsInFlight,
       attempts,
       failedAttempts,
+      failovers,
       ...percentiles(sum ?? []),
       sessions,
       streams

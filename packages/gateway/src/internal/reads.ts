@@ -51,14 +51,6 @@ export const tagged = (
   })
 }
 
-/** Entries with this id, best source first. */
-export const withId = (
-  views: Views["Service"],
-  id: string,
-  source: string | undefined
-): ReadonlyArray<Catalog.CatalogEntry> =>
-  views.entries().filter((entry) => entry.instance.id === id && (source === undefined || entry.source === source))
-
 export const noInstance = (views: Views["Service"], id: string, source: string | undefined): NotFound => {
   const ids = new Set(views.entries().map((entry) => entry.instance.id))
   return new NotFound({
@@ -175,10 +167,10 @@ export const layer = HttpApiBuilder.group(
             ...state === undefined ? {} : { configuration: configured(state) }
           }
         }),
-      access: ({ request }) =>
+      access: ({ query, request }) =>
         Effect.sync(() => {
           const [, token] = /^bearer +(\S+)$/i.exec(request.headers["authorization"]?.trim() ?? "") ?? []
-          return writers.access(writerOf(request, token))
+          return writers.access(writerOf(request, token, query.origin))
         }),
       configuration: () =>
         Effect.suspend(() => {
@@ -215,7 +207,7 @@ export const layer = HttpApiBuilder.group(
         Effect.map(
           Effect.suspend(() =>
             one(
-              withId(views, params.id, query.source)[0],
+              views.withId(params.id, query.source)[0],
               () => noInstance(views, params.id, query.source)
             )
           ),
@@ -225,7 +217,7 @@ export const layer = HttpApiBuilder.group(
         Effect.map(
           Effect.suspend(() =>
             one(
-              withId(views, params.id, query.source)[0],
+              views.withId(params.id, query.source)[0],
               () => noInstance(views, params.id, query.source)
             )
           ),

@@ -22,7 +22,7 @@ import {
 import { Views } from "../rest/Views.ts"
 import { millisOf } from "./durations.ts"
 import * as etag from "./etag.ts"
-import { noConfiguration, noInstance, tagged, withId } from "./reads.ts"
+import { noConfiguration, noInstance, tagged } from "./reads.ts"
 import { hidden } from "./redact.ts"
 
 const iso = (time: number): string => new Date(time).toISOString()
@@ -146,7 +146,7 @@ export const layer = HttpApiBuilder.group(
 
     const only = (id: string, source: string | undefined) =>
       Effect.suspend((): Effect.Effect<Catalog.CatalogEntry, NotFound | Conflict> => {
-        const [entry, ...others] = withId(views, id, source)
+        const [entry, ...others] = views.withId(id, source)
         if (entry === undefined) return Effect.fail(noInstance(views, id, source))
         return others.length === 0 ? Effect.succeed(entry) : Effect.fail(
           new Conflict({

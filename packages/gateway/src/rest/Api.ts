@@ -64,7 +64,14 @@ const Tag = Schema.String.annotate({ description: "Of the record and of this rep
  */
 export class Fleet extends HttpApiGroup.make("fleet").add(
   HttpApiEndpoint.get("status", "/status", { success: StatusView }).annotateMerge(described("The gateway at a glance")),
-  HttpApiEndpoint.get("access", "/access", { success: AccessView }).annotateMerge(
+  HttpApiEndpoint.get("access", "/access", {
+    query: {
+      origin: Schema.optionalKey(Schema.String).annotate({
+        description: "Origin of the page that asks: browsers send it with writes, and not with this"
+      })
+    },
+    success: AccessView
+  }).annotateMerge(
     described("Whether you may write", "Takes the token as writes do, and tells who doesn't send it what is missing.")
   ),
   HttpApiEndpoint.get("configuration", "/configuration", { success: ConfigurationView, error: NotFound })

@@ -5,8 +5,10 @@
  * with what a fresh snapshot would say.
  *
  * **Details**: the stream is server-sent events. `event:` is the name, `data:` the JSON of the payload, `id:` the
- * revision, an opaque text. A watcher that comes back with `Last-Event-ID`, for the same topics, goes on from there, or
- * gets `resync` and a new snapshot where that is too long ago. The rules by which events are applied:
+ * revision: `<run>.<number>`. The run is another one each time that the gateway starts; the number rises by one with each
+ * event of the stream, of whatever topics, so that a watcher of all of them knows one that is late or doubled by its number,
+ * and one that is missing by the gap. A watcher that comes back with `Last-Event-ID`, for the same topics, goes on from
+ * there, or gets `resync` and a new snapshot where that is too long ago. The rules by which events are applied:
  *
  * - An instance is known by `source` and `id`. `catalog` adds, replaces and removes instances.
  * - `health` replaces the health of an instance, in the catalog too, where `path` and `interval` stay. Its score moves with
@@ -24,7 +26,9 @@ import { HealthStatus, HealthView, InstanceView, SourceView } from "./Representa
 
 const Time = Schema.String.annotate({ description: "ISO 8601" })
 const Count = Schema.Int.pipe(Schema.check(Schema.isGreaterThanOrEqualTo(0)))
-const Revision = Schema.String.annotate({ description: "The `id:` to come back with; opaque" })
+const Revision = Schema.String.annotate({
+  description: "The `id:` to come back with: `<run>.<number>`, of which the number rises by one with each event"
+})
 
 const identity = {
   id: Schema.String,
@@ -131,6 +135,8 @@ export const Totals = Schema.Struct({
   /** Attempts at instances: more than calls where one was tried at another instance too. */
   attempts: Count,
   failedAttempts: Count,
+  /** Attempts that followed a failed one of the same call; hedges aren't. */
+  failovers: Count,
   ...percentiles,
   /** Sessions of handshake clients. */
   sessions: Count,

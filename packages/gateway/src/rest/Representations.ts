@@ -17,6 +17,19 @@ const Time = Schema.String.annotate({ description: "ISO 8601" })
 export const HealthStatus = Schema.Literals(["healthy", "degraded", "unhealthy", "draining", "down", "unknown"])
 
 /**
+ * A mark that an operator made by hand.
+ *
+ * @category schemas
+ * @since 0.2.0
+ */
+export const MarkView = Schema.Struct({
+  as: Schema.Literals(["up", "draining", "down"]),
+  reason: Schema.String,
+  at: Time
+}).annotate({ identifier: "MarkView" })
+export type MarkView = typeof MarkView.Type
+
+/**
  * Health of an instance.
  *
  * @category schemas
@@ -31,22 +44,11 @@ export const HealthView = Schema.Struct({
   circuit: Schema.optionalKey(Schema.Struct({
     state: Schema.Literals(["open", "half-open"]),
     until: Time.annotate({ description: "ISO 8601: from when trial calls are taken" })
-  }))
+  })),
+  /** The mark that an operator made: it wins over all else. */
+  mark: Schema.optionalKey(MarkView)
 }).annotate({ identifier: "Health" })
 export type HealthView = typeof HealthView.Type
-
-/**
- * A mark that an operator made by hand.
- *
- * @category schemas
- * @since 0.2.0
- */
-export const MarkView = Schema.Struct({
-  as: Schema.Literals(["up", "draining", "down"]),
-  reason: Schema.String,
-  at: Time
-}).annotate({ identifier: "MarkView" })
-export type MarkView = typeof MarkView.Type
 
 /**
  * Health of an instance, with what it follows from.
@@ -65,9 +67,7 @@ export const HealthDetail = Schema.Struct({
   /** Median latency of the checks and calls that succeeded in the last 60 s, ms. */
   latency: Schema.optionalKey(Schema.Finite),
   /** Share of checks and calls of the last 60 s that succeeded. */
-  successRate: Schema.optionalKey(Schema.Finite),
-  /** The mark that an operator made. */
-  mark: Schema.optionalKey(MarkView)
+  successRate: Schema.optionalKey(Schema.Finite)
 }).annotate({ identifier: "HealthDetail" })
 export type HealthDetail = typeof HealthDetail.Type
 

@@ -51,8 +51,11 @@ export const Report = Schema.Struct({
   step: Schema.Finite,
   /** Ends of the points, epoch s. */
   times: Schema.Array(Schema.Finite),
-  /** Calls of clients, their latency as instances answered, and the memory of the process in bytes. */
-  gateway: Schema.Struct({ ...columns, memory: Column }),
+  /**
+   * Calls of clients, their latency as instances answered, attempts that followed a failed one, and the memory of the
+   * process in bytes.
+   */
+  gateway: Schema.Struct({ ...columns, failovers: Column, memory: Column }),
   services: Schema.Array(ServiceSeries),
   /** All services that have no series of their own. */
   others: Schema.optionalKey(Schema.Struct(columns))
@@ -111,6 +114,7 @@ interface Point {
   readonly inFlight: number
   readonly p50?: number | undefined
   readonly p95?: number | undefined
+  readonly failovers?: number | undefined
   readonly memory?: number | undefined
 }
 
@@ -145,7 +149,7 @@ const make = Effect.fnUntraced(function*(options: SeriesOptions) {
   const others: Points = []
   const services = new Map<string, Points>()
   const before = new Map<string, Before>()
-  let { calls, failedCalls } = endpoint.figures()
+  let { calls, failedCalls, failovers } = endpoint.figures()
 
   const push = (series: Points, point: Point | undefined) => {
     series.push(point)
@@ -212,11 +216,12 @@ const make = Effect.fnUntraced(function*(options: SeriesOptions) {
     push(gateway, {
       calls: client.calls - calls,
       failures: client.failedCalls - failedCalls,
+      failovers: client.failovers - failovers,
       inFlight: client.callsInFlight,
       ...percentiles(all),
       memory: memory()
     })
-    ;({ calls, failedCalls } = client)
+    ;({ calls, failedCalls, failovers } = client)
     times.push(Math.round(now / 1000))
     if (times.length > points) times.shift()
   }
@@ -236,11 +241,16 @@ const make = Effect.fnUntraced(function*(options: SeriesOptions) {
         for (let at = first; at < times.length; at += each) own.push(merge(series.slice(at, at + each)))
         return own
       }
+      const own = merged(gateway)
       const others_ = merged(others)
       return {
         step: each * step / 1000,
         times: times.filter((_, at) => at >= first && (at - first) % each === each - 1),
-        gateway: { ...columnsOf(merged(gateway)), memory: merged(gateway).map((point) => point?.memory ?? null) },
+        gateway: {
+          ...columnsOf(own),
+          failovers: own.map((point) => point?.failovers ?? null),
+          memory: own.map((point) => point?.memory ?? null)
+        },
         services: Array.from(services)
           .filter(([service]) => wanted === undefined || wanted.includes(service))
           .map(([service, series]) => ({ service, ...columnsOf(merged(series)) }))
@@ -273,6 +283,9 @@ const merge = (series: ReadonlyArray<Point | undefined>): Point | undefined => {
     calls: there.reduce((sum, point) => sum + point.calls, 0),
     failures: there.reduce((sum, point) => sum + point.failures, 0),
     inFlight: last.inFlight,
+    ...last.failovers === undefined
+      ? {}
+      : { failovers: there.reduce((sum, { failovers = 0 }) => sum + failovers, 0) },
     p50: weighted((point) => point.p50),
     p95: weighted((point) => point.p95),
     memory: last.memory

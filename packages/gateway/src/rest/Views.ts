@@ -67,6 +67,8 @@ export class Views extends Context.Service<Views, {
   /** A moment of `Balancer.now()`, which circuits are told in, as epoch ms. */
   readonly timeOf: (moment: number) => number
   readonly entry: (key: Catalog.InstanceKey) => Catalog.CatalogEntry | undefined
+  /** Entries with this id, of any source or of this one, in the order of lists. Looks at no others. */
+  readonly withId: (id: string, source?: string) => ReadonlyArray<Catalog.CatalogEntry>
   /** The services that a tool belongs to: those that offer it and, where it is that of a group, the group. */
   readonly servicesOf: (offer: Offer) => ReadonlyArray<string>
   /** In the order of their names; those of which the test holds. */
@@ -91,6 +93,13 @@ export class Views extends Context.Service<Views, {
 
       const entries = () => Array.from(HashMap.values(discovery.catalog().entries)).sort(order)
 
+      const entry = (key: Catalog.InstanceKey) => Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key))
+
+      const withId = (id: string, source?: string) =>
+        (source === undefined ? Array.from(discovery.catalog().sources.keys()) : [source])
+          .flatMap((name) => entry(Catalog.key(name, id)) ?? [])
+          .sort(order)
+
       // Asked twice, a moment is the same one: the difference is kept until the clock was set.
       let difference = 0
       const timeOf = (moment: number): number => {
@@ -99,11 +108,17 @@ export class Views extends Context.Service<Views, {
         return Math.round(difference + moment)
       }
 
+      const mark = (key: Catalog.InstanceKey): MarkView | undefined => {
+        const known = health.mark(key)
+        return known === undefined ? undefined : { ...known, at: iso(known.at) }
+      }
+
       const state = (
         entry: Catalog.CatalogEntry,
         { changedAt, reason, score, status }: InstanceHealth
       ): HealthView => {
         const circuit = health.circuit(entry.key)
+        const marked = mark(entry.key)
         return {
           status,
           score,
@@ -112,13 +127,9 @@ export class Views extends Context.Service<Views, {
           changedAt: iso(changedAt === 0 ? entry.firstSeen : changedAt),
           ...circuit === undefined || circuit.state === "closed" ? {} : {
             circuit: { state: circuit.state, until: iso(timeOf(circuit.until)) }
-          }
+          },
+          ...marked === undefined ? {} : { mark: marked }
         }
-      }
-
-      const mark = (key: Catalog.InstanceKey): MarkView | undefined => {
-        const known = health.mark(key)
-        return known === undefined ? undefined : { ...known, at: iso(known.at) }
       }
 
       const instance = (entry: Catalog.CatalogEntry): InstanceView => {
@@ -157,7 +168,6 @@ export class Views extends Context.Service<Views, {
       const detail = (entry: Catalog.CatalogEntry): HealthDetail => {
         const known = health.get(entry.key)
         const { checkedAt, latency, successRate } = known
-        const marked = mark(entry.key)
         return {
           id: entry.instance.id,
           service: entry.instance.service,
@@ -166,8 +176,7 @@ export class Views extends Context.Service<Views, {
           ...state(entry, known),
           ...checkedAt === undefined ? {} : { checkedAt: iso(checkedAt) },
           ...latency === undefined ? {} : { latency: Math.round(latency * 100) / 100 },
-          ...successRate === undefined ? {} : { successRate },
-          ...marked === undefined ? {} : { mark: marked }
+          ...successRate === undefined ? {} : { successRate }
         }
       }
 
@@ -297,7 +306,8 @@ export class Views extends Context.Service<Views, {
         health: detail,
         mark,
         timeOf,
-        entry: (key) => Option.getOrUndefined(HashMap.get(discovery.catalog().entries, key)),
+        entry,
+        withId,
         servicesOf,
         tools: (test = () => true) => tools.list("tools").filter(test).map(tool).sort((a, b) => byText(a.name, b.name)),
         tool: (name) => {

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
+import { isOwnName, pages, refusedPage } from "../internal/access.ts"
 import { Forbidden, Unauthorized } from "./Problems.ts"
 import type { AccessView } from "./Representations.ts"
 
@@ -22,7 +23,7 @@ import type { AccessView } from "./Representations.ts"
  * @since 0.1.0
  */
 export interface WriteAccessOptions {
-  /** What `Authorization: Bearer` must carry. None: writes come from loopback addresses only. */
+  /** What `Authorization: Bearer` must carry. None: writes come from loopback addresses, to loopback names only. */
   readonly token?: Redacted.Redacted<string> | undefined
   readonly publicUrl?: string | undefined
   readonly allowedOrigins?: ReadonlyArray<string> | undefined
@@ -41,6 +42,8 @@ export interface Writer {
   readonly token: string | undefined
   readonly origin?: string | undefined
   readonly host?: string | undefined
+  /** Whether the request says that it came through a proxy. */
+  readonly forwarded?: boolean | undefined
 }
 
 /**
@@ -73,15 +76,16 @@ const isLoopback = (address: string): boolean => address === "::1" || /^(::ffff:
 /**
  * Why somebody may not write; none: they may.
  *
- * **Details**: `X-Forwarded-For` says nothing here, as anybody can send it: behind a proxy on this machine every client
- * looks local, so configure a token there. Without a token a web page may write only if it is the gateway's own, or of
- * `publicUrl` or `allowedOrigins`; a token is nothing that a browser would add by itself, so with one any page may.
+ * **Details**: behind a proxy on this machine every client looks local. So without a token nobody writes through a proxy that
+ * says it is one, nor under a name that others reach the gateway by, be it `publicUrl` or one of `allowedHosts`; for whom
+ * a proxy speaks isn't believed, as anybody can say it. A web page may only if it is the gateway's own, or of `publicUrl`
+ * or `allowedOrigins`; a token is nothing that a browser would add by itself, so with one any page may.
  *
  * @category guards
  * @since 0.1.0
  */
 export const refusal = (options: WriteAccessOptions, writer: Writer): Unauthorized | Forbidden | undefined => {
-  const { allowedOrigins = [], publicUrl, token } = options
+  const { token } = options
   if (token !== undefined) {
     if (writer.token === undefined || writer.token === "") {
       return new Unauthorized({ detail: "writes need the gateway's token: send it as `Authorization: Bearer <token>`" })
@@ -97,14 +101,18 @@ export const refusal = (options: WriteAccessOptions, writer: Writer): Unauthoriz
         "as `Authorization: Bearer <token>`"
     })
   }
-  const { host, origin } = writer
-  const own = publicUrl === undefined ? null : URL.parse(publicUrl)
-  return origin === undefined || origin === `http://${host}` || origin === `https://${host}` ||
-      allowedOrigins.includes(origin) || own?.origin === origin
+  const { forwarded = false, host, origin } = writer
+  if (forwarded || host !== undefined && !isOwnName(host)) {
+    return new Forbidden({
+      detail: "without a token the gateway takes writes from its own machine only, and " +
+        `${forwarded ? "this came through a proxy" : `${host} is a name for others`}: configure gateway.token`
+    })
+  }
+  return origin === undefined || pages(options)(origin, host)
     ? undefined
     : new Forbidden({
-      detail:
-        `pages of ${origin} may not write here without a token: configure gateway.token, or gateway.allowedOrigins`
+      detail: `pages of ${origin} may not write here without a token: configure gateway.token, or name ${origin} in ` +
+        "gateway.publicUrl or gateway.allowedOrigins"
     })
 }
 
@@ -129,6 +137,10 @@ export const layer = (options: () => WriteAccessOptions): Layer.Layer<WriteAcces
   )
 
 const accessOf = (options: WriteAccessOptions, writer: Writer): AccessView => {
+  const { host, origin } = writer
+  // What the listener says to the writes of a page, it can't say to a read that names no origin.
+  const foreign = origin === undefined || pages(options)(origin, host) ? undefined : refusedPage(origin)
+  if (foreign !== undefined) return { writes: "refused", reason: foreign.detail }
   const refused = refusal(options, writer)
   if (refused !== undefined) {
     return { writes: refused.status === 401 ? "token" : "refused", reason: refused.detail ?? refused.title }
@@ -138,17 +150,19 @@ const accessOf = (options: WriteAccessOptions, writer: Writer): AccessView => {
 }
 
 /**
- * What is known of who sent a request.
+ * What is known of who sent a request. Browsers don't say on whose page a read was made, so pages may name their origin.
  *
  * @category constructors
  * @since 0.2.0
  */
 export const writerOf = (
   { headers, remoteAddress }: HttpServerRequest.HttpServerRequest,
-  token: string | undefined
+  token: string | undefined,
+  page?: string
 ): Writer => ({
   peer: Option.getOrUndefined(remoteAddress),
   token,
-  origin: headers["origin"],
-  host: headers["host"]
+  origin: headers["origin"] ?? page,
+  host: headers["host"],
+  forwarded: ["forwarded", "x-forwarded-for", "via"].some((name) => headers[name] !== undefined)
 })

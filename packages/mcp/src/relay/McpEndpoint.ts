@@ -47,6 +47,8 @@ export interface EndpointFigures {
   readonly callsInFlight: number
   readonly calls: number
   readonly failedCalls: number
+  /** Attempts that followed a failed one. */
+  readonly failovers: number
 }
 
 /**
@@ -378,8 +380,8 @@ export const layer = (
             seals.rotate(sessionKey)
           }),
         figures: () => {
-          const { calls, failedCalls, inFlight } = relay.figures()
-          return { sessions: sessions.size(), streams: traffic.streams(), callsInFlight: inFlight, calls, failedCalls }
+          const { inFlight, ...counts } = relay.figures()
+          return { sessions: sessions.size(), streams: traffic.streams(), callsInFlight: inFlight, ...counts }
         },
         drain: Effect.suspend(() => {
           traffic.close()

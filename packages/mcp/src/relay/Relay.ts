@@ -71,7 +71,7 @@ export interface Relay {
   readonly tasks: Pick<Tasks.Tasks, "tell" | "asClient">
   /** What is measured and traced. */
   readonly serving: Serving.Serving
-  readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
+  readonly figures: Forwarding.Forwarding["figures"]
   /** A session of the handshake era is over. Plain. */
   readonly forget: (session: Notices.Known) => void
   /** Ends the subscriptions gracefully. Plain. */

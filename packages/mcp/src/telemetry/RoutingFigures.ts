@@ -17,6 +17,8 @@ import * as Instruments from "./Instruments.ts"
 export interface RoutingFigures {
   calls: number
   failed: number
+  /** Attempts that followed a failed one. */
+  failovers: number
   inFlight: number
   /** A call was answered by an instance. */
   readonly routed: (routing: Routing) => void
@@ -67,13 +69,16 @@ export const make: Effect.Effect<RoutingFigures, never, Scope.Scope> = Effect.ge
   const count = (failed: ReadonlyArray<FailedAttempt>, followed: number) => {
     for (let index = 0; index < followed; index++) {
       const attempt = failed[index]
-      if (attempt !== undefined) byPhase[attempt.phase]++
+      if (attempt === undefined) continue
+      byPhase[attempt.phase]++
+      figures.failovers++
     }
   }
 
   const figures: RoutingFigures = {
     calls: 0,
     failed: 0,
+    failovers: 0,
     inFlight: 0,
     routed: ({ attempts, failed, strategy }) => {
       let found = byStrategy.get(strategy)

@@ -322,6 +322,7 @@ describe("a call", () => {
           offers: [{ name: "t", repeatable }]
         })
         const [reply] = yield* call(built, "handshake", "tools/call", { name: "svc__t" })
+        assert.strictEqual(built.endpoint.figures().failovers, expected === "moves" ? 1 : 0, what)
         if (expected === "moves") {
           assert.isDefined(reply?.result, what)
           assert.strictEqual(built.asked.length, 2)
@@ -464,6 +465,7 @@ describe("a call", () => {
         yield* Deferred.succeed(gate, undefined)
         const messages = yield* whole(yield* Fiber.join(opening))
         assert.deepStrictEqual(messages.map(({ params }) => params?.["progress"]), [1, 3, undefined])
+        assert.strictEqual(built.endpoint.figures().failovers, 0)
       }
     }))
 

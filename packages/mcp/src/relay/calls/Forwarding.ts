@@ -76,7 +76,12 @@ export interface Forwarding {
   /** Makes the reply to a call of a server's complete result. Plain. */
   readonly ordinary: (call: Call, result: Fields, routing: Routing) => Reply
   readonly logging: Logging.Logging
-  readonly figures: () => { readonly inFlight: number; readonly calls: number; readonly failedCalls: number }
+  readonly figures: () => {
+    readonly inFlight: number
+    readonly calls: number
+    readonly failedCalls: number
+    readonly failovers: number
+  }
   /** Ends the calls that wait for their clients. Plain. */
   readonly close: () => void
 }
@@ -323,7 +328,12 @@ export const make = (
       forward,
       ordinary,
       logging,
-      figures: () => ({ inFlight: figures.inFlight, calls: figures.calls, failedCalls: figures.failed }),
+      figures: () => ({
+        inFlight: figures.inFlight,
+        calls: figures.calls,
+        failedCalls: figures.failed,
+        failovers: figures.failovers
+      }),
       close: parking.close
     }
   })

@@ -4,6 +4,10 @@ import { bounds, compressed, fontLicenses, pages, typesOnly } from "./bundle.ts"
 
 const gateway = process.env["GATEWAY"] ?? "http://127.0.0.1:7420"
 
+/** Parts that the first page has no use for. */
+const later =
+  /src\/parts\/([Pp]lot|Table|PageHead|Tabs|Became|Bar|Checks|Trends|Explanation|explanation|explained|hints)\b/
+
 // Everything is relative, so that it works under whatever path a proxy gives it.
 export default defineConfig({
   base: "./",
@@ -25,13 +29,15 @@ export default defineConfig({
     license: { fileName: "licenses/code.md" },
     rolldownOptions: {
       output: {
-        // A few files of what is read together: many small ones compress a tenth worse.
+        // One file for all pages but the first: many small ones compress worse, and it is loaded once.
         codeSplitting: {
           groups: [
-            { name: "shared", test: /node_modules\/(?!.*uplot)|src\/(?!pages|parts\/[Pp]lot)/, priority: 1 },
-            { name: "fleet", test: /src\/pages\/(services?|instances?)\// },
-            { name: "calls", test: /src\/pages\/(tools?|traffic)\// },
-            { name: "gateway", test: /src\/pages\/(events|sources|configuration)\// }
+            {
+              name: "shared",
+              test: (id) => /node_modules\/(?!.*uplot)|src\/(?!pages)/.test(id) && !later.test(id),
+              priority: 1
+            },
+            { name: "pages", test: /src\/(parts|pages\/(?!chart\/))/ }
           ]
         }
       }

@@ -19,7 +19,11 @@ const withQuery = (url: URL, query: Query): URL => {
 
 const textOf = (url: URL): string => url.pathname + url.search + url.hash
 
+/** Browsers take long to keep a state, and refuse those who do so often: it is kept once the scrolling has come to rest, ms. */
+const rest = 150
+
 class Router {
+  #resting: ReturnType<typeof setTimeout> | undefined
   #url = $state.raw(new URL(location.href))
   readonly path = $derived(this.#pathOf(this.#url))
   readonly query = $derived(this.#url.searchParams)
@@ -27,7 +31,11 @@ class Router {
   constructor() {
     // Pages load late, and only then have the height to scroll back to.
     history.scrollRestoration = "manual"
-    addEventListener("scrollend", () => history.replaceState({ top: scrollY }, ""))
+    // Some browsers don't tell the end.
+    addEventListener("onscrollend" in globalThis ? "scrollend" : "scroll", () => {
+      clearTimeout(this.#resting)
+      this.#resting = setTimeout(() => history.replaceState({ top: scrollY }, ""), rest)
+    })
     addEventListener("popstate", () => this.#moved())
     document.addEventListener("click", (event) => this.#clicked(event))
   }
@@ -53,11 +61,15 @@ class Router {
 
   #to(address: string, replace: boolean): void {
     if (replace) history.replaceState(history.state, "", address)
-    else history.pushState(null, "", address)
+    else {
+      history.replaceState({ top: scrollY }, "")
+      history.pushState(null, "", address)
+    }
     this.#moved()
   }
 
   #moved(): void {
+    clearTimeout(this.#resting)
     if (location.href !== this.#url.href) this.#url = new URL(location.href)
   }
 

@@ -2,6 +2,7 @@
  * The pages: which path shows which, and under which title. A page's code is loaded when it is first gone to.
  */
 import type { Component } from "svelte"
+import { nameOf } from "./segments.ts"
 
 export type Params = Readonly<Record<string, string>>
 export type Page = Component<{ params: Record<string, string> }>
@@ -23,8 +24,11 @@ export interface Match {
 
 // Of a page that takes nothing from its path; the same one each time.
 const bare = (load: () => Promise<{ readonly default: Component<Record<string, never>> }>) => {
-  let page: Promise<{ readonly default: Page }> | undefined
-  return () => page ??= load().then(({ default: page }) => ({ default: (internals) => page(internals, {}) }))
+  let page: { readonly default: Page } | undefined
+  return async () => {
+    const { default: whole } = await load()
+    return page ??= { default: (internals) => whole(internals, {}) }
+  }
 }
 const instances = () => import("./pages/instances/Instances.svelte")
 
@@ -46,15 +50,6 @@ const routes: ReadonlyArray<Route> = [
   }
 ]
 
-// What isn't percent-encoded as it should be is taken as it stands.
-const decoded = (segment: string): string => {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return segment
-  }
-}
-
 /** The page of a path; none: there is no such page. */
 export const matching = (path: string, among: ReadonlyArray<Route> = routes): Match | undefined => {
   const segments = path.replace(/(?<=.)\/$/, "").split("/")
@@ -65,7 +60,7 @@ export const matching = (path: string, among: ReadonlyArray<Route> = routes): Ma
     const matches = parts.every((part, at) => {
       const segment = segments[at] ?? ""
       if (!part.startsWith(":")) return part === segment
-      params[part.slice(1)] = decoded(segment)
+      params[part.slice(1)] = nameOf(segment)
       return segment !== ""
     })
     if (matches) return { route, params, key: route.key ?? path }

@@ -1,9 +1,10 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import type { Cell, State } from "../src/fleet/rows.ts"
-import { cellName, drawnAs, marksOf } from "../src/pages/chart/cells.ts"
+import { cellName, type Drawn, drawnAs, marksOf } from "../src/pages/chart/cells.ts"
 import { blame, pastOf, range } from "../src/pages/chart/figures.ts"
-import { ceiling, columns, layout, type Line, lineWidth, radius, rowHeight } from "../src/pages/chart/layout.ts"
+import { ceiling, columns, layout, type Line, lineWidth, radius, rowHeight, slim } from "../src/pages/chart/layout.ts"
+import { pathsOf } from "../src/pages/chart/marks.ts"
 import { kept, slots, troubleFirst } from "../src/pages/chart/order.ts"
 import { service } from "./rows.ts"
 
@@ -91,7 +92,12 @@ describe("columns of the chart", () => {
       assert.isAtLeast(region, 50)
       assert.isAtLeast(service, 148)
       assert.isAtLeast(start + table, width)
-      if (width >= 900 && regions <= 5) assert.equal(start + table, width)
+      if (width >= 890 && regions <= 5) {
+        assert.equal(start + table, width)
+        // Ten healthy ones are ten ticks, under the name of their region.
+        assert.isAtLeast(region, slim)
+        assert.equal(drawnAs([cell(10)], { width: region - 14, lines: 1 }) === "numbers", false)
+      }
     }))
   })
 
@@ -151,8 +157,35 @@ describe("cells of the chart", () => {
     assert.equal(drawnAs([cell(17)], { width: 40, lines: 2 }), "numbers")
     assert.deepEqual(marksOf(cell(15, ["down"]), room, "dots").healthy, [7, 8])
     assert.deepEqual(marksOf(cell(60), room, "ticks"), { exceptions: [], healthy: [24, 0], rest: "+36" })
+    // A number takes the room of ticks only where not all are drawn.
+    const slim = { width: 56, lines: 1 } as const
+    assert.deepEqual(marksOf(cell(10, ["down", "down"]), slim, "ticks").healthy, [10, 0])
+    assert.deepEqual(marksOf(cell(11, ["down", "down"]), slim, "ticks").rest, "+9")
     assert.equal(marksOf(cell(60), room, "numbers").rest, "60")
     assert.equal(marksOf(cell(7, ["down", "down", "ejected", "unknown"]), room, "numbers").rest, "7/11")
+  })
+})
+
+describe("marks of a row", () => {
+  const room = { width: 56, lines: 1 } as const
+  const drawing = (drawn: Drawn, ...cells: ReadonlyArray<Cell>) =>
+    pathsOf(cells.map((cell, at) => ({ marks: marksOf(cell, room, drawn), left: at * 100 })), room, drawn, 12)
+  const path = (paths: ReturnType<typeof drawing>, state: State) => paths.find((each) => each.state === state)?.path
+
+  it("are one path for each state, however many cells there are", () => {
+    const paths = drawing("ticks", cell(3, ["down", "stale"]), cell(2, ["down"]), cell(0, ["stale"]))
+    assert.deepEqual(paths.map(({ state }) => state), ["down", "stale", "healthy"])
+    // A cross is two strokes: one in the first cell, one in the second.
+    assert.equal(path(paths, "down"), "M8.4 8.4 15.6 15.6M15.6 8.4 8.4 15.6M108.4 8.4 115.6 15.6M115.6 8.4 108.4 15.6")
+    // A tick is two wide, and one from the next.
+    assert.equal(path(paths, "healthy"), "M33 12H41M120 12H125")
+  })
+
+  it("are broken into lines where each is a dot", () => {
+    const two = { width: 56, lines: 2 } as const
+    const marks = marksOf(cell(5, ["down"]), two, "dots")
+    const paths = pathsOf([{ marks, left: 0 }], two, "dots", 24)
+    assert.equal(path(paths, "healthy"), "M25 16.5H57M12 31.5H31")
   })
 })
 
@@ -218,15 +251,22 @@ describe("figures", () => {
     const past = pastOf({
       step: 10,
       times: [10, 20, 30],
-      gateway: { ...empty, calls: [null, 0, 100], failures: [null, 0, 5], p95: [null, null, 61], memory: [] },
-      services: [{ ...empty, service: "a", calls: [null, 0, 70] }],
-      others: { ...empty, calls: [null, null, 50] }
+      gateway: {
+        ...empty,
+        calls: [null, 0, 100],
+        failures: [null, 0, 5],
+        failovers: [null, 0, 20],
+        p95: [null, null, 61],
+        memory: []
+      },
+      // A hedge is an attempt more, and no failover.
+      services: [{ ...empty, service: "a", calls: [null, 0, 170] }]
     }, 30)
     assert.deepEqual(past, {
       calls: [null, 0, 10],
       failed: [null, null, 0.05],
       p95: [null, null, 61],
-      failovers: [0, 0, 2]
+      failovers: [null, 0, 2]
     })
     assert.deepEqual(past.calls, [null, 0, 10])
     assert.equal(range(past.calls, String), "between 0 and 10")

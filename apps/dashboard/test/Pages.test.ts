@@ -64,8 +64,10 @@ describe("annotations", () => {
   it("are one for changes that come together, oldest first", () => {
     const annotations = annotationsOf([
       change(100_000, "ejected"),
-      change(104_000, "unhealthy"),
-      change(105_000, "unhealthy"),
+      // Tried, and ejected again: still one.
+      change(102_000, "ejected"),
+      change(104_000, "unhealthy", { instance: "weather-2" }),
+      change(105_000, "unhealthy", { instance: "weather-3" }),
       change(200_000, "healthy"),
       change(201_000, "added"),
       change(202_000, "stale", { kind: "source" })

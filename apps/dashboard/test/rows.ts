@@ -29,6 +29,7 @@ export const instance = (id: string, said: Partial<InstanceRow> = {}): InstanceR
   score: 1,
   latency: undefined,
   error: undefined,
+  mark: undefined,
   ...said
 })
 

@@ -3,6 +3,7 @@ import { asProblem, problemOf } from "../src/api/Problem.ts"
 import { spark } from "../src/parts/spark.ts"
 import { verdict } from "../src/parts/verdict.ts"
 import { matching } from "../src/routes.ts"
+import { pathOf } from "../src/segments.ts"
 import { isAt, places } from "../src/shell/places.ts"
 import { speaker } from "../src/shell/speech.ts"
 
@@ -15,6 +16,14 @@ describe("paths", () => {
     expect(matching("/nowhere")).toBeUndefined()
     expect(matching("/services//")).toBeUndefined()
     expect(matching("/services/a/b")).toBeUndefined()
+  })
+
+  it("hold any name", () => {
+    for (const name of ["weather-1", "a/b c", "%2E", ".", "..", "...", "~", "~.", "~~..", "\u0000"]) {
+      // As a browser reads it.
+      const { pathname } = new URL(pathOf("instances", name), "http://x/y")
+      expect(matching(pathname)?.params).toEqual({ id: name })
+    }
   })
 
   it("of one page that stays share a key", () => {
@@ -50,6 +59,7 @@ describe("problems", () => {
 
   it("without an answer have the status 0", () => {
     expect(asProblem(new TypeError("fetch failed"))).toMatchObject({ status: 0, title: "No answer" })
+    expect(asProblem(new DOMException("", "TimeoutError"))).toMatchObject({ status: 0, title: "No answer yet" })
     expect(asProblem("x")).toMatchObject({ status: 0, detail: "x" })
   })
 })

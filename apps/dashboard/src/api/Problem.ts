@@ -63,6 +63,8 @@ export const problemOf = async (response: Response): Promise<Problem> => {
 export const asProblem = (cause: unknown): Problem =>
   cause instanceof Problem
     ? cause
+    : cause instanceof DOMException && cause.name === "TimeoutError"
+    ? new Problem({ status: 0, title: "No answer yet", detail: "the gateway takes too long" })
     : cause instanceof TypeError
     ? new Problem({ status: 0, title: "No answer", detail: "the gateway can't be reached" })
     : new Problem({ status: 0, title: "Failed", detail: cause instanceof Error ? cause.message : String(cause) })

@@ -73,7 +73,9 @@ class Access {
   async check(): Promise<void> {
     const token = this.#token
     try {
-      const response = await fetch(new URL("api/v1/access", document.baseURI), { headers: this.headers })
+      // Browsers say whose page writes, and not whose page reads.
+      const address = new URL(`api/v1/access?origin=${encodeURIComponent(location.origin)}`, document.baseURI)
+      const response = await fetch(address, { headers: this.headers, signal: AbortSignal.timeout(10_000) })
       if (!response.ok) throw await problemOf(response)
       const told: unknown = await response.json()
       const writes: unknown = typeof told === "object" && told !== null ? Reflect.get(told, "writes") : undefined

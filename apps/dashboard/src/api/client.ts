@@ -4,6 +4,9 @@
 import { access } from "./access.svelte.ts"
 import { asProblem, problemOf } from "./Problem.ts"
 
+/** How long an answer is waited for, ms. Some of what is changed is tried out first, or read from afar. */
+const patience = { read: 10_000, write: 60_000 }
+
 export interface RequestOptions {
   readonly query?: Readonly<Record<string, string | number | undefined>>
   readonly body?: unknown
@@ -32,6 +35,7 @@ export const answer = async <A>(
   options: RequestOptions = {}
 ): Promise<Answer<A>> => {
   const { body, headers, query, signal } = options
+  const late = AbortSignal.timeout(method === "GET" ? patience.read : patience.write)
   try {
     const response = await fetch(address(path, query), {
       method,
@@ -42,7 +46,7 @@ export const answer = async <A>(
         ...headers
       },
       ...body === undefined ? {} : { body: JSON.stringify(body) },
-      ...signal === undefined ? {} : { signal }
+      signal: signal === undefined ? late : AbortSignal.any([signal, late])
     })
     if (!response.ok) {
       // Who may write has changed since it was asked.

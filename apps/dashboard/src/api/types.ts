@@ -12,6 +12,7 @@ export type {
   HealthDetail,
   HealthView,
   InstanceView,
+  MarkView,
   SourceView,
   StatusView,
   ToolView,

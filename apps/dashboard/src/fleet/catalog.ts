@@ -10,10 +10,10 @@ import { Differences } from "./difference.ts"
 import { type Announced, type Identity, instanceRow, isAnnounced, keyOf, type Known } from "./instanceRow.ts"
 import type { Frame, InstanceRow, ServiceRow, SourceRow } from "./rows.ts"
 import { serviceRow, type Standing, standingOf } from "./serviceRow.ts"
+import { sourceRow } from "./sourceRow.ts"
 
 type Data<Name extends Event["event"]> = Extract<Event, { readonly event: Name }>["data"]
 type Figures = Pick<Data<"figures">, "rows" | "removed">
-type Source = Data<"sources">["changed"][number]
 
 interface Service {
   /** Keys of its instances. */
@@ -33,6 +33,7 @@ export class Catalog {
   readonly #services = new Map<string, Service>()
   readonly #sources = new Map<string, SourceRow>()
 
+  readonly #told = { instances: new Set<string>(), services: new Set<string>(), sources: new Set<string>() }
   readonly #changed = new Set<string>()
   /** Those of which only figures moved wait for room, the oldest first. */
   readonly #moved = new Set<string>()
@@ -108,7 +109,9 @@ export class Catalog {
         this.#end(row.service)
       } else {
         const known = this.#instances.get(keyOf(row))
-        if (known !== undefined && !isAnnounced(known)) this.#instances.delete(keyOf(row))
+        if (known === undefined || isAnnounced(known)) continue
+        this.#instances.delete(keyOf(row))
+        this.#moved.delete(keyOf(row))
       }
     }
   }
@@ -160,7 +163,7 @@ export class Catalog {
 
   /** What differs since the last time. */
   take(now: number): Pick<Frame, "instances" | "services" | "sources"> {
-    const instances = new Differences<InstanceRow>()
+    const instances = new Differences<InstanceRow>(this.#told.instances)
     const tell = (key: string) => {
       this.#moved.delete(key)
       const known = this.#instances.get(key)
@@ -173,7 +176,7 @@ export class Catalog {
     this.#changed.clear()
     for (const key of Array.from(this.#moved).slice(0, mostFigures)) tell(key)
 
-    const services = new Differences<ServiceRow>()
+    const services = new Differences<ServiceRow>(this.#told.services)
     for (const name of this.#changedServices) {
       const service = this.#services.get(name)
       if (service === undefined || service.members.size === 0) {
@@ -188,7 +191,7 @@ export class Catalog {
     }
     this.#changedServices.clear()
 
-    const sources = new Differences<SourceRow>()
+    const sources = new Differences<SourceRow>(this.#told.sources)
     for (const name of this.#changedSources) {
       const source = this.#sources.get(name)
       if (source === undefined) sources.leave(name)
@@ -199,10 +202,10 @@ export class Catalog {
   }
 
   /** Everything, as it was last taken. */
-  whole(): Pick<Frame, "instances" | "services" | "sources"> {
+  whole(): Pick<Frame, "services" | "sources"> & { readonly instances: ReadonlyArray<InstanceRow> } {
     const instances = Array.from(this.#instances.values())
     return {
-      instances: { rows: instances.flatMap(({ row, view }) => row === undefined || view === undefined ? [] : [row]) },
+      instances: instances.flatMap(({ row, view }) => row === undefined || view === undefined ? [] : [row]),
       services: { rows: this.services() },
       sources: { rows: Array.from(this.#sources.values()) }
     }
@@ -253,7 +256,8 @@ export class Catalog {
 
   #leave(key: string, known: Known): void {
     this.#instances.delete(key)
-    this.#changed.add(key)
+    this.#moved.delete(key)
+    leave(key, this.#told.instances, this.#changed)
     if (isAnnounced(known)) this.#part(key, known.view.service)
   }
 
@@ -268,7 +272,7 @@ export class Catalog {
     const service = this.#services.get(name)
     if (service?.members.size !== 0 || service.figures !== undefined) return
     this.#services.delete(name)
-    this.#changedServices.add(name)
+    leave(name, this.#told.services, this.#changedServices)
   }
 
   #touch(key: string, known: Known): void {
@@ -288,8 +292,8 @@ export class Catalog {
   }
 }
 
-const sourceRow = ({ lastHeard, since, ...source }: Source): SourceRow => ({
-  ...source,
-  since: Date.parse(since),
-  lastHeard: lastHeard === undefined ? undefined : Date.parse(lastHeard)
-})
+/** What comes and goes without being told, while nobody looks, leaves nothing behind. */
+const leave = (key: string, told: ReadonlySet<string>, changed: Set<string>): void => {
+  if (told.has(key)) changed.add(key)
+  else changed.delete(key)
+}

@@ -25,20 +25,27 @@ const difference = <Row extends object>(before: Row, after: Row): Partial<Row> |
   return some ? fields : undefined
 }
 
-/** Gathers what changed of the rows of one kind. */
+/** Gathers what changed of the rows of one kind; of those that weren't told it needn't be told that they are gone. */
 export class Differences<Row extends object> {
+  readonly #told: Set<string>
   readonly #rows: Array<Row> = []
   readonly #differ: Array<{ readonly key: string; readonly fields: Partial<Row> }> = []
   readonly #gone: Array<string> = []
 
+  /** `told`: keys of the rows that were told, which it keeps. */
+  constructor(told: Set<string>) {
+    this.#told = told
+  }
+
   tell(key: string, before: Row | undefined, row: Row): void {
+    this.#told.add(key)
     if (before === undefined) return void this.#rows.push(row)
     const fields = difference(before, row)
     if (fields !== undefined) this.#differ.push({ key, fields })
   }
 
   leave(key: string): void {
-    this.#gone.push(key)
+    if (this.#told.delete(key)) this.#gone.push(key)
   }
 
   /** Nothing where nothing differs. */

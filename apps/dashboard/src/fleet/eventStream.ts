@@ -3,7 +3,8 @@
  * silence is told.
  *
  * **Details**: `EventSource` can neither tell silence nor why it failed. The gateway says something every 2 s; after 5 s
- * without a word the connection is given up and opened anew.
+ * without a word the stream counts as lost. Only after 15 s the connection is given up: one that is opened anew costs a
+ * gateway that is merely busy a snapshot more.
  */
 import type { Event } from "../api/types.ts"
 import type { Connection } from "./rows.ts"
@@ -15,8 +16,10 @@ export interface Listener {
   readonly connection: (connection: Connection) => void
 }
 
-/** After how long without a word a connection counts as lost, ms. */
+/** After how long without a word the stream counts as lost, and its connection is given up; how often that is looked at. */
 const silence = 5_000
+const patience = 15_000
+const look = 500
 /** Time until the first new attempt, and the longest that the gateway may ask for, ms. */
 const firstDelay = 1_000
 const longestDelay = 5_000
@@ -79,7 +82,7 @@ export class EventStream {
   readonly #url: string
   readonly #listener: Listener
   readonly #stopped = new AbortController()
-  /** Ends the pause before the next attempt. */
+  /** Ends what is waited for: the pause before the next attempt, or a connection that says nothing. */
   #wake: (() => void) | undefined
   #lastEventId: string | undefined
   #heard: number | undefined
@@ -111,16 +114,28 @@ export class EventStream {
       failed = this.#heard === before ? failed + 1 : 0
       // The pages of many people don't come back all at once.
       const delay = Math.round((failed === 0 ? firstDelay : this.#retry) * (1 + Math.random() / 4))
-      this.#listener.connection({ state: "lost", heard: this.#heard, retryAt: Date.now() + delay, error })
+      this.#lose(error, delay)
       await this.#pause(delay)
     }
+  }
+
+  #lose(error: string, delay: number): void {
+    this.#listener.connection({ state: "lost", heard: this.#heard, retryAt: Date.now() + delay, error })
   }
 
   /** Reads until the stream ends, and answers why it did. */
   async #read(): Promise<string> {
     const cut = new AbortController()
-    const watch = () => setTimeout(() => cut.abort(), silence)
-    let watchdog = watch()
+    // Counted in looks, and not by the clock: while we stood still ourselves, words may have come that aren't read yet.
+    let quiet = 0
+    const watchdog = setInterval(() => {
+      quiet += look
+      if (quiet >= patience) cut.abort()
+      else if (quiet === silence) {
+        this.#wake = () => cut.abort()
+        this.#lose(silent(silence), patience - silence)
+      }
+    }, look)
     try {
       const response = await fetch(this.#url, {
         headers: {
@@ -131,45 +146,51 @@ export class EventStream {
         signal: AbortSignal.any([cut.signal, this.#stopped.signal])
       })
       if (!response.ok || response.body === null) return await refusal(response)
+      // Such as the page of a proxy, to sign in.
+      if (response.headers.get("content-type")?.startsWith("text/event-stream") !== true) {
+        return "something else than the gateway answers"
+      }
       const messages = new MessageReader()
       const text = response.body.pipeThrough(new TextDecoderStream()).getReader()
       for (let piece = await text.read(); !piece.done; piece = await text.read()) {
-        clearTimeout(watchdog)
-        watchdog = watch()
+        quiet = 0
+        this.#wake = undefined
+        const told = messages.read(piece.value)
+        this.#retry = Math.min(Math.max(messages.retry ?? firstDelay, firstDelay), longestDelay)
+        for (const message of told) {
+          const refused = this.#tell(message)
+          if (refused !== undefined) return refused
+        }
         this.#heard = Date.now()
         this.#listener.connection({ state: "live", heard: this.#heard })
-        for (const message of messages.read(piece.value)) {
-          if (!this.#tell(message)) {
-            cut.abort()
-            return "events were missed"
-          }
-        }
-        this.#retry = Math.min(Math.max(messages.retry ?? firstDelay, firstDelay), longestDelay)
       }
       return "the gateway ended the stream"
-    } catch (cause) {
-      return cut.signal.aborted
-        ? `no word for ${silence / 1000} s`
-        : cause instanceof SyntaxError
-        ? "something else than the gateway answers"
-        : "the gateway can't be reached"
+    } catch {
+      return cut.signal.aborted ? silent(quiet) : "the gateway can't be reached"
     } finally {
-      clearTimeout(watchdog)
+      clearInterval(watchdog)
+      this.#wake = undefined
+      // One that isn't read on would keep one of the browser's few connections.
+      cut.abort()
     }
   }
 
-  #tell({ data, event, id }: Message): boolean {
+  /** Answers why the stream can't go on, where it can't. */
+  #tell({ data, event, id }: Message): string | undefined {
     // A later gateway may tell of more.
-    if (!isKnown(event)) return true
+    if (!isKnown(event)) return undefined
+    const last = id ?? this.#lastEventId
+    // Going on behind one that wasn't taken would leave us with less than there is.
+    this.#lastEventId = undefined
     try {
-      const known = this.#listener.event({ event, ...id === undefined ? {} : { id }, data: JSON.parse(data) })
-      this.#lastEventId = known ? id ?? this.#lastEventId : undefined
-      return known
+      if (!this.#listener.event({ event, ...id === undefined ? {} : { id }, data: JSON.parse(data) })) {
+        return "events were missed"
+      }
     } catch (cause) {
-      // Going on behind it would leave us with less than there is.
-      this.#lastEventId = undefined
-      throw cause
+      return `an event can't be read: ${cause instanceof Error ? cause.message : String(cause)}`
     }
+    this.#lastEventId = last
+    return undefined
   }
 
   #pause(delay: number): Promise<void> {
@@ -184,6 +205,8 @@ export class EventStream {
     })
   }
 }
+
+const silent = (ms: number): string => `no word for ${Math.floor(ms / 1000)} s`
 
 const refusal = async (response: Response): Promise<string> => {
   const told = `the gateway answered ${response.status}`

@@ -1,10 +1,12 @@
 /**
  * The fleet as a page sees it: the one object that pages read.
  *
- * **Details**: frames are applied once for each frame of the screen. A list is another one where a row of it differs; rows
- * that don't are the same objects as before, so that only what differs is drawn anew.
+ * **Details**: a list is another one where a row of it differs; rows that don't are the same objects as before, so that only
+ * what differs is drawn anew. What a frame brings is shown in turns.
  */
 import type { StatusView } from "../api/types.ts"
+import { inTurn } from "../parts/turns.ts"
+import { isSame } from "./difference.ts"
 import { type Link, link } from "./link.ts"
 import type {
   CallerRow,
@@ -19,39 +21,65 @@ import type {
 } from "./rows.ts"
 import { empty, withFrame } from "./view.ts"
 
-/** After how long without a word the worker itself counts as lost, ms. */
-const silence = 15_000
+/** Seconds without a word after which the worker itself counts as lost: one that speaks each second, and one that begins. */
+const silence = 6
+const beginning = 15
 
 class Fleet {
-  #view = $state.raw(empty)
-  // Whoever reads one of them isn't told of the others.
-  readonly #instances = $derived(this.#view.instances)
-  readonly #services = $derived(this.#view.services)
-  readonly #sources = $derived(this.#view.sources)
-  readonly #callers = $derived(this.#view.callers)
-  readonly #changes = $derived(this.#view.changes)
-  readonly #regions = $derived(this.#view.regions)
-  readonly #totals = $derived(this.#view.totals)
-  readonly #status = $derived(this.#view.status)
-  readonly #ready = $derived(this.#view.ready)
+  #view = empty
+  // Each by itself: whoever reads one of them isn't told of the others.
+  #ready = $state(false)
+  #instances = $state.raw(empty.instances)
+  #services = $state.raw(empty.services)
+  #sources = $state.raw(empty.sources)
+  #callers = $state.raw(empty.callers)
+  #changes = $state.raw(empty.changes)
+  #regions = $state.raw(empty.regions)
+  #totals = $state.raw(empty.totals)
+  #status = $state.raw(empty.status)
   #connection = $state.raw<Connection>({ state: "connecting", since: Date.now() })
   // That it is heard is told each second: what waits for "live" alone isn't woken by that.
   readonly #live = $derived(this.#connection.state === "live")
   #now = $state(Date.now())
   readonly #byService = $derived(Map.groupBy(this.#instances.rows, ({ service }) => service))
 
+  /** What pages see follows what is known, one after the other: the sentence that sums it up comes first. */
+  readonly #shows: ReadonlyArray<() => void> = [
+    () => {
+      this.#totals = this.#view.totals
+      this.#status = this.#view.status
+      this.#sources = this.#view.sources
+      this.#regions = this.#view.regions
+      this.#services = this.#view.services
+      this.#callers = this.#view.callers
+    },
+    () => {
+      // All of them at once: those that were there stay until then.
+      if (!this.#view.ready) return
+      this.#instances = this.#view.instances
+      this.#ready = true
+    },
+    () => this.#changes = this.#view.changes
+  ]
+
   #link: Link | undefined
   #frames: Array<Frame> = []
   #skew = 0
-  #heard = Date.now()
+  /** Since when the worker says nothing, in seconds that we saw pass; and whether it ever said something. */
+  #quiet = 0
+  #answers = false
 
   constructor() {
-    link((message) => this.#hear(message), (link) => {
-      this.#link = link
-      this.#open()
+    link({
+      hear: (message) => this.#hear(message),
+      begun: (link) => {
+        this.#link = link
+        this.#open()
+      },
+      failed: () => this.#lose("this browser can't run the worker of this page")
     })
     document.addEventListener("visibilitychange", () => {
-      this.#heard = Date.now()
+      this.#quiet = 0
       this.#link?.send({ type: "visible", visible: !document.hidden })
       this.#tick()
     })
@@ -129,7 +157,8 @@ class Fleet {
 
   /** Tries again now, where the stream is lost. */
   retry(): void {
-    this.#link?.send({ type: "retry" })
+    if (this.#answers) this.#link?.send({ type: "retry" })
+    else this.#renew()
   }
 
   #open(): void {
@@ -138,16 +167,23 @@ class Fleet {
   }
 
   #hear(message: FromWorker): void {
-    this.#heard = Date.now()
+    this.#quiet = 0
+    this.#answers = true
     if (message.type === "connection") {
-      this.#connection = message.connection
+      // It is told again and again, so that we hear that the worker is there.
+      if (!isSame(message.connection, this.#connection)) this.#connection = message.connection
       return
     }
     this.#frames.push(message.frame)
     if (this.#frames.length > 1) return
     // Hidden pages have no frames of the screen.
-    if (document.hidden) this.#apply()
-    else requestAnimationFrame(() => this.#apply())
+    if (document.hidden) {
+      this.#apply()
+      for (const show of this.#shows) show()
+    } else {
+      inTurn(() => this.#apply())
+      for (const show of this.#shows) inTurn(show)
+    }
   }
 
   #apply(): void {
@@ -155,7 +191,7 @@ class Fleet {
     for (const frame of this.#frames) {
       this.#view = withFrame(this.#view, frame)
       this.#skew = frame.skew
-      this.#link?.send({ type: "seen" })
+      if (frame.more !== true) this.#link?.send({ type: "seen" })
     }
     this.#frames = []
     if (!ready) this.#tick()
@@ -165,11 +201,21 @@ class Fleet {
     if (document.hidden) return
     const now = Date.now()
     this.#now = now + this.#skew
-    if (now - this.#heard < silence) return
+    if (++this.#quiet < (this.#answers ? silence : beginning)) return
+    this.#lose("this browser's worker does not answer")
+    this.#renew()
+  }
+
+  #lose(error: string): void {
     const heard = this.#connection.state === "connecting" ? undefined : this.#connection.heard
-    this.#connection = { state: "lost", heard, retryAt: now + silence, error: "this browser's worker does not answer" }
-    this.#heard = now
-    this.#open()
+    this.#connection = { state: "lost", heard, retryAt: Date.now() + beginning * 1_000, error }
+    this.#answers = false
+  }
+
+  #renew(): void {
+    this.#quiet = 0
+    this.#answers = false
+    this.#link?.renew()
   }
 }
 

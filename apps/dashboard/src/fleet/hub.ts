@@ -1,8 +1,8 @@
 /**
  * Between the gateway and the pages of one browser: one stream of events, one model, and frames for whoever looks.
  *
- * **Details**: what people wait for goes out within 30 ms, figures four times a second. Hidden pages get nothing; one that
- * comes back gets a whole frame. A page says of each frame that it was applied: one that falls behind gets no more until
+ * **Details**: frames go out at most four times a second, which is what people can read; what they wait for goes out within
+ * 30 ms where nothing went out just before. Hidden pages get nothing; one that comes back gets a whole frame. A page says of each frame that it was applied: one that falls behind gets no more until
  * then, so that nothing piles up, and one that doesn't say so for long is forgotten until it speaks.
  */
 import type { Change, Event, ReportView, SeriesReport, StatusView } from "../api/types.ts"
@@ -31,7 +31,7 @@ interface Page {
 
 /** ms. */
 const urgentDelay = 30
-const figuresInterval = 250
+const interval = 250
 const patience = 30_000
 const linger = 5_000
 
@@ -48,7 +48,6 @@ export class Hub {
   #api = ""
   #stream: EventStream | undefined
   #connection: Connection = { state: "connecting", since: Date.now() }
-  #connectionTold = 0
   /** What the last events say that is to be added to our time; the least delayed is the nearest. */
   #skews: ReadonlyArray<number> = []
   #flushTimer: { readonly at: number; readonly timer: ReturnType<typeof setTimeout> } | undefined
@@ -78,13 +77,15 @@ export class Hub {
     this.#polls = [this.#report, this.#status, this.#changes]
   }
 
-  /** Takes what a page says; its first word makes it one of ours. */
-  hear(port: Port, message: ToWorker): void {
-    if (message.type === "close") {
-      this.#pages.delete(port)
-      return this.#look()
-    }
+  /** Takes what a page says; its first word makes it one of ours. Answers whether it is. */
+  hear(port: Port, message: ToWorker): boolean {
     let page = this.#pages.get(port)
+    // One that goes is hidden too, and some browsers tell that after its last word.
+    if (message.type === "close" || page === undefined && message.type === "visible" && !message.visible) {
+      this.#pages.delete(port)
+      this.#look()
+      return false
+    }
     if (page === undefined) this.#pages.set(port, page = { visible: true, lost: true, owed: 0, owedSince: 0 })
     switch (message.type) {
       case "open": {
@@ -110,10 +111,11 @@ export class Hub {
     // One that was forgotten may be the only one.
     if (this.#api !== "") this.#open()
     this.#look()
-    if (!page.visible || !page.lost || page.owed >= mostOwed) return
+    if (!page.visible || !page.lost || page.owed >= mostOwed) return true
     port.postMessage({ type: "connection", connection: this.#connection })
     if (this.#model.stirred) this.#flush()
     else this.#recover(port, page)
+    return true
   }
 
   #open(): void {
@@ -125,9 +127,11 @@ export class Hub {
 
   /** Begins and ends what is done only while somebody looks. */
   #look(): void {
-    clearTimeout(this.#ending)
-    if (this.#pages.size === 0) {
-      this.#ending = setTimeout(() => {
+    if (this.#pages.size > 0) {
+      clearTimeout(this.#ending)
+      this.#ending = undefined
+    } else {
+      this.#ending ??= setTimeout(() => {
         this.#stream?.stop()
         this.#stream = undefined
       }, linger)
@@ -159,7 +163,9 @@ export class Hub {
       this.#changes.want()
       this.#status.want()
     }
-    this.#schedule()
+    // What nobody has yet doesn't wait for more.
+    if (event.event === "snapshot") this.#flush()
+    else this.#schedule()
     return true
   }
 
@@ -182,6 +188,8 @@ export class Hub {
       if (owed > 0 && now - owedSince > patience) this.#pages.delete(port)
     }
     this.#look()
+    // Also where it is as it was: so pages hear that we are there.
+    this.#tellPages()
     // What is the last that is known doesn't fade.
     if (this.#connection.state !== "live") return
     this.#model.tick(this.#now())
@@ -190,7 +198,8 @@ export class Hub {
 
   #schedule(): void {
     if (!this.#model.stirred) return
-    const at = this.#model.urgent ? Date.now() + urgentDelay : this.#flushedAt + figuresInterval
+    const next = this.#flushedAt + interval
+    const at = this.#model.urgent ? Math.max(Date.now() + urgentDelay, next) : next
     if (this.#flushTimer !== undefined && this.#flushTimer.at <= at) return
     clearTimeout(this.#flushTimer?.timer)
     this.#flushTimer = { at, timer: setTimeout(() => this.#flush(), Math.max(0, at - Date.now())) }
@@ -213,14 +222,15 @@ export class Hub {
   }
 
   #recover(port: Port, page: Page): void {
-    const frame = this.#model.whole(this.#now(), this.#skew())
-    if (frame === undefined) return
-    page.lost = false
-    this.#send(port, page, frame)
+    for (const frame of this.#model.whole(this.#now(), this.#skew())) {
+      page.lost = false
+      this.#send(port, page, frame)
+    }
   }
 
   #send(port: Port, page: Page, frame: Frame): void {
-    if (page.owed++ === 0) page.owedSince = Date.now()
+    // A frame of many parts is one.
+    if (frame.more !== true && page.owed++ === 0) page.owedSince = Date.now()
     port.postMessage({ type: "frame", frame })
   }
 
@@ -229,10 +239,13 @@ export class Hub {
     this.#connection = connection
     if (connection.state !== before.state) this.#look()
     // That it lives is heard all the time.
-    else if (connection.state === "live" && connection.heard - this.#connectionTold < 1_000) return
-    this.#connectionTold = Date.now()
+    else if (connection.state === "live") return
+    this.#tellPages()
+  }
+
+  #tellPages(): void {
     for (const [port, { visible }] of this.#pages) {
-      if (visible) port.postMessage({ type: "connection", connection })
+      if (visible) port.postMessage({ type: "connection", connection: this.#connection })
     }
   }
 

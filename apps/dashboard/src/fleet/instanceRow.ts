@@ -89,7 +89,8 @@ const standingOf = ({ health: latest, view }: Announced, source: SourceRow | und
     since: state === "stale" && source !== undefined ? source.since : Date.parse(health.changedAt),
     until: health.circuit === undefined ? undefined : Date.parse(health.circuit.until),
     stale,
-    error: view.upstream?.error
+    error: view.upstream?.error,
+    mark: health.mark
   }
 }
 

@@ -23,13 +23,13 @@ import {
 import { byRegion, needsAttention, noStates } from "./serviceRow.ts"
 
 /** What is taken from a report. */
-type Reported = Pick<ReportView, "at" | "callers" | "sources"> & {
-  readonly total: { readonly hedges: { readonly sent: number }; readonly retries: { readonly made: number } }
-}
+type Reported = Pick<ReportView, "at" | "callers" | "sources">
 
 type Figures = Extract<Event, { readonly event: "figures" }>["data"]["totals"]
 
 const mostChanges = 200
+/** In one part of a whole frame. */
+const mostInstances = 500
 
 /** `<run>.<number>`: the number rises by one with each event. */
 const positionOf = (id: string | undefined) => {
@@ -41,8 +41,6 @@ export class Model {
   readonly #catalog = new Catalog()
   #calls = new Counter()
   #failovers = new Counter()
-  /** As of the last report: until the next one, nothing is known of them. */
-  #failoverRate = 0
   readonly #callers = new Map<string, Counter>()
   #known = false
   #position: { readonly run: string; readonly number: number } | undefined
@@ -100,12 +98,9 @@ export class Model {
     return true
   }
 
-  /** Takes from a report who calls, attempts beyond the first, and when sources were last heard. */
-  report({ at, callers: { rest, top }, sources, total: { hedges, retries } }: Reported): void {
+  /** Takes from a report who calls, and when sources were last heard. */
+  report({ at, callers: { rest, top }, sources }: Reported): void {
     const now = Date.parse(at)
-    this.#failovers.add(now, retries.made + hedges.sent, 0, true)
-    this.#failoverRate = this.#failovers.rate(now)
-    this.#counted = true
     const all = [...top, ...rest === undefined ? [] : [{ ...rest, caller: "" }]]
     for (const caller of this.#callers.keys()) {
       if (!all.some((other) => other.caller === caller)) this.#callers.delete(caller)
@@ -115,7 +110,7 @@ export class Model {
       this.#callers.set(caller, counter)
       const failures = failed + shed + unavailable
       counter.add(now, calls, failures, true)
-      return { caller, rate: counter.rate(now), failed: counter.failed(now), inFlight: 0, calls, failures }
+      return { caller, rate: counter.rate(now), failed: counter.failed(now), calls, failures }
     })
     if (!isSame(rows, this.#callerRows.rows)) this.#callerRows = { rows, told: false }
     for (const { age, source } of sources) {
@@ -127,7 +122,9 @@ export class Model {
   seed(series: SeriesReport): void {
     const { gateway, step, times } = series
     this.#catalog.seed(series)
-    this.#calls.seed(step * 1000, times.map((time) => time * 1000), gateway.calls, gateway.failures)
+    const ends = times.map((time) => time * 1000)
+    this.#calls.seed(step * 1000, ends, gateway.calls, gateway.failures)
+    this.#failovers.seed(step * 1000, ends, gateway.failovers, [])
     this.#counted = true
   }
 
@@ -180,25 +177,38 @@ export class Model {
     return frame
   }
 
-  /** Everything that was taken; nothing before the first snapshot. */
-  whole(now: number, skew: number): Frame | undefined {
-    return !this.#known ? undefined : {
+  /** Everything that was taken, in parts: what sums it up comes before the instances. Nothing before the first snapshot. */
+  whole(now: number, skew: number): ReadonlyArray<Frame> {
+    if (!this.#known) return []
+    const { instances, ...rest } = this.#catalog.whole()
+    const parts = Math.ceil(instances.length / mostInstances)
+    const first: Frame = {
       whole: true,
+      more: parts > 0,
       at: now,
       skew,
-      ...this.#catalog.whole(),
+      ...rest,
       ...this.#told,
       callers: this.#callerRows.rows,
       changes: this.#changes,
       ...this.#status === undefined ? {} : { status: this.#status.view }
     }
+    return [
+      first,
+      ...Array.from({ length: parts }, (_, part): Frame => ({
+        whole: false,
+        more: part + 1 < parts,
+        at: now,
+        skew,
+        instances: { rows: instances.slice(part * mostInstances, (part + 1) * mostInstances) }
+      }))
+    ]
   }
 
   /** Another process counts from nothing. */
   #begin(): void {
     this.#calls = new Counter()
     this.#failovers = new Counter()
-    this.#failoverRate = 0
     this.#callers.clear()
   }
 
@@ -206,6 +216,7 @@ export class Model {
     this.#figures = figures
     this.#counted = true
     this.#calls.add(now, figures.calls, figures.failures, even)
+    this.#failovers.add(now, figures.failovers, 0, even)
   }
 
   #sum(services: ReadonlyArray<ServiceRow>, now: number): Totals {
@@ -224,7 +235,7 @@ export class Model {
       failures: this.#figures?.failures ?? 0,
       p50: this.#figures?.p50,
       p95: this.#figures?.p95,
-      failovers: this.#failoverRate,
+      failovers: this.#failovers.rate(now),
       sessions: this.#figures?.sessions ?? 0,
       streams: this.#figures?.streams ?? 0,
       instances,

@@ -7,7 +7,7 @@
  *
  * Times are epoch ms by the gateway's clock; latencies are ms; shares are 0 to 1; what isn't known is `undefined`.
  */
-import type { SourceView, StatusView } from "../api/types.ts"
+import type { MarkView, SourceView, StatusView } from "../api/types.ts"
 
 /** How something is, as it is drawn: first the shape, then the colour, then the word. */
 export type State = "healthy" | "degraded" | "unhealthy" | "ejected" | "draining" | "down" | "stale" | "unknown"
@@ -68,6 +68,8 @@ export interface InstanceRow extends Figures {
   readonly latency: number | undefined
   /** Why it isn't connected, where it is an MCP server. */
   readonly error: string | undefined
+  /** What an operator made of it by hand. */
+  readonly mark: MarkView | undefined
 }
 
 /** The instances of a service in one region: those that aren't healthy one by one, the others as a number. */
@@ -103,7 +105,7 @@ export interface ServiceRow extends Figures {
   readonly p95: number | undefined
 }
 
-export interface CallerRow extends Figures {
+export interface CallerRow extends Omit<Figures, "inFlight"> {
   /** `principal:…`, `tenant:…` or `anonymous`; empty: all others together. */
   readonly caller: string
 }
@@ -117,7 +119,7 @@ export interface SourceRow extends Omit<SourceView, "since" | "lastHeard"> {
 export interface Totals extends Figures {
   readonly p50: number | undefined
   readonly p95: number | undefined
-  /** Attempts a second beyond the first of each call: calls that another instance answered, or failed too. */
+  /** Attempts a second that followed a failed one of the same call. */
   readonly failovers: number
   readonly sessions: number
   readonly streams: number
@@ -157,6 +159,8 @@ export interface RowChanges<Row> {
 /** What changed since the frame before; with `whole`, everything, and nothing else holds any more. */
 export interface Frame {
   readonly whole: boolean
+  /** The next frame belongs to this one: everything comes in parts, so that none takes long. */
+  readonly more?: boolean
   /** The gateway's time, and what is to be added to ours to get it. */
   readonly at: number
   readonly skew: number

@@ -4,17 +4,14 @@
 import type { ServiceFigures } from "../api/types.ts"
 import { counted, share } from "../parts/format.ts"
 import type { Counter } from "./counter.ts"
-import { type Cell, type InstanceRow, type ServiceRow, type State, states } from "./rows.ts"
+import { areFailing } from "./failing.ts"
+import { type Cell, type ChangeRow, type InstanceRow, type ServiceRow, type State, states } from "./rows.ts"
 
-/** Of the calls of the last minute: from here on a service is unhealthy, whatever its instances say. */
-export const failedShare = 0.02
-/** Calls of a minute that failed below which their share says nothing. */
-const fewFailures = 3
 /** Instances of a cell that are told one by one. */
 const mostExceptions = 64
 
 /** States that ask for somebody, in instances and in services. */
-const isTrouble = (state: State): boolean =>
+export const isTrouble = (state: ChangeRow["to"]): boolean =>
   state === "down" || state === "unhealthy" || state === "ejected" || state === "degraded"
 
 /** Whether somebody should look after a service. */
@@ -33,7 +30,7 @@ export const noStates = (): Record<State, number> => ({
 
 const severity = new Map(states.map((state, index) => [state, index]))
 const bySeverity = (a: State, b: State): number => (severity.get(a) ?? 0) - (severity.get(b) ?? 0)
-const byText = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
+export const byText = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
 
 /** Regions by name, that of no region last. */
 export const byRegion = (a: string, b: string): number => a === "" ? 1 : b === "" ? -1 : byText(a, b)
@@ -81,7 +78,7 @@ export const serviceRow = (
   now: number
 ): ServiceRow => {
   const failed = counter.failed(now)
-  const failing = failed !== undefined && failed >= failedShare && counter.failuresOfMinute(now) >= fewFailures
+  const failing = areFailing(failed, counter.failuresOfMinute(now))
   const state = stateOf(row, failing)
   return {
     ...row,

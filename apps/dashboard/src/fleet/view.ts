@@ -3,11 +3,13 @@
  * same object in the next one.
  */
 import type { StatusView } from "../api/types.ts"
+import { isSame } from "./difference.ts"
 import { RowList } from "./rowList.ts"
 import type { CallerRow, ChangeRow, Frame, InstanceRow, ServiceRow, SourceRow, Totals } from "./rows.ts"
+import { byText } from "./serviceRow.ts"
 
 export interface View {
-  /** Whether a whole frame was applied. */
+  /** Whether a whole frame was applied, with all of its parts. */
   readonly ready: boolean
   /** By service, id and source. */
   readonly instances: RowList<InstanceRow>
@@ -22,7 +24,6 @@ export interface View {
 
 const mostChanges = 200
 
-const byText = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
 const byName = (a: { readonly name: string }, b: { readonly name: string }) => byText(a.name, b.name)
 
 export const empty: View = {
@@ -40,10 +41,22 @@ export const empty: View = {
   status: undefined
 }
 
+/** The cells of a service come together: those that don't differ stay the same objects. */
+const withCells = (view: View, changes: Frame["services"]): Frame["services"] =>
+  changes === undefined ? undefined : {
+    ...changes,
+    differ: changes.differ?.map(({ fields, key }) => {
+      const before = view.services.get(key)?.cells
+      if (before === undefined || fields.cells === undefined) return { key, fields }
+      const cells = fields.cells.map((cell) => before.find((other) => isSame(other, cell)) ?? cell)
+      return { key, fields: { ...fields, cells } }
+    }) ?? []
+  }
+
 export const withFrame = (view: View, frame: Frame): View => {
   if (frame.whole) {
     return {
-      ready: true,
+      ready: frame.more !== true,
       instances: empty.instances.with(frame.instances),
       services: empty.services.with(frame.services),
       sources: empty.sources.with(frame.sources),
@@ -55,9 +68,9 @@ export const withFrame = (view: View, frame: Frame): View => {
     }
   }
   return {
-    ready: view.ready,
+    ready: view.ready || frame.more === false,
     instances: view.instances.with(frame.instances),
-    services: view.services.with(frame.services),
+    services: view.services.with(withCells(view, frame.services)),
     sources: view.sources.with(frame.sources),
     callers: frame.callers ?? view.callers,
     changes: frame.changes === undefined ? view.changes : [...frame.changes, ...view.changes].slice(0, mostChanges),

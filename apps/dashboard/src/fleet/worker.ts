@@ -17,8 +17,7 @@ const serveChannel = (name: string) => {
       port = { postMessage: (message) => channel.postMessage({ to: data.from, message } satisfies ToPage) }
       ports.set(data.from, port)
     }
-    if (data.message.type === "close") ports.delete(data.from)
-    hub.hear(port, data.message)
+    if (!hub.hear(port, data.message)) ports.delete(data.from)
   })
   // Pages that are there already say anew who they are.
   channel.postMessage({ to: undefined, message: undefined } satisfies ToPage)

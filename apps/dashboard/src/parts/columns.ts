@@ -19,3 +19,19 @@ export interface Column<Row> {
   readonly hint?: string
   readonly cell: Snippet<[Row]>
 }
+
+/** A column of figures. */
+export const figure = <Row>(
+  key: string,
+  title: string,
+  width: string,
+  sort: (row: Row) => Value,
+  cell: Snippet<[Row]>,
+  more: Pick<Column<Row>, "from" | "hint"> = {}
+): Column<Row> => ({ key, title, align: "end", width, sort, cell, ...more })
+
+/** What figures of the last minute mean. */
+export const hint = {
+  failed: "Share of the calls of the last minute that failed",
+  median: "Median of the checks and calls of the last minute that succeeded"
+}

@@ -3,6 +3,7 @@
  * line.
  */
 import type { ExplanationView } from "../api/types.ts"
+import { keyOf as instanceKey } from "../fleet/instanceRow.ts"
 import { ms } from "./format.ts"
 
 export type Candidate = ExplanationView["considered"][number]
@@ -27,7 +28,7 @@ export const leftOutOf = ({ leftOut }: ExplanationView): ReadonlyArray<LeftOut> 
   return Array.from(groups, ([reason, instances]) => ({ reason, instances }))
 }
 
-export const keyOf = ({ instance, source }: Candidate): string => `${source}\u0000${instance}`
+export const keyOf = ({ instance: id, source }: Candidate): string => instanceKey({ id, source })
 
 /**
  * Those that would do, but are in another region than the one that is picked: what calls go to when nothing nearer is

@@ -3,6 +3,7 @@
  */
 import { access } from "../api/access.svelte.ts"
 import { asProblem, type Problem } from "../api/Problem.ts"
+import { fleet } from "../fleet/fleet.svelte.ts"
 
 export class Pending {
   #what = $state.raw<string | undefined>(undefined)
@@ -11,6 +12,11 @@ export class Pending {
   /** What is under way, in a few words. */
   get what(): string | undefined {
     return this.#what
+  }
+
+  /** Why nothing can be asked for now. */
+  get blocked(): string | undefined {
+    return fleet.live ? this.#what : "Not now: nothing is heard from the gateway"
   }
 
   get problem(): Problem | undefined {

@@ -12,12 +12,15 @@ export interface Sight {
   readonly end: number
 }
 
-/** `top`: how far the first row is above the upper edge of what is seen; `step` keeps small movements from changing it. */
-export const sight = (top: number, seen: number, row: number, total: number, step = 8): Sight => {
-  const first = Math.floor(Math.max(0, top) / row / step) * step - step
-  const end = Math.ceil((Math.max(0, top + seen) / row) / step) * step + step
-  return { first: Math.min(Math.max(0, first), total), end: Math.min(Math.max(0, end), total) }
-}
+/** Rows beyond those in sight, and how many come and go at a time: few, so that scrolling costs each frame the same. */
+const beyond = 8
+const step = 2
+
+/** `top`: how far the first row is above the upper edge of what is seen. */
+export const sight = (top: number, seen: number, row: number): Sight => ({
+  first: Math.max(0, Math.floor(Math.max(0, top) / row / step) * step - beyond),
+  end: Math.ceil(Math.max(0, top + seen) / row / step) * step + beyond
+})
 
 export const slots = ({ end, first }: Sight, total: number, pinned: number | undefined): ReadonlyArray<Slot> => {
   const out: Array<Slot> = []

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest"
 import type { Event } from "../../src/api/types.ts"
 import { EventStream, type Message, MessageReader } from "../../src/fleet/eventStream.ts"
 import type { Connection } from "../../src/fleet/rows.ts"
-import { serve, type Served } from "./served.ts"
+import { serve, type Served, text } from "./served.ts"
 
 const ends: Array<() => void | Promise<void>> = []
 afterEach(async () => {
@@ -89,15 +89,68 @@ describe("event stream", () => {
     expect(asked.at(-1)?.["last-event-id"]).toBeUndefined()
   })
 
-  it("gives up a connection that says nothing for 5 s", async () => {
-    const { url, watcher } = await served()
+  it("tells a silence of 5 s, and gives the connection up after 15 s", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] })
+    ends.push(() => void vi.useRealTimers())
+    const { asked, gateway, send, url, watcher } = await served()
+    const { connections, lost } = listen(url)
+    const live = () => vi.waitFor(() => expect(connections.at(-1)?.state).toBe("live"), { timeout: 4_000, interval: 0 })
+    await live()
+    vi.advanceTimersByTime(4_400)
+    expect(lost()).toEqual([])
+    vi.advanceTimersByTime(600)
+    expect(lost()).toMatchObject([{ state: "lost", heard: expect.any(Number), error: "no word for 5 s" }])
+    // One that is merely late goes on, and isn't asked for everything anew.
+    send(gateway.beat())
+    await live()
+    expect(asked.length).toBe(1)
+    vi.advanceTimersByTime(15_000)
+    await watcher()
+    await live()
+    expect(lost().map(({ error }) => error)).toEqual(["no word for 5 s", "no word for 5 s", "no word for 15 s"])
+  })
+
+  it("doesn't take a while in which it stood still itself for silence", async () => {
+    const { gateway, send, url } = await served()
     const { connections, events, lost } = listen(url)
     await vi.waitFor(() => expect(events.length).toBe(1), within)
-    const heard = Date.now()
-    await watcher()
-    expect(Date.now() - heard).toBeGreaterThan(5_000)
-    expect(lost()[0]).toMatchObject({ error: "no word for 5 s" })
-    await vi.waitFor(() => expect(connections.at(-1)?.state).toBe("live"), within)
+    send(gateway.beat())
+    for (const end = Date.now() + 5_600; Date.now() < end;);
+    await vi.waitFor(() => expect(events.length).toBe(2), within)
+    expect(lost()).toEqual([])
+    expect(connections.at(-1)?.state).toBe("live")
+  })
+
+  it("keeps no connection on which something can't be taken, and says what", async () => {
+    const { gateway, url, watchers } = await served()
+    const { connections, events, lost } = listen(url, ({ event }) => {
+      if (event === "catalog") throw new TypeError("there is no such place")
+      return true
+    })
+    await vi.waitFor(() => expect(events.length).toBe(1), within)
+    for (const sent of [text(gateway.announce("a", "weather", "file")), "event: beat\ndata: {bad\n\n"]) {
+      const before = Array.from(watchers)
+      for (const watcher of before) watcher.write(sent)
+      await vi.waitFor(() => expect(before.some((watcher) => watchers.has(watcher))).toBe(false), within)
+      await vi.waitFor(() => expect(connections.at(-1)?.state).toBe("live"), within)
+      expect(watchers.size).toBe(1)
+    }
+    expect(lost().map((connection) => connection.error)).toEqual([
+      "an event can't be read: there is no such place",
+      expect.stringMatching(/^an event can't be read: .*JSON/)
+    ])
+  })
+
+  it("takes nothing else than events for the gateway", async () => {
+    const gateway = await served()
+    gateway.greet = (response) => {
+      response.writeHead(200, { "content-type": "text/html" })
+      response.write("<h1>Sign in</h1>\n")
+    }
+    const { connections, lost } = listen(gateway.url)
+    await vi.waitFor(() => expect(lost()).toMatchObject([{ error: "something else than the gateway answers" }]), within)
+    expect(connections.map(({ state }) => state)).toEqual(["connecting", "lost"])
+    await vi.waitFor(() => expect(gateway.watchers.size).toBe(0), within)
   })
 
   it("says why it is refused, and tries again when told to", async () => {

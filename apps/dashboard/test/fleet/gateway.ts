@@ -15,6 +15,7 @@ export class Gateway {
   readonly calls = new Map<string, { calls: number; failures: number }>()
   /** Of the services, those of instances that are gone too. */
   readonly services = new Map<string, { calls: number; failures: number }>()
+  failovers = 0
   now = begun
   number = 0
   run: string
@@ -137,7 +138,16 @@ export class Gateway {
     const counts = Array.from(this.services.values())
     const calls = counts.reduce((sum, count) => sum + count.calls, 0)
     const failures = counts.reduce((sum, count) => sum + count.failures, 0)
-    return { calls, failures, inFlight: 0, attempts: calls, failedAttempts: failures, sessions: 0, streams: 0 }
+    return {
+      calls,
+      failures,
+      inFlight: 0,
+      attempts: calls,
+      failedAttempts: failures,
+      failovers: this.failovers,
+      sessions: 0,
+      streams: 0
+    }
   }
 
   #figures(): Data<"figures">["rows"] {

@@ -23,11 +23,11 @@ const page = (hub: Hub, { url }: Served, open = true) => {
       if (message.type === "connection") return void connections.push(message.connection)
       frames.push({ at: Date.now(), frame: message.frame })
       view = withFrame(view, message.frame)
-      if (!busy) queueMicrotask(() => hub.hear(port, { type: "seen" }))
+      if (!busy && message.frame.more !== true) queueMicrotask(() => hub.hear(port, { type: "seen" }))
     }
   }
   if (open) hub.hear(port, { type: "open", api: url })
-  ends.push(() => hub.hear(port, { type: "close" }))
+  ends.push(() => void hub.hear(port, { type: "close" }))
   return {
     connections,
     frames,
@@ -59,7 +59,7 @@ describe("hub", () => {
     const { hub, served } = await begin(["a", "b"])
     const one = page(hub, served)
     await vi.waitFor(() => expect(one.states()).toEqual(["a healthy", "b healthy"]), within)
-    expect(one.frames.map(({ frame }) => frame.whole)).toEqual([true])
+    expect(one.frames.map(({ frame }) => [frame.whole, frame.more])).toEqual([[true, true], [false, false]])
     expect(Math.abs(one.frames[0]?.frame.skew ?? 0) / 1_800_000).toBeCloseTo(1, 2)
     const sent = Date.now()
     served.send(served.gateway.health("file b", "unhealthy", "refused"))
@@ -108,6 +108,21 @@ describe("hub", () => {
     expect(one.view().instances.rows[0]?.rate).toBeGreaterThan(10)
   })
 
+  it("tells status at most four times a second too, where it changes without pause", async () => {
+    const { hub, served } = await begin(["a"])
+    const one = page(hub, served)
+    await vi.waitFor(() => expect(one.view().ready).toBe(true), within)
+    const before = one.frames.length
+    const begun = Date.now()
+    for (let n = 0; n < 50; n++) {
+      served.send(served.gateway.health("file a", n % 2 === 0 ? "degraded" : "healthy", `change ${n}`))
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await vi.waitFor(() => expect(one.view().instances.rows[0]?.reason).toBe("change 49"), within)
+    expect(one.frames.length - before).toBeGreaterThan(2)
+    expect(one.frames.length - before).toBeLessThanOrEqual(2 + (Date.now() - begun) / 250)
+  })
+
   it("leaves hidden pages alone, and gives them everything when they come back", async () => {
     const { hub, served } = await begin(["a"])
     const [shown, hidden] = [page(hub, served), page(hub, served)]
@@ -134,15 +149,23 @@ describe("hub", () => {
     await vi.waitFor(() => expect(one.view().ready).toBe(true), within)
     one.be({ busy: true })
     const before = one.frames.length
-    for (let n = 0; n < 12; n++) {
+    for (let n = 0; n < 30; n++) {
       served.send(served.gateway.health("file a", n % 2 === 0 ? "degraded" : "healthy", `change ${n}`))
       await new Promise((resolve) => setTimeout(resolve, 60))
     }
     expect(one.frames.length - before).toBeLessThanOrEqual(4)
     one.be({ busy: false })
     one.say({ type: "seen" })
-    await vi.waitFor(() => expect(one.view().instances.rows[0]?.reason).toBe("change 11"), within)
-    expect(one.frames.at(-1)?.frame.whole).toBe(true)
+    await vi.waitFor(() => expect(one.view().instances.rows[0]?.reason).toBe("change 29"), within)
+    expect(one.frames.slice(before).some(({ frame }) => frame.whole)).toBe(true)
+  })
+
+  it("speaks to whoever looks each second, whatever becomes of the gateway", async () => {
+    const { hub, served } = await begin(["a"])
+    served.greet = () => {}
+    const one = page(hub, served)
+    await vi.waitFor(() => expect(one.connections.length).toBeGreaterThan(3), within)
+    expect(new Set(one.connections.map(({ state }) => state))).toEqual(new Set(["connecting"]))
   })
 
   it("ends the stream a while after the last page", async () => {
@@ -150,6 +173,8 @@ describe("hub", () => {
     const one = page(hub, served)
     await vi.waitFor(() => expect(one.view().ready).toBe(true), within)
     one.say({ type: "close" })
+    // As browsers do that tell of a page that goes that it is hidden now.
+    one.say({ type: "visible", visible: false })
     expect(served.watchers.size).toBe(1)
     await vi.waitFor(() => expect(served.watchers.size).toBe(0), within)
     // Forgotten, it speaks again.

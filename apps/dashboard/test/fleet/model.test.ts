@@ -68,10 +68,12 @@ const fresh = (gateway: Gateway): View => {
   return withFrame(empty, wholeOf(model, gateway.now))
 }
 
+/** Its parts as one. */
 const wholeOf = (model: Model, now: number): Frame => {
-  const frame = model.whole(now, 0)
-  if (frame === undefined) throw new Error("there is nothing yet")
-  return frame
+  const [first, ...parts] = model.whole(now, 0)
+  if (first === undefined) throw new Error("there is nothing yet")
+  const { more: _, ...frame } = first
+  return { ...frame, instances: { rows: parts.flatMap(({ instances }) => instances?.rows ?? []) } }
 }
 
 describe("model", () => {
@@ -110,6 +112,40 @@ describe("model", () => {
       }),
       { numRuns: 300 }
     )
+  })
+
+  it("tells the same however seldom it is asked, and nothing of what came and went meanwhile", () => {
+    fc.assert(fc.property(fc.array(fc.record({ happening, seen: fc.boolean() }), { maxLength: 40 }), (steps) => {
+      const gateway = new Gateway()
+      const model = new Model()
+      model.apply(gateway.snapshot(), gateway.now)
+      model.take(gateway.now, 0)
+      let view = withFrame(empty, wholeOf(model, gateway.now))
+      const look = () => {
+        model.tick(gateway.now)
+        const frame = model.take(gateway.now, 0)
+        for (const key of frame.instances?.gone ?? []) expect(view.instances.get(key)).toBeDefined()
+        for (const name of frame.services?.gone ?? []) expect(view.services.get(name)).toBeDefined()
+        view = withFrame(view, frame)
+      }
+      for (const { happening, seen } of steps) {
+        const event = happen(gateway, happening)
+        if (event !== undefined) model.apply(event, gateway.now)
+        if (seen) look()
+      }
+      look()
+      expect(comparable(view)).toEqual(comparable(fresh(gateway)))
+    }))
+    const gateway = new Gateway()
+    const model = new Model()
+    model.apply(gateway.snapshot(), gateway.now)
+    model.take(gateway.now, 0)
+    for (let n = 0; n < 100; n++) {
+      model.apply(gateway.announce(`pod-${n}`, `job-${n}`, "file"), gateway.now)
+      const gone = gateway.remove(`file pod-${n}`)
+      if (gone !== undefined) model.apply(gone, gateway.now)
+    }
+    expect(model.stirred).toBe(false)
   })
 
   it("counts what there is", () => {
@@ -226,23 +262,33 @@ describe("model", () => {
     expect(Array.from(told.values()).sort((a, b) => a - b)).toEqual(Array.from({ length: 700 }, (_, n) => n + 1))
   })
 
-  it("tells steady failovers as one number, however long the last report is ago", () => {
+  it("tells everything in parts: what sums it up first, and the instances a few hundred at a time", () => {
+    const gateway = new Gateway()
+    for (let n = 0; n < 1_200; n++) gateway.announce(`i${n}`, `service-${n % 7}`, "file")
+    const model = new Model()
+    expect(model.whole(gateway.now, 0)).toEqual([])
+    model.apply(gateway.snapshot(), gateway.now)
+    model.take(gateway.now, 0)
+    const parts = model.whole(gateway.now, 0)
+    expect(parts.map(({ instances }) => instances?.rows?.length ?? 0)).toEqual([0, 500, 500, 200])
+    let view = empty
+    const ready = parts.map((part) => (view = withFrame(view, part)).ready)
+    expect(ready).toEqual([false, false, false, true])
+    expect(view.instances.rows.length).toBe(1_200)
+    expect(withFrame(empty, parts[0] ?? { whole: false, at: 0, skew: 0 }).totals?.instances).toBe(1_200)
+  })
+
+  it("tells steady failovers as one number", () => {
     const gateway = new Gateway()
     const model = new Model()
     model.apply(gateway.snapshot(), gateway.now)
     const seen = new Set<number | undefined>()
-    for (let made = 0; made <= 300; made += 50) {
-      model.report({
-        at: gateway.at,
-        callers: { top: [] },
-        sources: [],
-        total: { retries: { made }, hedges: { sent: 0 } }
-      })
-      for (let second = 0; second < 5; second++) {
-        model.take(gateway.now, 0)
-        if (made >= 150) seen.add(model.whole(gateway.now, 0)?.totals?.failovers)
-        gateway.now += 1_000
-      }
+    for (let second = 0; second <= 30; second++) {
+      gateway.failovers += 10
+      model.apply(gateway.figures([], 0, 0), gateway.now)
+      model.take(gateway.now, 0)
+      if (second >= 15) seen.add(wholeOf(model, gateway.now).totals?.failovers)
+      gateway.now += 1_000
     }
     expect(Array.from(seen)).toEqual([10])
   })

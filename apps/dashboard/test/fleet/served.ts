@@ -25,7 +25,7 @@ export interface Served {
 }
 
 /** Of a series without points. */
-const columns = { calls: [], failures: [], inFlight: [], p50: [], p95: [], memory: [] }
+const columns = { calls: [], failures: [], inFlight: [], p50: [], p95: [], failovers: [], memory: [] }
 
 export const text = ({ data, event, id }: Event): string =>
   `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`

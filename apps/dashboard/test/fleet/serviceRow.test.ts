@@ -28,6 +28,7 @@ const instance = (id: string, state: State, fields: Partial<InstanceRow> = {}): 
   score: 1,
   latency: undefined,
   error: undefined,
+  mark: undefined,
   rate: 0,
   failed: undefined,
   inFlight: 0,

@@ -25,7 +25,7 @@ describe("2,000 instances of 60 services, 200 updates a second", () => {
   it("a frame costs the worker and a page at most 8 ms", () => {
     model.apply(gateway.snapshot(), gateway.now)
     model.take(gateway.now, 0)
-    let view = withFrame(empty, model.whole(gateway.now, 0) ?? { whole: true, at: 0, skew: 0 })
+    let view = model.whole(gateway.now, 0).reduce(withFrame, empty)
     const [worker, page]: readonly [Array<number>, Array<number>] = [[], []]
     for (let frame = 0; frame < 80; frame++) {
       gateway.now += 500

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import { addressed, command, fromAddress } from "../../src/pages/tool/arguments.ts"
 import type { Ended, Ending } from "../../src/pages/tool/call.ts"
+import { textOf } from "../../src/pages/tool/draft.ts"
 import { blocksOf, questionsOf, routedOf, size, verdictOf } from "../../src/pages/tool/outcome.ts"
 import { hasWords, rowsOf, views } from "../../src/pages/tools/views.ts"
 import { hintsOf, isDestructive } from "../../src/parts/hints.ts"
@@ -16,7 +17,7 @@ describe("answers of tools", () => {
     const blocks = blocksOf({
       content: [
         { type: "text", text: "hello" },
-        { type: "text", text: " {\"a\":1}" },
+        { type: "text", text: " {\"a\":1.0}" },
         { type: "image", mimeType: "image/png", data: "AAAA" },
         { type: "image", mimeType: "text/html", data: "AAAA" },
         { type: "audio", mimeType: "audio/wav", data: "AAAA" },
@@ -41,7 +42,7 @@ describe("answers of tools", () => {
       "json",
       "json"
     ])
-    assert.deepStrictEqual(blocks[1], { kind: "json", text: "{\n  \"a\": 1\n}" })
+    assert.deepStrictEqual(blocks[1], { kind: "json", text: " {\"a\":1.0}", set: "{\n  \"a\": 1.0\n}" })
     assert.deepStrictEqual(blocks[2], {
       kind: "image",
       source: "data:image/png;base64,AAAA",
@@ -116,15 +117,20 @@ describe("arguments", () => {
   it("leave the page in its address, where they aren't too long, and come back", () => {
     assert.deepStrictEqual(fromAddress(addressed({ city: "Évora" }) ?? null), { city: "Évora" })
     assert.isUndefined(addressed({ text: "x".repeat(5000) }))
-    for (const text of [null, "", "{", "[1]", "7"]) assert.isUndefined(fromAddress(text))
+    for (const text of [null, "", "[1]", "7"]) assert.isUndefined(fromAddress(text))
+    // What it says is there to be seen and mended, rather than another number in its place.
+    for (const text of ["{", "{\"id\":1234567890123456789}"]) assert.strictEqual(textOf(fromAddress(text)), text)
   })
 
   it("become a command that a shell reads as they are", () => {
     assert.strictEqual(
       command("weather__get", { city: "it's" }, "http://127.0.0.1:7420/"),
-      "portolan call weather__get --args '{\"city\":\"it'\\''s\"}' --gateway http://127.0.0.1:7420/"
+      "portolan call --url http://127.0.0.1:7420/ --args '{\"city\":\"it'\\''s\"}' weather__get"
     )
-    assert.strictEqual(command("a b", undefined, "http://x/"), "portolan call 'a b' --args '{}' --gateway http://x/")
+    assert.strictEqual(command("a b", undefined, "http://x/"), "portolan call --url http://x/ --args '{}' 'a b'")
+    assert.strictEqual(command("-x", {}, "http://x/"), "portolan call --url http://x/ --args '{}' -- -x")
+    // A terminal that is pasted into takes some characters for keys, and shows others as what they aren't.
+    assert.include(command("a", { b: "\x7f\u202e\u009b\n" }, "http://x/"), "'{\"b\":\"\\u007f\\u202e\\u009b\\n\"}'")
   })
 })
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
-import { check } from "../../src/pages/tool/check.ts"
+import { check, unsendable } from "../../src/pages/tool/check.ts"
 import { constraints } from "../../src/pages/tool/constraints.ts"
-import { hasUnparsed, numberOf, parsed, textOf, Unparsed, valueAt, withValue } from "../../src/pages/tool/draft.ts"
+import { gap, numberOf, parsed, textOf, Unparsed, valueAt, withValue, Written } from "../../src/pages/tool/draft.ts"
 import { blank, fieldOf, initial } from "../../src/pages/tool/fields.ts"
 import { flat, type Schema } from "../../src/pages/tool/schema.ts"
 
@@ -136,10 +136,10 @@ describe("fields", () => {
     assert.deepStrictEqual(initial(root, root, true), {
       kind: "trip",
       place: { country: "pt" },
-      list: ["", ""],
+      list: [gap, gap],
       seats: 2
     })
-    assert.strictEqual(blank({ type: "number" }, root), null)
+    assert.strictEqual(blank({ type: "number" }, root), gap)
     assert.deepStrictEqual(blank({ properties: { a: { default: 1 } } }, root), { a: 1 })
   })
 })
@@ -153,11 +153,53 @@ describe("what is written", () => {
     assert.strictEqual(textOf(broken), "1,5")
     assert.strictEqual(parsed("  "), undefined)
     assert.deepStrictEqual(parsed("{\"a\": [1]}"), { a: [1] })
-    assert.isTrue(hasUnparsed({ a: [{ b: parsed("{") }] }))
-    assert.isFalse(hasUnparsed({ a: [null, "x"] }))
-    assert.deepStrictEqual(check({ properties: { n: { type: "number" } } }, { n: broken }), [
-      { path: "/n", message: "This isn't a number" }
+    assert.deepStrictEqual(unsendable({ a: [null, "x", { "b/c": broken }] }), [
+      { path: "/a/2/b~1c", message: "This isn't a number" }
     ])
+    assert.deepStrictEqual(unsendable({ a: [null, "x"] }), [])
+    // What it will be isn't known yet.
+    assert.deepStrictEqual(check({ properties: { n: { type: "number", minimum: 3 } } }, { n: broken }), [])
+  })
+
+  it("isn't sent as another number", () => {
+    const long = "1234567890123456789"
+    assert.deepStrictEqual(
+      unsendable([numberOf(long), parsed(`{"a":${long}}`), numberOf("9007199254740992"), parsed("[0.10]")])
+        .map(({ message, path }) => `${path} ${message}`),
+      [
+        "/0 Has more digits than a browser can send as they are",
+        `/1 ${long} has more digits than a browser can send as they are`
+      ]
+    )
+  })
+
+  it("stays in its field as it was written, key by key", () => {
+    for (const text of ["-0.1278", "1.0", "1e5", "0.10", "-0", "1e-7", "  12", ".5"]) {
+      const field = new Written(numberOf, textOf)
+      let shown = ""
+      let value: unknown
+      for (const key of text) {
+        value = field.write(shown + key)
+        shown = field.text(value)
+      }
+      assert.strictEqual(shown, text)
+      assert.strictEqual(Number(value), Number(text))
+      for (; shown !== ""; shown = field.text(value)) value = field.write(shown.slice(0, -1))
+      assert.isUndefined(value)
+      assert.strictEqual(field.text(7), "7")
+    }
+  })
+
+  it("in a list is there from the first key to the last", () => {
+    const field = new Written(numberOf, textOf)
+    assert.strictEqual(field.text(gap), "")
+    assert.strictEqual(field.text(field.write("7")), "7")
+    // The list puts a gap in place of nothing.
+    assert.isUndefined(field.write(""))
+    assert.strictEqual(field.text(gap), "")
+    assert.deepStrictEqual(unsendable({ ids: [1, gap] }), [{ path: "/ids/1", message: "Required" }])
+    assert.deepStrictEqual(check({ items: { type: "integer" }, uniqueItems: true }, [gap, gap]), [])
+    assert.strictEqual(JSON.stringify([gap]), "[null]")
   })
 
   it("keeps its place, and names that objects have by themselves", () => {
@@ -206,9 +248,6 @@ describe("checks", () => {
     assert.deepStrictEqual(mistakes(schema, []), ["Must be an object"])
     assert.deepStrictEqual(mistakes({ type: "string", maxLength: 1 }, "🧭"), [])
     assert.deepStrictEqual(mistakes({ type: "number", multipleOf: 0.1 }, 0.3), [])
-    assert.deepStrictEqual(mistakes({ type: "integer" }, 2 ** 60), [
-      "Has more digits than a browser can send as they are"
-    ])
     assert.deepStrictEqual(mistakes({ not: { type: "string" } }, "x"), ["Not allowed"])
   })
 
@@ -224,6 +263,47 @@ describe("checks", () => {
       "Fits 2 of the alternatives, and may fit only one"
     ])
     assert.deepStrictEqual(mistakes({ anyOf: [{ type: "number" }, { type: "integer" }] }, 1), [])
+  })
+
+  it("say nothing of what nobody here can know", () => {
+    const letters = { oneOf: [{ pattern: "^(a|b)+$" }, { pattern: "^(c|d)+$" }] }
+    const dated = { type: "string", format: "date" }
+    const fitting: ReadonlyArray<readonly [Schema, unknown]> = [
+      [letters, "ab"],
+      [{ oneOf: [letters, { type: "string" }] }, "ab"],
+      [{ not: { pattern: "^(a|b)+$" } }, "x"],
+      [{ not: { not: { pattern: "^(a|b)+$" } } }, "x"],
+      [{ not: { pattern: "a" } }, "b".repeat(300)],
+      [{ not: { minProperties: 1 } }, {}],
+      [{ not: { patternProperties: { "^x": { type: "string" } } } }, { x: 1 }],
+      [{ not: { contains: { type: "string" } } }, [1]],
+      [{ not: { $ref: "https://elsewhere.test/x" } }, 1],
+      [{ not: { allOf: [{ type: "array" }, { items: { oneOf: [{ not: { contains: {} } }] } }] } }, [[]]],
+      [{ oneOf: [{ if: { type: "number" }, else: false }, { type: "string" }] }, "x"],
+      [{ oneOf: [dated, { type: "string", format: "date-time" }] }, "2026-01-01"],
+      [{ oneOf: [{ items: [{ type: "string" }] }, { items: { type: "integer" } }] }, [1]],
+      [{ not: { maximum: 3, exclusiveMaximum: true } }, 3],
+      [{ not: { type: "string", nullable: true } }, null],
+      [{ type: "float" }, 1.5],
+      [{ not: { items: { type: "integer" } } }, [...Array.from({ length: 30_000 }, () => 1), "x"]],
+      [{ enum: [{ a: 1, b: [{ c: 2, d: 3 }] }] }, { b: [{ d: 3, c: 2 }], a: 1 }],
+      [{ const: { toString: 1, b: 2 } }, { b: 2, toString: 1 }],
+      [{ type: "integer", maximum: 2 ** 63 }, 2 ** 60]
+    ]
+    for (const [schema, value] of fitting) assert.deepStrictEqual(mistakes(schema, value), [], JSON.stringify(schema))
+  })
+
+  it("say what is certain beside what isn't known", () => {
+    const open = { minProperties: 1 }
+    assert.deepStrictEqual(mistakes({ oneOf: [open, { type: "object" }, { required: ["a"] }, {}] }, {}), [
+      "Fits 2 of the alternatives, and may fit only one"
+    ])
+    assert.deepStrictEqual(mistakes({ allOf: [open, { required: ["a"] }] }, {}), ["/a: Required"])
+    assert.deepStrictEqual(mistakes({ not: { anyOf: [open, {}] } }, {}), ["Not allowed"])
+    assert.deepStrictEqual(mistakes({ not: { not: { ...open, type: "string" } } }, {}), ["Not allowed"])
+    assert.deepStrictEqual(mistakes({ uniqueItems: true }, [{ a: 1, b: 2 }, { b: 2, a: 1 }]), ["No item twice"])
+    assert.deepStrictEqual(mistakes({ not: true }, 1), ["Not allowed"])
+    assert.deepStrictEqual(mistakes({ enum: [{ a: 1 }, null] }, { a: 2 }), ["Must be one of {\"a\":1}, null"])
   })
 
   it("don't search for ever, and don't go on for ever", () => {

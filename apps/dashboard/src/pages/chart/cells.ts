@@ -32,9 +32,10 @@ const mostTicks = 24
 /** Of `+120`, with what keeps it apart. */
 const numberWidth = (cell: Cell): number => 10 + 6 * count(cell.total).length
 /** In less, ticks would all look alike. */
-const leastForTicks = 50
+const leastForTicks = 44
 
-const inLine = ({ width }: Room): number => Math.max(1, Math.floor(width / pitch.mark))
+/** How many marks a line has room for. */
+export const inLine = ({ width }: Room): number => Math.max(1, Math.floor(width / pitch.mark))
 
 export const drawnAs = (cells: Iterable<Cell>, room: Room): Drawn => {
   for (const { total } of cells) {
@@ -54,9 +55,12 @@ export const marksOf = (cell: Cell, room: Room, drawn: Drawn): Marks => {
     const first = Math.min(healthy, inLine(room) - all.length % inLine(room))
     return { exceptions: all, healthy: [first, healthy - first], rest: more(all.length + healthy) }
   }
-  // One line: two lines of ticks would look like two rows.
-  const exceptions = all.slice(0, Math.max(1, Math.floor((room.width - numberWidth(cell)) / pitch.mark)))
-  const free = Math.floor((room.width - numberWidth(cell) - exceptions.length * pitch.mark) / pitch.tick)
+  // One line: two lines of ticks would look like two rows. A number has room only where it is needed.
+  const needed = all.length * pitch.mark + healthy * pitch.tick
+  const whole = total === all.length + healthy && healthy <= mostTicks && needed <= room.width
+  const width = room.width - (whole ? 0 : numberWidth(cell))
+  const exceptions = all.slice(0, Math.max(1, Math.floor(width / pitch.mark)))
+  const free = Math.floor((width - exceptions.length * pitch.mark) / pitch.tick)
   const ticks = Math.max(0, Math.min(healthy, mostTicks, free))
   return { exceptions, healthy: [ticks, 0], rest: more(exceptions.length + ticks) }
 }

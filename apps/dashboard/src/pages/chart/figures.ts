@@ -20,16 +20,16 @@ export interface Past {
 export const nothing: Past = { calls: [], failed: [], p95: [], failovers: [] }
 
 /** Of a whole window, so that a young gateway's lines begin where its time does. */
-export const pastOf = ({ gateway, others, services, step }: SeriesReport, window = 900): Past => {
+export const pastOf = ({ gateway, step }: SeriesReport, window = 900): Past => {
   const unknown: Values = Array.from(
     { length: Math.max(0, Math.round(window / step) - gateway.calls.length) },
     () => null
   )
-  const attempts = gateway.calls.map((_, at) =>
-    services.reduce((sum, { calls }) => sum + (calls[at] ?? 0), others?.calls[at] ?? 0)
-  )
+  const perSecond = (
+    counts: Values
+  ): Values => [...unknown, ...counts.map((made) => made === null ? null : made / step)]
   return {
-    calls: [...unknown, ...gateway.calls.map((calls) => calls === null ? null : calls / step)],
+    calls: perSecond(gateway.calls),
     failed: [
       ...unknown,
       ...gateway.failures.map((failures, at) => {
@@ -38,8 +38,7 @@ export const pastOf = ({ gateway, others, services, step }: SeriesReport, window
       })
     ],
     p95: [...unknown, ...gateway.p95],
-    // Both are counted as they end: between two points there may be more calls than attempts.
-    failovers: [...unknown, ...attempts.map((made, at) => Math.max(0, made - (gateway.calls[at] ?? 0)) / step)]
+    failovers: perSecond(gateway.failovers)
   }
 }
 

@@ -132,14 +132,18 @@ export interface Columns {
   readonly list: boolean
   readonly service: number
   readonly region: number
-  /** Of the whole table, which is scrolled where that is more than there is. */
+  /** Of the whole table. */
   readonly table: number
+  /** That is more than there is room for: it is scrolled. */
+  readonly wide: boolean
 }
 
 /** Calls, p95 and errors. */
-export const figureColumns = [50, 62, 58]
+export const figureColumns = [48, 56, 52]
 const serviceWidth = { least: 148, most: 240 }
-/** Of a region: for one mark and a number, and for dots. */
+/** Of callers, rose and lines. */
+const linesWidth = { least: 244, most: 400, part: 0.325 }
+/** Of a region: for a mark and some ticks, and for dots. */
 const regionWidth = { least: 60, most: 190 }
 /** Narrower ones have their name upright. */
 export const slim = 68
@@ -151,23 +155,26 @@ export const columns = (width: number, regions: number): Columns => {
   const figures = figureColumns.reduce((sum, column) => sum + column)
   if (width < 480) {
     const table = Math.max(0, width - 2 * edge)
-    return { lines: 0, start: edge, list: true, service: table, region: Math.max(slim, table - listName), table }
+    const region = Math.max(slim, table - listName)
+    return { lines: 0, start: edge, list: true, service: table, region, table, wide: false }
   }
   // With many regions the lines have the least that they need.
-  const wanted = Math.min(width * 0.325, width - figures - serviceWidth.least - regions * slim)
-  const lines = width < 700 ? 0 : Math.round(Math.min(400, Math.max(268, wanted)))
+  const wanted = Math.min(width * linesWidth.part, width - figures - serviceWidth.least - regions * slim)
+  const lines = width < 700 ? 0 : Math.round(Math.min(linesWidth.most, Math.max(linesWidth.least, wanted)))
   const start = lines === 0 ? edge : lines
   const room = width - start - figures
   const service = Math.round(
     Math.min(serviceWidth.most, Math.max(serviceWidth.least, room - regions * regionWidth.most))
   )
   const region = Math.max(regionWidth.least, Math.floor((room - service) / Math.max(1, regions)))
+  const least = service + figures + regions * region
   return {
     lines,
     start,
     list: false,
     service,
     region,
-    table: Math.max(width - start, service + figures + regions * region)
+    table: Math.max(width - start, least),
+    wide: least > width - start
   }
 }

@@ -23,6 +23,9 @@ export class EventLog {
 
   constructor() {
     void this.#loaded.load()
+    $effect(() => {
+      if (fleet.live && untrack(() => this.problem) !== undefined) this.load()
+    })
     // Older ones come once; newer ones are told with the fleet.
     $effect(() => {
       const items = this.#loaded.value?.items

@@ -13,8 +13,8 @@ const most = 12
  * instances and changed records are left to the list of events.
  */
 export const annotationsOf = (changes: ReadonlyArray<ChangeRow>): ReadonlyArray<Annotation> => {
-  const groups: Array<{ at: number; readonly words: Map<string, number> }> = []
-  for (const { at, kind, to } of changes.toSorted((a, b) => b.at - a.at)) {
+  const groups: Array<{ at: number; readonly words: Map<string, Set<string | undefined>> }> = []
+  for (const { at, instance, kind, to } of changes.toSorted((a, b) => b.at - a.at)) {
     if (kind !== "instance" || to === "updated" || to === "added" || to === "unknown") continue
     const word = to === "healthy" ? "recovered" : to
     let group = groups.at(-1)
@@ -22,10 +22,11 @@ export const annotationsOf = (changes: ReadonlyArray<ChangeRow>): ReadonlyArray<
       if (groups.length === most) break
       groups.push(group = { at, words: new Map() })
     }
-    group.words.set(word, (group.words.get(word) ?? 0) + 1)
+    // One that is ejected, tried and ejected again is one.
+    group.words.set(word, (group.words.get(word) ?? new Set()).add(instance))
   }
   return groups.toReversed().map(({ at, words }) => ({
     at: at / 1000,
-    text: Array.from(words, ([word, count]) => count === 1 ? word : `${count} ${word}`).toReversed().join(", ")
+    text: Array.from(words, ([word, { size }]) => size === 1 ? word : `${size} ${word}`).toReversed().join(", ")
   }))
 }

@@ -22,7 +22,7 @@ export const views: ReadonlyArray<View> = [
     holds: needsAttention,
     empty: "No service needs attention"
   },
-  { key: "failing", title: "Failing calls", holds: ({ failed = 0 }) => failed > 0, empty: "No call failed lately" },
+  { key: "failing", title: "With failures", holds: ({ failed = 0 }) => failed > 0, empty: "No call failed lately" },
   { key: "idle", title: "Without calls", holds: ({ rate }) => rate === 0, empty: "Every service has calls" }
 ]
 

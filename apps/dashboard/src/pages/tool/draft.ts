@@ -1,6 +1,7 @@
 /**
  * Arguments while they are written: JSON, and what isn't JSON yet.
  */
+import { lossy } from "./json.ts"
 import { isObject } from "./schema.ts"
 
 /** What somebody wrote that isn't what it is to become. */
@@ -14,21 +15,23 @@ export class Unparsed {
   }
 
   /** In a text of JSON it stands as it was written. */
-  toJSON(): string {
-    return this.text
+  toJSON(): string | null {
+    return this.text === "" ? null : this.text
   }
 }
 
-/** Whether some of it can't be sent as it is. */
-export const hasUnparsed = (value: unknown): boolean =>
-  value instanceof Unparsed ||
-  (typeof value === "object" && value !== null && Object.values(value).some(hasUnparsed))
+/** An item of a list that is yet to be written: a list has no gaps. */
+export const gap = new Unparsed("", "Required")
+
+const tooLong = "more digits than a browser can send as they are"
 
 /** `undefined`: nothing is left of the text but blanks. */
 export const parsed = (text: string): unknown => {
   if (text.trim() === "") return undefined
   try {
-    return JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    const number = lossy(text)
+    return number === undefined ? value : new Unparsed(text, `${number} has ${tooLong}`)
   } catch (cause) {
     return new Unparsed(text, `This isn't JSON: ${cause instanceof Error ? cause.message : "it can't be read"}`)
   }
@@ -37,12 +40,35 @@ export const parsed = (text: string): unknown => {
 export const numberOf = (text: string): unknown => {
   if (text.trim() === "") return undefined
   const value = Number(text)
-  return Number.isFinite(value) ? value : new Unparsed(text, "This isn't a number")
+  if (!Number.isFinite(value)) return new Unparsed(text, "This isn't a number")
+  return lossy(text) === undefined ? value : new Unparsed(text, `Has ${tooLong}`)
 }
 
 /** As it is shown and edited. */
 export const textOf = (value: unknown): string =>
   value === undefined ? "" : value instanceof Unparsed ? value.text : JSON.stringify(value, undefined, 2)
+
+/** What stands in a field, beside what it came to: `1e5` stays as it is, and only another value is shown anew. */
+export class Written {
+  readonly #read: (text: string) => unknown
+  readonly #show: (value: unknown) => string
+  #last: { readonly text: string; readonly value: unknown } = { text: "", value: undefined }
+
+  constructor(read: (text: string) => unknown, show: (value: unknown) => string) {
+    this.#read = read
+    this.#show = show
+  }
+
+  text(value: unknown): string {
+    if (value !== this.#last.value) this.#last = { text: this.#show(value), value }
+    return this.#last.text
+  }
+
+  write(text: string): unknown {
+    this.#last = { text, value: this.#read(text) }
+    return this.#last.value
+  }
+}
 
 /** Of an object; what it merely inherits isn't there. */
 export const valueAt = (object: unknown, name: string): unknown =>

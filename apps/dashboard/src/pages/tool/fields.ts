@@ -1,6 +1,7 @@
 /**
  * Schemas as fields of a form. What a form can't ask for is a text of JSON, so that everything can be called.
  */
+import { gap } from "./draft.ts"
 import { flat, isObject, merged, propertiesOf, type Schema, schemaOf, schemasOf, textsOf } from "./schema.ts"
 
 interface Option {
@@ -210,6 +211,5 @@ export const initial = (given: Schema, root: Schema, required: boolean, depth = 
   }
 }
 
-/** A new item of a list: where nothing is certain, an empty text, or `null`, which says that something is to come. */
-export const blank = (given: Schema, root: Schema, depth = 0): unknown =>
-  initial(given, root, true, depth) ?? (fieldOf(given, root).kind === "text" ? "" : null)
+/** A new item of a list. */
+export const blank = (given: Schema, root: Schema, depth = 0): unknown => initial(given, root, true, depth) ?? gap

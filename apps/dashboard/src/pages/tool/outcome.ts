@@ -2,11 +2,13 @@
  * What a tool answered, read for people: nothing of it is trusted to have the shape that it should.
  */
 import type { Ended } from "./call.ts"
+import { readable } from "./json.ts"
 import { isObject, type Schema } from "./schema.ts"
 
 export type Block =
   | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "json"; readonly text: string }
+  /** As it came, and set for people. */
+  | { readonly kind: "json"; readonly text: string; readonly set: string }
   | { readonly kind: "image"; readonly source: string; readonly type: string; readonly bytes: number }
   /** Something to keep: sounds, and what else a page can't show. */
   | {
@@ -26,32 +28,20 @@ const text = (from: Schema, name: string): string => {
 
 const bytesOf = (base64: string): number => Math.floor(base64.length * 3 / 4)
 
-/** Beyond this a text isn't searched for what it might be. */
-const mostParsed = 1_000_000
-
-/** A text that is JSON of some structure, set so that people can read it. */
-export const readable = (text: string): string | undefined => {
-  if (text.length > mostParsed || !/^\s*[[{]/.test(text)) return undefined
-  try {
-    return JSON.stringify(JSON.parse(text), undefined, 2)
-  } catch {
-    return undefined
-  }
-}
-
 const fileOf = (name: string, type: string, base64: string): Block =>
   /^image\/[\w.+-]+$/.test(type)
     ? { kind: "image", source: `data:${type};base64,${base64}`, type, bytes: bytesOf(base64) }
     : { kind: "file", name, type, base64, bytes: bytesOf(base64) }
 
 const blockOf = (item: unknown): Block => {
-  const json: Block = { kind: "json", text: JSON.stringify(item, undefined, 2) ?? "" }
+  const whole = JSON.stringify(item, undefined, 2) ?? ""
+  const json: Block = { kind: "json", text: whole, set: whole }
   if (!isObject(item)) return json
   switch (item["type"]) {
     case "text": {
       const said = text(item, "text")
       const set = readable(said)
-      return set === undefined ? { kind: "text", text: said } : { kind: "json", text: set }
+      return set === undefined ? { kind: "text", text: said } : { kind: "json", text: said, set }
     }
     case "image":
     case "audio":

@@ -59,7 +59,7 @@ const all: View = { key: "", title: "All", holds: () => true, empty: "No tools y
 
 export const views: ReadonlyArray<View> = [
   all,
-  { key: "failing", title: "Failing", holds: ({ failed = 0 }) => failed > 0, empty: "No call of a tool failed" },
+  { key: "failing", title: "With failures", holds: ({ failed = 0 }) => failed > 0, empty: "No call of a tool failed" },
   { key: "uncalled", title: "Never called", holds: ({ calls }) => calls === 0, empty: "Every tool has been called" },
   {
     key: "readonly",

@@ -1,12 +1,11 @@
 /**
  * Where the next call of a service goes, as the gateway explains it for the tool and caller that are asked about.
  */
-import { request } from "../../api/client.ts"
-import { Loaded } from "../../api/Loaded.svelte.ts"
-import type { Problem } from "../../api/Problem.ts"
-import type { ExplanationView } from "../../api/types.ts"
-import { fleet } from "../../fleet/fleet.svelte.ts"
-import type { ServiceRow } from "../../fleet/rows.ts"
+import { request } from "../api/client.ts"
+import { Loaded } from "../api/Loaded.svelte.ts"
+import type { Problem } from "../api/Problem.ts"
+import type { ExplanationView } from "../api/types.ts"
+import { fleet } from "../fleet/fleet.svelte.ts"
 
 /** To be made while a component is, whose end ends it. */
 export class Explained {
@@ -17,18 +16,19 @@ export class Explained {
   #at = $state<number>()
   readonly #loaded: Loaded<ExplanationView>
 
-  constructor(service: () => ServiceRow) {
-    const name = $derived(service().name)
+  /** `last`: what may have changed where the next one goes, such as a call of this page. */
+  constructor(service: () => string, tool = "", last: () => unknown = () => undefined) {
+    this.tool = tool
     // Anew when who takes calls is another; loads move all the time, and whoever wants to know asks.
-    const takers = $derived(JSON.stringify([service().states, service().routable]))
+    const takers = $derived(JSON.stringify([fleet.service(service())?.states, fleet.service(service())?.routable]))
     this.#loaded = new Loaded(async (signal) => {
-      const query = { tool: this.tool === "" ? name : this.tool, caller: this.caller, top: 200 }
+      const query = { tool: this.tool === "" ? service() : this.tool, caller: this.caller, top: 200 }
       const answer = await request<ExplanationView>("GET", "explain", { query, signal })
       this.#at = fleet.now
       return answer
     })
     $effect(() => {
-      void [name, this.tool, takers]
+      void [service(), this.tool, takers, last(), fleet.live]
       const timer = setTimeout(() => this.ask(), 200)
       return () => clearTimeout(timer)
     })

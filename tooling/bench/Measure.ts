@@ -2,7 +2,7 @@
  * What benchmarks share: statistics that show the noise, tables, and child processes that end with the benchmark.
  */
 import { spawn } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:net"
 
 /** Median and spread of several rounds. */
@@ -87,9 +87,9 @@ export const freePort = () =>
 export const residentMemory = (pid: number): number =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1024
 
-/** Processor time that a process has taken, ms (Linux, which counts in hundredths of a second). */
-export const processorTime = (pid: number): number => {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-  const [user, system] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12, 14)
-  return 10 * (Number(user) + Number(system))
-}
+/** Processor time that the threads of a process have taken, ms (Linux, in ns). */
+export const processorTime = (pid: number): number =>
+  readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
+    const [taken = "0"] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")
+    return sum + Number(taken) / 1_000_000
+  }, 0)

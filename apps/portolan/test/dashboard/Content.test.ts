@@ -1,5 +1,5 @@
 /**
- * What the pages say: of fleets of every kind, of calls, of the configuration, and that it is what the command says too.
+ * What the pages say: of fleets of every kind, of the configuration, and that it is what the command says too.
  * Numbers are those of the acceptance checks in docs/dashboard-checks.md.
  */
 import { assert, describe, layer } from "@effect/vitest"
@@ -8,55 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Page } from "playwright-core"
 import { registry } from "../fleet.ts"
-import { portolan, until } from "../process.ts"
-import { assertNoFaults, barriers, Browser, lacking, unreadable, visit } from "./browser.ts"
+import { portolan } from "../process.ts"
+import { barriers, Browser, complete, lacking, unreadable, visit } from "./browser.ts"
 import { places } from "./pages.ts"
 import { proxy } from "./proxy.ts"
 import { broken, type Scene, scene, settled } from "./scenes.ts"
-import { type Servers, servers, text, type Tool } from "./servers.ts"
+import { type Servers, servers, type Tool } from "./servers.ts"
 
-let cancelled = 0
-
-const tools: ReadonlyArray<Tool> = [
-  {
-    name: "get_forecast",
-    description: "Forecast for a city",
-    inputSchema: {
-      type: "object",
-      required: ["city", "where"],
-      $defs: {
-        point: {
-          type: "object",
-          required: ["lat"],
-          properties: { lat: { type: "number" }, lon: { type: "number", default: 7 } }
-        }
-      },
-      properties: {
-        city: { type: "string", description: "Name of a city", minLength: 2 },
-        days: { type: "integer", minimum: 1, maximum: 14, default: 3 },
-        units: { type: "string", enum: ["metric", "imperial"] },
-        where: { $ref: "#/$defs/point" },
-        tags: { type: "array", items: { type: "string" } },
-        when: { oneOf: [{ title: "day", type: "string" }, { title: "hours", type: "integer" }] }
-      }
-    },
-    run: ({ arguments: given }) => text(JSON.stringify(given))
-  },
-  { name: "anything", run: ({ arguments: given }) => text(JSON.stringify(given)) },
-  { name: "large", run: () => text("0123456789abcdef".repeat(327_680)) },
-  { name: "wrong", run: () => ({ ...text("the city is under water"), isError: true }) },
-  {
-    name: "slow",
-    run: async ({ progress, signal }) => {
-      for (let step = 1; step < 1000 && !signal.aborted; step++) {
-        progress(step, 1000, `step ${step}`)
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-      if (signal.aborted) cancelled++
-      return text("done")
-    }
-  }
-]
+const tools: ReadonlyArray<Tool> = [{ name: "get_forecast", description: "Forecast for a city" }]
 
 interface Candidate {
   readonly instance: string
@@ -71,8 +30,6 @@ interface Explained {
 }
 
 interface Stage extends Scene {
-  /** Calls of `slow` that were cancelled. */
-  readonly cancelled: () => number
   readonly record: (id: string, more?: object) => object
 }
 
@@ -81,10 +38,9 @@ class Port extends Context.Service<Port, Stage>()("portolan/test/dashboard/Conte
     Port,
     Effect.gen(function*() {
       const made: Servers = yield* servers(new Map([["weather", { version: "1.4.2", latency: 1, tools }]]))
-      const running = yield* scene({ local: registry() }, { calls: { timeout: "60s" } })
+      const running = yield* scene({ local: registry() })
       return {
         ...running,
-        cancelled: () => cancelled,
         record: (id, more = {}) => ({
           id,
           service: "weather",
@@ -101,8 +57,7 @@ const scan = async (page: Page, url: string, more: ReadonlyArray<string> = []) =
   const found: Record<string, ReadonlyArray<string>> = {}
   for (const path of [...places.map(({ path }) => path), ...more]) {
     await page.goto(url + path)
-    await page.locator("footer .live").waitFor({ state: "attached" })
-    await page.locator("main").getByRole("heading", { level: 1 }).waitFor()
+    await complete(page)
     const lines = await unreadable(page)
     if (lines.length > 0) found[path] = lines
   }
@@ -181,80 +136,6 @@ describe.skipIf(lacking !== undefined)("content", () => {
         announce("local", registry(record("weather-1"), record("weather-2")))
         yield* settled(url, { healthy: 2 })
       }), 60_000)
-
-    it.effect(
-      "23: a form is made of the schema, and JSON can always be written; what is sent is what they say",
-      () =>
-        Effect.gen(function*() {
-          const { url } = yield* Port
-          const { page } = yield* visit(url, "/tools/weather__get_forecast")
-          yield* Effect.promise(async () => {
-            const call = page.getByRole("button", { name: "Call", exact: true })
-            // What is required, and isn't there, is told by the field.
-            await call.click()
-            await page.locator("[aria-invalid=true]").first().waitFor()
-            await page.getByRole("textbox", { name: /^city/ }).fill("Lisbon")
-            await page.getByRole("textbox", { name: /^lat/ }).or(page.getByRole("spinbutton", { name: /^lat/ })).fill(
-              "38.7"
-            )
-            await call.click()
-            const answer = page.getByRole("region", { name: "Answer" })
-            await answer.getByText("Answered", { exact: true }).waitFor()
-            await answer.getByText(/"city": "Lisbon"/).waitFor()
-            await answer.getByText(/"days": 3/).waitFor()
-            await answer.getByText(/"lon": 7/).waitFor()
-            await answer.getByRole("link", { name: /^weather-/ }).waitFor()
-
-            await page.getByRole("link", { name: "JSON" }).click()
-            await page.getByRole("textbox", { name: "Arguments as JSON" }).fill(
-              "{ \"city\": \"Porto\", \"where\": { \"lat\": 41 } }"
-            )
-            await call.click()
-            await answer.getByText(/"city": "Porto"/).waitFor()
-
-            // A tool without a schema.
-            await page.goto(`${url}/tools/weather__anything`)
-            await page.getByRole("textbox", { name: "Arguments as JSON" }).fill("{ \"any\": [1] }")
-            await call.click()
-            await answer.getByText(/"any"/).waitFor()
-          })
-        }),
-      60_000
-    )
-
-    it.effect(
-      "23: 5 MB, what the tool calls an error, progress, and a call that is cancelled are shown as what they are",
-      () =>
-        Effect.gen(function*() {
-          const { cancelled, url } = yield* Port
-          const visited = yield* visit(url, "/tools/weather__large")
-          const { page } = visited
-          yield* Effect.promise(async () => {
-            const call = page.getByRole("button", { name: "Call", exact: true })
-            const answer = page.getByRole("region", { name: "Answer" })
-            await call.click()
-            await answer.getByText("Answered", { exact: true }).waitFor()
-            await answer.getByText(/5(\.\d)? MB/).first().waitFor()
-            // Only the beginning of it is in the document.
-            assert.isBelow((await page.content()).length, 500_000)
-
-            await page.goto(`${url}/tools/weather__wrong`)
-            await call.click()
-            await answer.getByText("The tool says that it failed", { exact: true }).waitFor()
-            await answer.getByText("the city is under water").first().waitFor()
-
-            await page.goto(`${url}/tools/weather__slow`)
-            await call.click()
-            await answer.getByText(/step \d+/).waitFor()
-            await answer.getByRole("progressbar").waitFor()
-            await page.getByRole("button", { name: "Cancel the call" }).click()
-            await answer.getByText("Cancelled").first().waitFor()
-          })
-          yield* until(Effect.sync(() => cancelled() === 1), 10_000)
-          assertNoFaults(visited)
-        }),
-      60_000
-    )
 
     it.effect(
       "24: a mistake in a configuration is told with its line and column, and gone to",

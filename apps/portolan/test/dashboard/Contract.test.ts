@@ -5,9 +5,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Change } from "@portolan/gateway/rest/Changes"
 import * as Events from "@portolan/gateway/rest/Events"
+import { ExplanationView } from "@portolan/gateway/rest/ExplanationView"
 import { FleetHealth } from "@portolan/gateway/rest/FleetHealth"
+import { InstanceHealth } from "@portolan/gateway/rest/InstanceHealth"
 import { ReportView } from "@portolan/gateway/rest/ReportView"
-import { InstanceView, ServiceView, StatusView } from "@portolan/gateway/rest/Representations"
+import {
+  AccessView,
+  ConfigurationView,
+  HealthDetail,
+  InstanceView,
+  ServiceHealth,
+  ServiceView,
+  StatusView,
+  ToolView,
+  ValidationView
+} from "@portolan/gateway/rest/Representations"
 import { Report } from "@portolan/gateway/rest/Series"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -50,7 +62,8 @@ const watching = async (url: string, signal: AbortSignal, lastEventId?: string) 
           faults.push(`${id} is no next event`)
         }
         const frame = model.take(Date.now(), 0)
-        take(view.ready ? frame : model.whole(Date.now(), 0))
+        if (view.ready) take(frame)
+        else model.whole(Date.now(), 0).forEach(take)
       }
     }
   }
@@ -169,6 +182,36 @@ describe("contract", () => {
             versions
           }))
         )
+      })
+      yield* Effect.promise(async () => {
+        const { items: tools } = await get(url, "tools?limit=1000", list(ToolView))
+        assert.strictEqual(tools.length, 4)
+        const tool = await get(url, "tools/look__look", ToolView)
+        assert.deepStrictEqual(tool, tools.find(({ name }) => name === "look__look"))
+        const own = await get(url, "services/look/tools?limit=1000", list(ToolView))
+        assert.deepStrictEqual(own.items, tools.filter(({ service }) => service === "look"))
+
+        const marked = await get(url, "instances/look-two/health?source=local", InstanceHealth)
+        assert.strictEqual(marked.mark?.reason, "kernel update")
+        assert.isAbove(marked.history.checks.length, 0)
+        const { instances } = await get(url, "services/look/health", ServiceHealth)
+        assert.sameMembers(instances.map(({ id }) => id), ["extra", "look-one", "look-two"])
+        const checked = await fetch(`${url}/api/v1/instances/extra/check`, { method: "POST" })
+        assert.strictEqual(decoded(HealthDetail)(await checked.json()).id, "extra")
+
+        const why = await get(url, "explain?tool=look__look", ExplanationView)
+        assert.deepStrictEqual(why.leftOut.map(({ instance }) => instance).sort(), ["look-one", "look-two"])
+        const { settings } = await get(url, "configuration", ConfigurationView)
+        assert.isTrue(settings.some(({ origin, path }) => path === "health.interval" && origin === "file"))
+        const page = encodeURIComponent(url)
+        assert.strictEqual((await get(url, `access?origin=${page}`, AccessView)).writes, "allowed")
+        const verdict = await fetch(`${url}/api/v1/configuration/validate`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ text: "health: { intervall: 3s }" })
+        })
+        const { mistakes } = decoded(ValidationView)(await verdict.json())
+        assert.deepStrictEqual(mistakes.map(({ path }) => path), ["health.intervall"])
       })
       yield* until(Effect.sync(() => page.seen.has("beat")), 10_000)
       assert.deepStrictEqual(page.faults, [])

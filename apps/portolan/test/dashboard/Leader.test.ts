@@ -4,6 +4,8 @@
  */
 import { assert, describe, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { isDeepStrictEqual } from "node:util"
+import type { Page } from "playwright-core"
 import { registry } from "../fleet.ts"
 import { until } from "../process.ts"
 import { Browser, lacking, live } from "./browser.ts"
@@ -21,18 +23,40 @@ describe.skipIf(lacking !== undefined)("without shared workers", () => {
           Effect.promise(() => browser.newContext()),
           (context) => Effect.promise(() => context.close())
         )
+        const tabs: Array<Page> = []
         yield* Effect.promise(async () => {
-          await context.addInitScript("delete globalThis.SharedWorker")
-          const tabs = [await context.newPage(), await context.newPage(), await context.newPage()]
+          await context.addInitScript(`delete globalThis.SharedWorker
+          globalThis.workers = []
+          globalThis.Worker = class extends Worker {
+            constructor(...args) { workers.push(super(...args) ?? this) }
+          }`)
+          while (tabs.length < 3) tabs.push(await context.newPage())
           for (const tab of tabs) {
             await tab.goto(between.url)
             await live(tab)
           }
           assert.deepStrictEqual(between.streams(), { open: 1, ever: 1 })
-          await tabs.shift()?.close()
-          for (const tab of tabs) await tab.locator("footer .live.live").waitFor()
         })
-        yield* until(Effect.sync(() => between.streams().open === 1 && between.streams().ever === 2), 10_000)
+        const has = (ever: number) => Effect.sync(() => isDeepStrictEqual(between.streams(), { open: 1, ever }))
+
+        // Whoever has it goes.
+        const closed = performance.now()
+        yield* Effect.promise(async () => tabs.shift()?.close())
+        yield* until(has(2), 10_000)
+        assert.isBelow(between.opened() - closed, 1_000)
+
+        // Its worker ends, and nobody says so: those that hear nothing take it over.
+        const [leader] = yield* Effect.promise(() =>
+          Promise.all(tabs.map((tab) => tab.evaluate<number>("workers.length")))
+        )
+        yield* Effect.promise(async () => {
+          await tabs[leader === 0 ? 1 : 0]?.evaluate("workers.at(-1).terminate()")
+        })
+        yield* until(has(3), 15_000)
+        yield* Effect.promise(async () => {
+          for (const tab of tabs) await tab.getByText("No word from the gateway").waitFor({ state: "detached" })
+        })
+        assert.deepStrictEqual(between.streams(), { open: 1, ever: 3 })
       }), 60_000)
   })
 })

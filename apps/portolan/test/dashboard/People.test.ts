@@ -12,6 +12,7 @@ import { busyHarbour } from "./harbour.ts"
 import { assertSeen, hasFocus, tabTo } from "./keyboard.ts"
 import { places } from "./pages.ts"
 import type { Scene } from "./scenes.ts"
+import { shapes } from "./shapes.ts"
 
 class Harbour extends Context.Service<Harbour, Scene>()("portolan/test/dashboard/People") {
   static readonly layer = Layer.effect(Harbour, busyHarbour)
@@ -19,40 +20,8 @@ class Harbour extends Context.Service<Harbour, Scene>()("portolan/test/dashboard
 
 const go = async (page: Page, url: string) => {
   await page.goto(url)
-  await page.locator("footer .live.live").waitFor({ state: "attached" })
+  await page.locator(".foot .live.live").waitFor({ state: "attached" })
   await page.locator("main").getByRole("heading", { level: 1 }).waitFor()
-}
-
-/** Each glyph of the legend as black on white, by its word: 24 × 24 bits. */
-const shapes = async (
-  page: Page,
-  deficiency: "achromatopsia" | "deuteranopia"
-): Promise<Readonly<Record<string, string>>> => {
-  const devtools = await page.context().newCDPSession(page)
-  await devtools.send("Emulation.setEmulatedVisionDeficiency", { type: deficiency })
-  const legend = page.getByRole("list", { name: "Legend" })
-  const picture = await legend.screenshot()
-  const places = await legend.getByRole("listitem").evaluateAll((items) => {
-    const origin = items[0]?.parentElement?.getBoundingClientRect()
-    return items.map((item) => {
-      const { height, width, x, y } = item.querySelector("svg").getBoundingClientRect()
-      return { state: item.textContent.trim(), x: x - origin.x, y: y - origin.y, width, height }
-    })
-  })
-  return await page.evaluate<Readonly<Record<string, string>>>(`(async () => {
-    const image = new Image()
-    image.src = "data:image/png;base64,${picture.toString("base64")}"
-    await image.decode()
-    const scale = devicePixelRatio
-    return Object.fromEntries(${JSON.stringify(places)}.map(({ height, state, width, x, y }) => {
-      const canvas = new OffscreenCanvas(24, 24).getContext("2d")
-      canvas.drawImage(image, x * scale, y * scale, width * scale, height * scale, 0, 0, 24, 24)
-      const { data } = canvas.getImageData(0, 0, 24, 24)
-      const light = Array.from({ length: 576 }, (_, at) => data[at * 4] + data[at * 4 + 1] + data[at * 4 + 2])
-      const middle = (Math.min(...light) + Math.max(...light)) / 2
-      return [state, light.map((value) => value < middle ? 1 : 0).join("")]
-    }))
-  })()`)
 }
 
 describe.skipIf(lacking !== undefined)("people", () => {
@@ -263,7 +232,7 @@ describe.skipIf(lacking !== undefined)("people", () => {
           assert.strictEqual(await paper(), "rgb(244, 246, 247)")
           await page.unroute("**/assets/*.js")
           await page.reload()
-          await page.locator("footer .live.live").waitFor()
+          await page.locator(".foot .live.live").waitFor()
           assert.strictEqual(await page.evaluate("document.getAnimations().length"), 0)
         })
       }))

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { request } from "node:http"
 import { registry } from "../fleet.ts"
-import { assertNoFaults, Browser, lacking, overflow, visit } from "./browser.ts"
+import { assertNoFaults, Browser, complete, lacking, overflow, visit } from "./browser.ts"
 import { places } from "./pages.ts"
 import { proxy } from "./proxy.ts"
 import { type Scene, scene, settled, traffic } from "./scenes.ts"
@@ -55,7 +55,10 @@ class Port extends Context.Service<Port, Scene>()("portolan/test/dashboard/Servi
           instance("weather", "weather-1", "eu-west-1"),
           ...hostile.map((name, at) => instance(name, name, at % 2 === 0 ? name : ""))
         )
-      }, { gateway: { sessionKey: secret } })
+      }, {
+        gateway: { sessionKey: secret },
+        webhooks: [{ url: `http://127.0.0.1:9/?token=${secret}`, headers: { authorization: secret }, secret }]
+      })
       yield* traffic(running.url, [{ tool: "weather__get_forecast", rate: 5 }])
       // The id with a NUL is rejected, which the page of sources tells.
       yield* settled(running.url, { healthy: hostile.length })
@@ -81,17 +84,41 @@ describe.skipIf(lacking !== undefined)("serving", () => {
           const visited = yield* visit(url, "/")
           const { page } = visited
           yield* Effect.promise(async () => {
+            // What is told, whether a page shows it or not. Bodies of what was given up are lost.
+            const bodies: Array<Promise<readonly [url: string, body: string]>> = []
+            page.on("response", (response) => {
+              bodies.push(response.text().catch(() => "").then((body) => [response.url(), body]))
+            })
+            const told = new Set<string>()
             const others = [
+              "/instances/weather-1?source=local",
               `/services/${encodeURIComponent(hostile[0] ?? "")}`,
               `/instances/${encodeURIComponent(hostile[3] ?? "")}?source=local`
             ]
             for (const path of [...places.map(({ path }) => path), ...others]) {
               await page.goto(url + path)
-              await page.locator("footer .live.live").waitFor()
-              await page.locator("main").getByRole("heading").first().waitFor()
+              await complete(page)
               assert.isAtMost(await overflow(page), 0, path)
               assert.isFalse((await page.content()).includes(secret), path)
+              for (const [address, body] of await Promise.all(bodies.splice(0))) {
+                told.add(new URL(address).pathname)
+                assert.isFalse(body.includes(secret), `${address} on ${path}`)
+              }
+              const shown = { "/configuration": "webhooks", [others[0] ?? ""]: "authorization" }[path]
+              if (shown !== undefined) assert.include(await page.locator("main").textContent(), shown)
             }
+            for (const path of ["configuration", "instances/weather-1", "tools", "changes"]) {
+              assert.isTrue(told.has(`/api/v1/${path}`), path)
+            }
+            // The stream is a worker's, whose answers no page sees.
+            const { body } = await fetch(`${url}/api/v1/events`)
+            let snapshot = ""
+            for await (const piece of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+              snapshot += piece
+              if (/event: snapshot[^]*\n\n/.test(snapshot)) break
+            }
+            assert.include(snapshot, "weather-1")
+            assert.isFalse(snapshot.includes(secret))
             assert.strictEqual(await page.evaluate("globalThis.taken"), undefined)
             assert.strictEqual(await page.locator("img").count(), 0)
           })

@@ -95,8 +95,14 @@ export const visit = (
 
 /** Done once the page shows a fleet that is live. */
 export const live = async (page: Playwright.Page): Promise<void> => {
-  await page.locator("footer .live.live").waitFor({ state: "attached" })
+  await page.locator(".foot .live.live").waitFor({ state: "attached" })
   await page.locator("main h1").waitFor()
+}
+
+/** Done once the page shows what it asked for: nothing of it is still to come. */
+export const complete = async (page: Playwright.Page): Promise<void> => {
+  await live(page)
+  await page.locator("main :is(.skeleton, [aria-busy=true])").first().waitFor({ state: "detached" })
 }
 
 interface Found {

@@ -1,6 +1,6 @@
 /**
  * A proxy in front of a gateway, as many run one: it serves it under a path of its own, counts the event streams that pass
- * through it, can stop passing anything on, and can have another clock.
+ * through it, can stop passing anything on or some of it, and can have another clock.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -11,13 +11,19 @@ export interface Proxy {
   readonly url: string
   /** Event streams that are open now, and how many there ever were. */
   readonly streams: () => { readonly open: number; readonly ever: number }
+  /** When the last of them was opened, by `performance.now`. */
+  readonly opened: () => number
   /** From now on nothing passes, and no connection ends. */
   readonly freeze: () => void
+  /** From now on requests for these get no answer, and those for others are refused. */
+  readonly hinder: (paths: { readonly unanswered?: RegExp; readonly refused?: RegExp }) => void
 }
 
 export interface ProxyOptions {
   /** Path under which the gateway is served, such as `/tools/portolan`. Default: none. */
   readonly path?: string
+  /** Whether it names the gateway's own host to it, as proxies do that aren't told otherwise. */
+  readonly rewritesHost?: boolean
   /** ms by which the clock of the gateway seems to be ahead. */
   readonly ahead?: number
 }
@@ -29,19 +35,23 @@ const moved = (text: string, ahead: number): string =>
 /** Serves the gateway until the scope closes. */
 export const proxy = (
   gateway: string,
-  { ahead = 0, path = "" }: ProxyOptions = {}
+  { ahead = 0, path = "", rewritesHost = false }: ProxyOptions = {}
 ): Effect.Effect<Proxy, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.callback<{ readonly server: Server; readonly proxy: Proxy }>((resume) => {
         let open = 0
         let ever = 0
+        let opened = 0
         let frozen = false
+        let hindered: Parameters<Proxy["hinder"]>[0] = {}
         const server = createServer((given, response) => {
           if (frozen) return
           const asked = given.url ?? ""
           if (!asked.startsWith(`${path}/`)) return void response.writeHead(404).end()
-          const headers = { ...given.headers, host: new URL(gateway).host }
+          if (hindered.unanswered?.test(asked) === true) return
+          if (hindered.refused?.test(asked) === true) return void response.writeHead(503).end()
+          const headers = { ...given.headers, ...rewritesHost ? { host: new URL(gateway).host } : {} }
           // Times can be moved only in what can be read.
           if (ahead !== 0) headers["accept-encoding"] = "identity"
           const passed = request(
@@ -56,6 +66,7 @@ export const proxy = (
               if (kind.startsWith("text/event-stream") && given.method === "GET") {
                 open++
                 ever++
+                opened = performance.now()
                 response.once("close", () => open--)
               }
               let rest = ""
@@ -85,6 +96,8 @@ export const proxy = (
             proxy: {
               url: `http://127.0.0.1:${port}${path}`,
               streams: () => ({ open, ever }),
+              opened: () => opened,
+              hinder: (paths) => void (hindered = paths),
               freeze: () => void (frozen = true)
             }
           }))

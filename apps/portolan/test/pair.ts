@@ -68,8 +68,8 @@ export const found = (running: Running, tool: string): Effect.Effect<Pair, Cause
           let calls = 0
           let pause = 0
           const done = new AbortController()
-          const caller = Effect.promise(async () => {
-            while (!done.signal.aborted) {
+          const caller = Effect.promise(async (interrupted) => {
+            while (!done.signal.aborted && !interrupted.aborted) {
               const id = `call-${++calls}`
               const said = await look(id).then(Peers.textOf, String)
               if (!said.startsWith(`${id} by `)) failed.push(said)

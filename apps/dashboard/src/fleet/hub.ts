@@ -2,8 +2,9 @@
  * Between the gateway and the pages of one browser: one stream of events, one model, and frames for whoever looks.
  *
  * **Details**: frames go out at most four times a second, which is what people can read; what they wait for goes out within
- * 30 ms where nothing went out just before. Hidden pages get nothing; one that comes back gets a whole frame. A page says of each frame that it was applied: one that falls behind gets no more until
- * then, so that nothing piles up, and one that doesn't say so for long is forgotten until it speaks.
+ * 30 ms where nothing went out just before. Hidden pages get nothing; one that comes back gets a whole frame. A page says
+ * of each frame that it was applied: one that falls behind gets no more until then, so that nothing piles up, and one that
+ * doesn't say so for long is forgotten until it speaks.
  */
 import type { Change, Event, ReportView, SeriesReport, StatusView } from "../api/types.ts"
 import { EventStream } from "./eventStream.ts"
@@ -73,7 +74,7 @@ export class Hub {
       const all: ChangeList = missing ? await this.#ask("changes?limit=200") : some
       this.#model.changes(all.items)
       this.#schedule()
-    }, { every: 60_000, apart: 500 })
+    }, { every: 60_000, apart: interval })
     this.#polls = [this.#report, this.#status, this.#changes]
   }
 

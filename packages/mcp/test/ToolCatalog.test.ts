@@ -468,7 +468,7 @@ describe("Merging", () => {
   })
   const view = (instances: ReadonlyArray<Merging.ListedInstance>) =>
     Object.fromEntries(
-      Merging.merge(instances, "tools").map(({ definition, keys, name }) => [
+      Merging.merge(Merging.lines(instances), "tools").map(({ definition, keys, name }) => [
         name,
         [definition["from"], keys.size]
       ])
@@ -492,6 +492,38 @@ describe("Merging", () => {
     assert.deepStrictEqual(view([listed("a", "latest", { x: {} }), listed("b", "v2", { y: {} })]), {
       y: [undefined, 1]
     })
+  })
+})
+
+describe("Merging.lines", () => {
+  const listed = (service: string, id: string, over: Partial<Merging.ListedInstance> = {}): Merging.ListedInstance => ({
+    key: Catalog.key("r", id),
+    instance: instance(id, service, "1.0.0"),
+    precedence: 0,
+    lists: lists.get(id) ?? new Map(),
+    ...over
+  })
+  const lists = new Map(["a", "b", "c"].map((id) => [id, new Map([["tools" as const, new Map([[id, {}]])]])]))
+
+  it("those are kept of which no server differs, and say what they would say anew", () => {
+    const before = Merging.lines([listed("s", "a"), listed("s", "b"), listed("t", "c")])
+    const rows: ReadonlyArray<readonly [string, ReadonlyArray<Merging.ListedInstance>, ReadonlyArray<boolean>]> = [
+      ["the same", [listed("s", "a"), listed("s", "b"), listed("t", "c")], [true, true]],
+      ["one less", [listed("s", "a"), listed("t", "c")], [false, true]],
+      ["asked anew", [listed("s", "a"), listed("s", "b", { lists: new Map() }), listed("t", "c")], [false, true]],
+      ["another place", [listed("s", "a"), listed("s", "b", { precedence: 1 }), listed("t", "c")], [false, true]],
+      [
+        "another version",
+        [listed("s", "a"), listed("s", "b", { instance: instance("b", "s", "2.0.0") }), listed("t", "c")],
+        [false, true]
+      ],
+      ["another service", [listed("s", "a"), listed("t", "b"), listed("t", "c")], [false, false]]
+    ]
+    for (const [what, instances, kept] of rows) {
+      const lines = Merging.lines(instances, before)
+      assert.deepStrictEqual(lines.map((line) => before.includes(line)), kept, what)
+      assert.deepStrictEqual(Merging.merge(lines, "tools"), Merging.merge(Merging.lines(instances), "tools"), what)
+    }
   })
 })
 

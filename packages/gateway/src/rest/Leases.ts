@@ -227,8 +227,6 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
     return announcer
   }, Effect.mapError((error: Registry.RegistryError) => new RegistryFailed({ detail: error.message })))
 
-  const entries = () => HashMap.values(discovery.catalog().entries)
-
   const check = (registry: Registry.Registry, { create, instance }: Write) => {
     if (instance.id.includes("\u0000")) {
       return mistaken([{ path: "id", message: "it can't hold a NUL character" }])
@@ -242,8 +240,10 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
           `writes; registry ${registry.name} would trust them`
       })
     }
-    for (const entry of entries()) {
-      if (entry.instance.id !== instance.id) continue
+    const { entries, sources } = discovery.catalog()
+    for (const source of sources.keys()) {
+      const entry = Option.getOrUndefined(HashMap.get(entries, Catalog.key(source, instance.id)))
+      if (entry === undefined) continue
       const other = [entry.source, ...entry.alsoIn].find((source) => source !== registry.name)
       if (other !== undefined && entry.source !== registry.name) {
         return new Conflict({
@@ -368,8 +368,7 @@ const make = Effect.fnUntraced(function*(options: LeasesOptions) {
       yield* Effect.forkIn(release(lease), scope, { startImmediately: true })
       return void (yield* gone(key))
     }
-    for (const entry of entries()) {
-      if (entry.instance.id !== id || entry.source !== name) continue
+    if (HashMap.has(discovery.catalog().entries, key)) {
       return yield* new Conflict({
         detail:
           `${id} was not announced through this gateway: it goes when whoever announces it in ${name} takes it back`,

@@ -9,6 +9,7 @@ import { type Fields, isFields } from "../JsonRpc.ts"
 import type { Upstream } from "../upstream/Upstream.ts"
 import * as Freshness from "./Freshness.ts"
 import * as Listing from "./Listing.ts"
+import type { Lists } from "./Merging.ts"
 import * as MirroredArguments from "./MirroredArguments.ts"
 import type { ListKind, OfferKind } from "./Offer.ts"
 import * as TaskSupport from "./TaskSupport.ts"
@@ -21,7 +22,8 @@ import * as TaskSupport from "./TaskSupport.ts"
  */
 export interface ListedServer {
   upstream: Upstream
-  readonly lists: Map<OfferKind, ReadonlyMap<string, Fields>>
+  /** Other ones each time that one of them was read: they are told apart by what they are. */
+  lists: Lists
   /** What it said of its lists when they were read last. */
   readonly readings: Map<OfferKind, Freshness.Reading>
   readonly problems: Map<ListKind, string>
@@ -95,15 +97,17 @@ export const read = (
     return Effect.match(parts, {
       onSuccess: (read) => {
         server.problems.delete(kind)
+        const lists = new Map(server.lists)
         for (const [part, { hints, items }] of read) {
           if (part === "tools" && profile !== undefined) {
             server.refused = profile.era === "stateless" ? refusedOf(items) : new Map()
-            server.lists.set(part, TaskSupport.normalized(profile, allowed(items, server.refused)))
-          } else server.lists.set(part, items)
+            lists.set(part, TaskSupport.normalized(profile, allowed(items, server.refused)))
+          } else lists.set(part, items)
           if (hints === undefined) {
             server.readings.delete(part)
           } else server.readings.set(part, { ...hints, at })
         }
+        server.lists = lists
       },
       onFailure: (error) => {
         server.problems.set(kind, error.reason)

@@ -87,10 +87,21 @@ export interface Merged {
  */
 export type Groups = Readonly<Record<string, ReadonlyArray<string>>>
 
-/** The numbers of a version; what isn't a number counts as 0. A pre-release comes before its release. */
-const parse = (version: string): readonly [number, number, number, number] => {
+/** The numbers of a version, and 0 for a pre-release, which comes before its release. */
+type Version = readonly [major: number, minor: number, patch: number, release: number]
+
+/** What isn't a number counts as 0. */
+const parse = (version: string): Version => {
   const match = /^[v=]?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-)?/.exec(version.trim())
   return [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0), Number(match?.[3] ?? 0), match?.[4] === undefined ? 1 : 0]
+}
+
+const compare = (left: Version, right: Version): number => {
+  for (let i = 0; i < left.length; i++) {
+    const difference = (left[i] ?? 0) - (right[i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return 0
 }
 
 /**
@@ -99,35 +110,72 @@ const parse = (version: string): readonly [number, number, number, number] => {
  * @category versions
  * @since 0.1.0
  */
-export const compareVersions = (a: string, b: string): number => {
-  const left = parse(a)
-  const right = parse(b)
-  for (let i = 0; i < left.length; i++) {
-    const difference = (left[i] ?? 0) - (right[i] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return 0
-}
+export const compareVersions = (a: string, b: string): number => compare(parse(a), parse(b))
 
 /** Whether two versions are of one line. */
-const sameLine = (a: string, b: string): boolean => {
-  const [major, minor] = parse(a)
-  const [otherMajor, otherMinor] = parse(b)
-  return major === otherMajor && (major > 0 || minor === otherMinor)
+const sameLine = ([major, minor]: Version, [otherMajor, otherMinor]: Version): boolean =>
+  major === otherMajor && (major > 0 || minor === otherMinor)
+
+/**
+ * Those instances of a service that count: of its highest line, the highest version first.
+ *
+ * @category models
+ * @since 0.2.0
+ */
+export interface Line {
+  readonly service: string
+  readonly members: ReadonlyArray<ListedInstance>
+  /** All that were asked, as they came. */
+  readonly replicas: ReadonlyArray<ListedInstance>
+}
+
+const isSame = (a: ListedInstance, b: ListedInstance | undefined): boolean =>
+  a.key === b?.key && a.lists === b.lists && a.precedence === b.precedence && a.instance.version === b.instance.version
+
+/**
+ * The lines that are merged, of each service one. A line counts once one of its servers has been asked, so that a new line
+ * whose servers still start takes no tool away. A line is that of before where none of its servers differs: what changes is
+ * few of many.
+ *
+ * @category merging
+ * @since 0.2.0
+ */
+export const lines = (
+  instances: ReadonlyArray<ListedInstance>,
+  before: ReadonlyArray<Line> = []
+): ReadonlyArray<Line> => {
+  const known = new Map(before.map((line) => [line.service, line]))
+  // Replicas are many, their versions few.
+  const versions = new Map<string, Version>()
+  const versionOf = ({ instance: { version } }: ListedInstance): Version => {
+    const parsed = versions.get(version) ?? parse(version)
+    versions.set(version, parsed)
+    return parsed
+  }
+  return Array.from(Map.groupBy(instances, ({ instance }) => instance.service), ([service, replicas]): Line => {
+    const line = known.get(service)
+    if (
+      line?.replicas.length === replicas.length && line.replicas.every((replica, at) => isSame(replica, replicas[at]))
+    ) return line
+    const highest = replicas.map(versionOf).reduce((a, b) => compare(a, b) < 0 ? b : a)
+    const members = replicas.filter((replica) => sameLine(versionOf(replica), highest))
+    members.sort((a, b) =>
+      compare(versionOf(b), versionOf(a)) ||
+      a.precedence - b.precedence ||
+      (a.instance.id < b.instance.id ? -1 : 1)
+    )
+    return { service, members, replicas }
+  })
 }
 
 /**
- * Merges one kind. A line counts once one of its servers has been asked, so that a new line whose servers still start
- * takes no tool away.
+ * Merges one kind of what the lines offer.
  *
  * @category merging
  * @since 0.1.0
  */
-export const merge = (
-  instances: ReadonlyArray<ListedInstance>,
-  kind: OfferKind,
-  groups: Groups = {}
-): ReadonlyArray<Merged> => join(mergeServices(instances, kind), groups)
+export const merge = (lines: ReadonlyArray<Line>, kind: OfferKind, groups: Groups = {}): ReadonlyArray<Merged> =>
+  join(lines.flatMap((line) => mergedOf(line, kind)), groups)
 
 /** One item for what the members of a group offer under one name. */
 const join = (merged: ReadonlyArray<Merged>, groups: Groups): ReadonlyArray<Merged> => {
@@ -176,38 +224,31 @@ interface Gathered {
   readonly keys: Set<InstanceKey>
 }
 
-const mergeServices = (instances: ReadonlyArray<ListedInstance>, kind: OfferKind): ReadonlyArray<Merged> => {
-  const services = new Map<string, Array<ListedInstance>>()
-  for (const listed of instances) {
-    const members = services.get(listed.instance.service)
-    if (members === undefined) services.set(listed.instance.service, [listed])
-    else members.push(listed)
-  }
-  const merged: Array<Merged> = []
-  for (const [service, members] of services) {
-    members.sort((a, b) =>
-      compareVersions(b.instance.version, a.instance.version) ||
-      a.precedence - b.precedence ||
-      (a.instance.id < b.instance.id ? -1 : 1)
-    )
-    const highest = members[0]?.instance.version ?? ""
-    const offers = new Map<string, Gathered>()
-    for (const { instance, key, lists, precedence } of members) {
-      if (!sameLine(highest, instance.version)) break
-      for (const [name, definition] of lists.get(kind) ?? []) {
-        const offer = offers.get(name)
-        const promises = promisesOf(kind, definition)
-        if (offer === undefined) {
-          offers.set(name, { definition, ...promises, precedence, keys: new Set([key]) })
-        } else {
-          offer.repeatable &&= promises.repeatable
-          offer.readOnly &&= promises.readOnly
-          offer.keys.add(key)
-          offer.precedence = Math.min(offer.precedence, precedence)
-        }
+const merged = new WeakMap<Line, Map<OfferKind, ReadonlyArray<Merged>>>()
+
+const mergedOf = (line: Line, kind: OfferKind): ReadonlyArray<Merged> => {
+  let kinds = merged.get(line)
+  if (kinds === undefined) merged.set(line, kinds = new Map())
+  let offers = kinds.get(kind)
+  if (offers === undefined) kinds.set(kind, offers = mergeLine(line, kind))
+  return offers
+}
+
+const mergeLine = ({ members, service }: Line, kind: OfferKind): ReadonlyArray<Merged> => {
+  const offers = new Map<string, Gathered>()
+  for (const { key, lists, precedence } of members) {
+    for (const [name, definition] of lists.get(kind) ?? []) {
+      const offer = offers.get(name)
+      const promises = promisesOf(kind, definition)
+      if (offer === undefined) {
+        offers.set(name, { definition, ...promises, precedence, keys: new Set([key]) })
+      } else {
+        offer.repeatable &&= promises.repeatable
+        offer.readOnly &&= promises.readOnly
+        offer.keys.add(key)
+        offer.precedence = Math.min(offer.precedence, precedence)
       }
     }
-    for (const [name, offer] of offers) merged.push({ service, services: [service], name, ...offer })
   }
-  return merged
+  return Array.from(offers, ([name, offer]) => ({ service, services: [service], name, ...offer }))
 }

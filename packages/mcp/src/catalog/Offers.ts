@@ -32,7 +32,7 @@ interface Standing {
 }
 
 const sameKeys = (a: ReadonlySet<InstanceKey>, b: ReadonlySet<InstanceKey>): boolean =>
-  a.size === b.size && a.isSubsetOf(b)
+  a === b || a.size === b.size && a.isSubsetOf(b)
 
 /**
  * The table. Plain and synchronous: one writer rebuilds it, everybody reads it.
@@ -87,6 +87,7 @@ export const make = (initial: Naming.NamingOptions, registryOf: RegistryOf): Off
   const tables = new Map<OfferKind, ReadonlyMap<string, Offer>>()
   const revisions = new Map<ListKind, number>()
   let latest: ReadonlyArray<Merging.ListedInstance> = []
+  let lines: ReadonlyArray<Merging.Line> = []
   let byId: ReadonlyMap<string, ReadonlyArray<Merging.ListedInstance>> | undefined
   let former: ReadonlyMap<OfferKind, ReadonlyMap<string, Offer>> = new Map()
   const byName = new Map<OfferKind, ReadonlyMap<string, ReadonlyArray<Offer>>>()
@@ -199,8 +200,9 @@ export const make = (initial: Naming.NamingOptions, registryOf: RegistryOf): Off
         refusals.add(id)
       }
     }
+    lines = Merging.lines(listed, lines)
     for (const kind of offerKinds) {
-      const merged = Merging.merge(listed, kind, groups)
+      const merged = Merging.merge(lines, kind, groups)
       const named = kind === "tools" || kind === "prompts" ? Naming.assign(merged, naming) : Naming.unchanged(merged)
       const list: Array<Offer> = []
       const names = new Map<string, Array<Offer>>()

@@ -127,9 +127,10 @@ export const make = (
 
     /** Services are announced and go for as long as the gateway runs. */
     const forget = () => {
-      const services = new Set(upstreams.all().map((upstream) => upstream.instance().service))
-      for (const service of Array.from(shelves.keys())) {
-        if (services.has(service)) continue
+      if (shelves.size === 0) return
+      const gone = new Set(shelves.keys())
+      for (const upstream of upstreams.all()) gone.delete(upstream.instance().service)
+      for (const service of gone) {
         dropService(service)
         shelves.delete(service)
       }

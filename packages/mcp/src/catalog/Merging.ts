@@ -45,16 +45,32 @@ export interface ListedInstance {
  */
 export const allowed = (listed: ListedInstance, registry: Pick<Registry, "allow" | "name">): ListedInstance => {
   const tools = listed.lists.get("tools")
-  if (registry.allow?.tools === undefined || tools === undefined) return listed
-  const refused = new Map(listed.refused)
-  const offered = new Map<string, Fields>()
-  for (const [name, definition] of tools) {
-    const reason = toolRefusal(registry, name)
-    if (reason === undefined) offered.set(name, definition)
-    else refused.set(name, reason)
+  const allow = registry.allow?.tools
+  if (allow === undefined || tools === undefined) return listed
+  let bounded = boundedByLists.get(listed.lists)
+  if (bounded?.allow !== allow || bounded.registry !== registry.name) {
+    const refused = new Map<string, string>()
+    const offered = new Map<string, Fields>()
+    for (const [name, definition] of tools) {
+      const reason = toolRefusal(registry, name)
+      if (reason === undefined) offered.set(name, definition)
+      else refused.set(name, reason)
+    }
+    bounded = { allow, registry: registry.name, refused, lists: new Map([...listed.lists, ["tools", offered]]) }
+    boundedByLists.set(listed.lists, bounded)
   }
-  return { ...listed, refused, lists: new Map([...listed.lists, ["tools", offered]]) }
+  return { ...listed, refused: new Map([...listed.refused ?? [], ...bounded.refused]), lists: bounded.lists }
 }
+
+/** What a registry leaves of lists: the same object as long as both are the same. */
+interface Bounded {
+  readonly allow: object
+  readonly registry: string
+  readonly lists: Lists
+  readonly refused: ReadonlyMap<string, string>
+}
+
+const boundedByLists = new WeakMap<Lists, Bounded>()
 
 /**
  * One thing that a service offers, and who offers it.
@@ -224,11 +240,11 @@ interface Gathered {
   readonly keys: Set<InstanceKey>
 }
 
-const merged = new WeakMap<Line, Map<OfferKind, ReadonlyArray<Merged>>>()
+const mergedByLine = new WeakMap<Line, Map<OfferKind, ReadonlyArray<Merged>>>()
 
 const mergedOf = (line: Line, kind: OfferKind): ReadonlyArray<Merged> => {
-  let kinds = merged.get(line)
-  if (kinds === undefined) merged.set(line, kinds = new Map())
+  let kinds = mergedByLine.get(line)
+  if (kinds === undefined) mergedByLine.set(line, kinds = new Map())
   let offers = kinds.get(kind)
   if (offers === undefined) kinds.set(kind, offers = mergeLine(line, kind))
   return offers

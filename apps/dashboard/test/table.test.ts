@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { comparing, Order, toggled } from "../src/parts/order.ts"
-import { sight, slots } from "../src/parts/window.ts"
+import { Seats, sight, slots } from "../src/parts/window.ts"
 
 interface Row {
   readonly key: string
@@ -66,7 +66,7 @@ describe("the order of rows", () => {
 describe("the rows in the document", () => {
   it("are those in sight and some beyond", () => {
     expect(sight(0, 900, 36)).toEqual({ first: 0, end: 34 })
-    expect(sight(36_000, 900, 36)).toEqual({ first: 992, end: 1034 })
+    expect(sight(36_000, 900, 36)).toEqual({ first: 992, end: 1036 })
     expect(sight(-500, 900, 36)).toEqual({ first: 0, end: 20 })
     expect(sight(-5000, 900, 36)).toEqual({ first: 0, end: 8 })
   })
@@ -94,5 +94,33 @@ describe("the rows in the document", () => {
         }
       )
     )
+  })
+
+  it("are always as many while somebody scrolls, so that no element comes or goes", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 400, max: 60_000 }), fc.integer({ min: 400, max: 60_000 }), (from, to) => {
+        const count = (top: number) =>
+          slots(sight(top, 900, 36), 2_000, undefined).filter((slot) => "row" in slot).length
+        expect(count(from)).toBe(count(to))
+      })
+    )
+  })
+
+  it("keep their element as long as they are there, and leave it to one that comes", () => {
+    const keys = fc.uniqueArray(fc.stringMatching(/^[a-f]$/))
+    fc.assert(fc.property(fc.array(keys, { minLength: 1 }), (times) => {
+      const seats = new Seats()
+      let before: ReadonlyMap<string, number> = new Map()
+      for (const keys of times) {
+        const now = seats.of(keys)
+        expect(Array.from(now.keys())).toEqual(keys)
+        expect(new Set(now.values()).size).toBe(keys.length)
+        for (const [key, seat] of now) if (before.has(key)) expect(seat).toBe(before.get(key))
+        // None is new while one is free.
+        const made = new Set(now.values()).difference(new Set(before.values()))
+        expect(made.size).toBe(Math.max(0, now.size - before.size))
+        before = now
+      }
+    }))
   })
 })

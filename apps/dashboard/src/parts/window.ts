@@ -16,11 +16,33 @@ export interface Sight {
 const beyond = 8
 const step = 2
 
-/** `top`: how far the first row is above the upper edge of what is seen. */
-export const sight = (top: number, seen: number, row: number): Sight => ({
-  first: Math.max(0, Math.floor(Math.max(0, top) / row / step) * step - beyond),
-  end: Math.ceil(Math.max(0, top + seen) / row / step) * step + beyond
-})
+/**
+ * `top`: how far the first row is above the upper edge of what is seen. While somebody scrolls there are always as many, so
+ * that each that comes takes the place of one that leaves.
+ */
+export const sight = (top: number, seen: number, row: number): Sight => {
+  const rows = (height: number) => Math.ceil(height / row / step) * step
+  const first = Math.floor(Math.max(0, top) / row / step) * step
+  const shown = top > 0 ? rows(seen) + step : rows(Math.max(0, top + seen))
+  return { first: Math.max(0, first - beyond), end: first + shown + beyond }
+}
+
+/**
+ * Which element shows which row. What a row leaves is taken by a row that comes: to write other texts costs a third of making
+ * and removing the elements.
+ */
+export class Seats {
+  #taken: ReadonlyMap<string, number> = new Map()
+  #made = 0
+
+  /** The seat of each of these rows: its own as long as it is there. */
+  of(keys: ReadonlyArray<string>): ReadonlyMap<string, number> {
+    const wanted = new Set(keys)
+    const free = Array.from(this.#taken).flatMap(([key, seat]) => wanted.has(key) ? [] : [seat])
+    this.#taken = new Map(keys.map((key) => [key, this.#taken.get(key) ?? free.shift() ?? this.#made++]))
+    return this.#taken
+  }
+}
 
 export const slots = ({ end, first }: Sight, total: number, pinned: number | undefined): ReadonlyArray<Slot> => {
   const out: Array<Slot> = []

@@ -144,6 +144,53 @@ describe.skipIf(lacking !== undefined)("people", () => {
       90_000
     )
 
+    it.effect("17: what has the focus keeps it, however far a long table is scrolled", () =>
+      Effect.gen(function*() {
+        const { url } = yield* Harbour
+        const { page } = yield* visit(url, "/instances", { viewport: { width: 1280, height: 480 } })
+        yield* Effect.promise(async () => {
+          const focused = () =>
+            page.evaluate<string>(
+              `(({ ariaLabel, textContent }) => ariaLabel ?? textContent.trim())(document.activeElement)`
+            )
+          const holds = async (what: string) => {
+            while (!await page.evaluate<boolean>(what));
+          }
+          /** Until the rows of that place are drawn. */
+          const to = async (y: number) => {
+            await page.evaluate(`scrollTo(0, ${y})`)
+            await holds(`Array.from(document.querySelectorAll("tbody tr:not(.gap)")).some((row) => {
+              const { bottom, top } = row.getBoundingClientRect()
+              return top < 300 && bottom > 260 && scrollY === ${y}
+            })`)
+          }
+          for (const from of [0, 2_000, 4_000]) {
+            await to(from)
+            // A checkbox in the middle of what is seen.
+            const box = page.locator("tbody input").nth(from === 0 ? 3 : 12)
+            await box.focus()
+            const chosen = await focused()
+            assert.match(chosen, /^Choose /)
+            for (const y of [5_500, 0, 800, 3_000, 200, 5_900, 2_100, 40]) {
+              await to(y)
+              assert.strictEqual(await focused(), chosen, `from ${from} to ${y} px`)
+            }
+          }
+
+          // The keys of the table go further than what is drawn.
+          const links = page.locator("tbody a.row")
+          await links.nth(1).focus()
+          const rows: Array<string> = []
+          for (const key of ["PageDown", "PageDown", "PageDown", "End", "PageUp", "Home", "PageDown"]) {
+            await page.keyboard.press(key)
+            await holds(`document.activeElement.matches("a.row")`)
+            rows.push(await page.evaluate<string>("document.activeElement.closest('tr').ariaRowIndex"))
+          }
+          const last = Number(await page.getByRole("table").getAttribute("aria-rowcount"))
+          assert.deepStrictEqual(rows.map(Number), [18, 33, 48, last, last - 15, 2, 17])
+        })
+      }), 60_000)
+
     it.effect("18: a cell of the chart says its service, its region and what is in it", () =>
       Effect.gen(function*() {
         const { url } = yield* Harbour

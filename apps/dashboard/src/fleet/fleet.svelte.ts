@@ -19,7 +19,7 @@ import type {
   SourceRow,
   Totals
 } from "./rows.ts"
-import { empty, withFrame } from "./view.ts"
+import { empty, withInstances, withOthers } from "./view.ts"
 
 /** Seconds without a word after which the worker itself counts as lost: one that speaks each second, and one that begins. */
 const silence = 6
@@ -43,15 +43,20 @@ class Fleet {
   #now = $state(Date.now())
   readonly #byService = $derived(Map.groupBy(this.#instances.rows, ({ service }) => service))
 
-  /** What pages see follows what is known, one after the other: the sentence that sums it up comes first. */
+  /**
+   * What pages see follows what is known, one after the other. The chart waits for the totals: its services are there by
+   * then, so that nothing of it moves.
+   */
   readonly #shows: ReadonlyArray<() => void> = [
     () => {
-      this.#totals = this.#view.totals
-      this.#status = this.#view.status
-      this.#sources = this.#view.sources
       this.#regions = this.#view.regions
       this.#services = this.#view.services
+    },
+    () => {
       this.#callers = this.#view.callers
+      this.#status = this.#view.status
+      this.#sources = this.#view.sources
+      this.#totals = this.#view.totals
     },
     () => {
       // All of them at once: those that were there stay until then.
@@ -63,7 +68,9 @@ class Fleet {
   ]
 
   #link: Link | undefined
+  /** Frames that came, and those of which the instances are known already. */
   #frames: Array<Frame> = []
+  #begun: Array<Frame> = []
   #skew = 0
   /** Since when the worker says nothing, in seconds that we saw pass; and whether it ever said something. */
   #quiet = 0
@@ -176,24 +183,27 @@ class Fleet {
     }
     this.#frames.push(message.frame)
     if (this.#frames.length > 1) return
-    // Hidden pages have no frames of the screen.
-    if (document.hidden) {
-      this.#apply()
-      for (const show of this.#shows) show()
-    } else {
-      inTurn(() => this.#apply())
-      for (const show of this.#shows) inTurn(show)
+    for (const step of [() => this.#begin(), () => this.#finish(), ...this.#shows]) {
+      // Hidden pages have no frames of the screen.
+      if (document.hidden) step()
+      else inTurn(step)
     }
   }
 
-  #apply(): void {
+  #begin(): void {
+    for (const frame of this.#frames) this.#view = withInstances(this.#view, frame)
+    this.#begun = this.#begun.concat(this.#frames)
+    this.#frames = []
+  }
+
+  #finish(): void {
     const { ready } = this.#view
-    for (const frame of this.#frames) {
-      this.#view = withFrame(this.#view, frame)
+    for (const frame of this.#begun) {
+      this.#view = withOthers(this.#view, frame)
       this.#skew = frame.skew
       if (frame.more !== true) this.#link?.send({ type: "seen" })
     }
-    this.#frames = []
+    this.#begun = []
     if (!ready) this.#tick()
   }
 

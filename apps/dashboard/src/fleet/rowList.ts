@@ -51,7 +51,35 @@ export class RowList<Row> {
     if (kept && added.length + left.size === 0) {
       return new RowList(this.#keyOf, this.#compare, after, this.#places)
     }
-    const there = after.filter((row) => !left.has(this.#keyOf(row)))
-    return new RowList(this.#keyOf, this.#compare, [...there, ...added].sort(this.#compare))
+    const there = left.size === 0 ? after : after.filter((row) => !left.has(this.#keyOf(row)))
+    const all = kept
+      ? merged(there, added.sort(this.#compare), this.#compare)
+      : [...there, ...added].sort(this.#compare)
+    return new RowList(this.#keyOf, this.#compare, all)
   }
+}
+
+/** Few among many, both in order: each of the few is looked for, and the many aren't compared with each other. */
+const merged = <Row>(
+  many: ReadonlyArray<Row>,
+  few: ReadonlyArray<Row>,
+  compare: (a: Row, b: Row) => number
+): ReadonlyArray<Row> => {
+  const all: Array<Row> = []
+  let from = 0
+  for (const row of few) {
+    let [low, high] = [from, many.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const other = many[middle]
+      if (other !== undefined && compare(other, row) <= 0) low = middle + 1
+      else high = middle
+    }
+    for (; from < low; from++) {
+      const next = many[from]
+      if (next !== undefined) all.push(next)
+    }
+    all.push(row)
+  }
+  return all.concat(many.slice(from))
 }

@@ -53,29 +53,26 @@ const withCells = (view: View, changes: Frame["services"]): Frame["services"] =>
     }) ?? []
   }
 
-export const withFrame = (view: View, frame: Frame): View => {
-  if (frame.whole) {
-    return {
-      ready: frame.more !== true,
-      instances: empty.instances.with(frame.instances),
-      services: empty.services.with(frame.services),
-      sources: empty.sources.with(frame.sources),
-      callers: frame.callers ?? [],
-      changes: frame.changes ?? [],
-      regions: frame.regions ?? [],
-      totals: frame.totals,
-      status: frame.status
-    }
-  }
+/** With what the frame says of instances: the longest part, and by itself, so that it can be done apart. */
+export const withInstances = (view: View, { instances, whole }: Frame): View => ({
+  ...view,
+  instances: (whole ? empty : view).instances.with(instances)
+})
+
+/** With what the frame says of all else. */
+export const withOthers = (view: View, frame: Frame): View => {
+  const before = frame.whole ? { ...empty, instances: view.instances } : view
   return {
-    ready: view.ready || frame.more === false,
-    instances: view.instances.with(frame.instances),
-    services: view.services.with(withCells(view, frame.services)),
-    sources: view.sources.with(frame.sources),
-    callers: frame.callers ?? view.callers,
-    changes: frame.changes === undefined ? view.changes : [...frame.changes, ...view.changes].slice(0, mostChanges),
-    regions: frame.regions ?? view.regions,
-    totals: frame.totals ?? view.totals,
-    status: frame.status ?? view.status
+    ready: frame.whole ? frame.more !== true : view.ready || frame.more === false,
+    instances: view.instances,
+    services: before.services.with(withCells(before, frame.services)),
+    sources: before.sources.with(frame.sources),
+    callers: frame.callers ?? before.callers,
+    changes: frame.changes === undefined ? before.changes : [...frame.changes, ...before.changes].slice(0, mostChanges),
+    regions: frame.regions ?? before.regions,
+    totals: frame.totals ?? before.totals,
+    status: frame.status ?? before.status
   }
 }
+
+export const withFrame = (view: View, frame: Frame): View => withOthers(withInstances(view, frame), frame)

@@ -25,8 +25,9 @@ export class Paced<Row> {
   readonly #waiting = new Set<string>()
   #drawn = $state.raw<ReadonlyArray<Place<Row>>>([])
 
-  constructor(rows: () => ReadonlyArray<Row>, keyOf: (row: Row) => string) {
-    $effect.pre(() => this.#follow(new Map(rows().map((row) => [keyOf(row), row]))))
+  /** `keyOf`: of a row, which is the `at`-th. */
+  constructor(rows: () => ReadonlyArray<Row>, keyOf: (row: Row, at: number) => string) {
+    $effect.pre(() => this.#follow(new Map(rows().map((row, at) => [keyOf(row, at), row]))))
     $effect(() => () => this.#follow(new Map()))
   }
 

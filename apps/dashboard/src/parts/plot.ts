@@ -123,7 +123,8 @@ export interface Drawing {
 /** The options of uPlot, but for its size. */
 export const optionsOf = (drawing: Drawing): Omit<uPlot.Options, "width" | "height"> => ({
   legend: { show: false },
-  padding: [16, 4, 0, 0],
+  // Half of the last time is beside its line.
+  padding: [16, 16, 0, 0],
   cursor: {
     y: false,
     drag: { x: false, y: false },

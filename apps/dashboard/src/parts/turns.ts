@@ -5,7 +5,7 @@
 import { flushSync } from "svelte"
 
 /** What script may take of a frame of the screen before the rest waits for the next one, ms. */
-const budget = 2
+const budget = 4
 
 const waiting: Array<() => void> = []
 let frame: number | undefined

@@ -4,7 +4,7 @@ import type { Event } from "../../src/api/types.ts"
 import { Model } from "../../src/fleet/model.ts"
 import type { Frame } from "../../src/fleet/rows.ts"
 import { noStates } from "../../src/fleet/serviceRow.ts"
-import { empty, type View, withFrame } from "../../src/fleet/view.ts"
+import { empty, type View, withFrame, withInstances, withOthers } from "../../src/fleet/view.ts"
 import { begun, Gateway, type Status } from "./gateway.ts"
 
 const ids = ["a", "b", "c", "d"]
@@ -88,10 +88,15 @@ describe("model", () => {
         const model = new Model()
         let view = empty
         let late: Array<Event> = []
+        const frames: Array<Frame> = []
+        const take = (frame: Frame) => {
+          frames.push(frame)
+          view = withFrame(view, frame)
+        }
         const deliver = (event: Event) => {
           if (!model.apply(event, gateway.now)) model.apply(gateway.snapshot(), gateway.now)
           const frame = model.take(gateway.now, 0)
-          view = withFrame(view, view.ready ? frame : wholeOf(model, gateway.now))
+          take(view.ready ? frame : wholeOf(model, gateway.now))
         }
         deliver(gateway.snapshot())
         for (const { happening, what } of steps) {
@@ -107,8 +112,10 @@ describe("model", () => {
         if (last !== undefined) deliver(last)
         deliver(gateway.beat())
         model.tick(gateway.now)
-        view = withFrame(view, model.take(gateway.now, 0))
+        take(model.take(gateway.now, 0))
         expect(comparable(view)).toEqual(comparable(fresh(gateway)))
+        // As pages do it: all instances first, then all else.
+        expect(frames.reduce(withOthers, frames.reduce(withInstances, empty))).toEqual(view)
       }),
       { numRuns: 300 }
     )

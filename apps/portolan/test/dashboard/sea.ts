@@ -6,7 +6,7 @@ import type * as Scope from "effect/Scope"
 import { random } from "../edits.ts"
 import { registry } from "../fleet.ts"
 import { most, type Scene, scene, settled } from "./scenes.ts"
-import { type Servers, servers } from "./servers.ts"
+import { servers } from "./servers.ts"
 import { type Announced, instancesOf, offersOf, type Service } from "./services.ts"
 
 const words =
@@ -31,78 +31,93 @@ const sea: ReadonlyArray<Service> = kinds.flatMap((kind, row) =>
   })
 )
 
-/** Instances of `openSea` that nobody but its churn changes, by their ids. */
+/** A large fleet: `all` are there from the beginning to the end, `others` come and go. */
 export interface Sea extends Scene {
-  readonly servers: Servers
   readonly all: ReadonlyArray<Announced>
+  readonly others: ReadonlyArray<Announced>
+  /** What `churn` made of it so far: how instances are marked, by their ids, and what the fourth source announces. */
+  readonly marked: Map<string, string>
+  readonly announced: Map<string, Announced & { readonly weight: number }>
 }
 
-/** 2,000 instances in five regions, announced by three sources. All healthy, and few calls. */
+/** 2,000 instances in five regions, announced by three sources, and a fourth that begins empty. All healthy, and few calls. */
 export const openSea: Effect.Effect<Sea, never, Scope.Scope> = Effect.gen(function*() {
   const made = yield* servers(offersOf(sea))
   const all = instancesOf(sea, made)
+  const others = all.filter((_, at) => at % 20 === 0).map(({ region, service }, at) => {
+    const id = `other-${at}`
+    return { id, service, region, endpoint: { transport: "streamable-http", url: made.url(service, id) } }
+  })
   const thirds = [0, 1, 2].map((third) => all.filter((_, at) => at % 3 === third))
   const running = yield* scene(
-    Object.fromEntries(thirds.map((some, at) => [`dc${at + 1}`, registry(...some)])),
+    Object.fromEntries([...thirds.map((some, at) => [`dc${at + 1}`, registry(...some)]), ["dc4", registry()]]),
     { health: { interval: "10m" } }
   )
   yield* settled(running.url, { healthy: all.length })
-  return { ...running, servers: made, all }
+  return { ...running, all, others, marked: new Map(), announced: new Map() }
 })
+
+/** How often a source tells what changed in it, ms. */
+const told = 200
 
 /**
  * Changes instances without pause until the scope closes: half of the updates mark one by hand or take the mark away, the
- * others announce one, announce it otherwise, or take it back.
+ * others are changes in a source, which announces one, announces it with another weight, or takes it back. Each changes
+ * something. `made`: marks that were taken, and changes that were written.
  */
 export const churn = (
-  { all, servers, url }: Pick<Sea, "all" | "servers" | "url">,
+  { all, announce, announced, marked, others, url }: Sea,
   perSecond: number
 ): Effect.Effect<{ readonly made: () => number }, never, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const begun = performance.now()
-        const next = random(7)
-        const announced = new Set<number>()
-        let made = 0
-        let running = 0
-        const send = (method: string, path: string, body?: object) => {
-          running++
-          fetch(`${url}/api/v1/${path}`, {
-            method,
-            headers: { "content-type": "application/json" },
-            ...body === undefined ? {} : { body: JSON.stringify(body) }
-          }).then((answer) => answer.arrayBuffer()).catch(() => {}).finally(() => running--)
-        }
-        const update = () => {
-          const at = Math.floor(next() * all.length)
-          const one = all[at]
-          if (one === undefined) return
-          if (next() < 0.5) {
-            const as = next() < 0.6 ? "up" : next() < 0.5 ? "draining" : "down"
-            return send("PUT", `instances/${one.id}/mark`, { as, reason: "churn" })
-          }
-          const id = `extra-${at % 100}`
-          if (announced.has(at % 100) && next() < 0.3) {
-            announced.delete(at % 100)
-            return send("DELETE", `instances/${id}`)
-          }
-          announced.add(at % 100)
-          send("PUT", `instances/${id}?ttl=1h`, {
-            id,
-            service: one.service,
-            region: one.region,
-            weight: 1 + Math.floor(next() * 9),
-            endpoint: { transport: "streamable-http", url: servers.url(one.service, id) }
-          })
-        }
-        const timer = setInterval(() => {
-          const owed = (performance.now() - begun) / 1000 * perSecond
-          for (; made < owed; made++) if (running < most) update()
-        }, 50)
-        return { timer, made: () => made }
-      }),
-      ({ timer }) => Effect.sync(() => clearInterval(timer))
-    ),
-    ({ made }) => ({ made })
-  )
+  Effect.gen(function*() {
+    const begun = performance.now()
+    const next = random(7)
+    const pick = <A>(from: ReadonlyArray<A>): A | undefined => from[Math.floor(next() * from.length)]
+    let made = 0
+
+    let marks = 0
+    let running = 0
+    const mark = async () => {
+      const id = pick(all)?.id ?? ""
+      const now = marked.get(id)
+      // One that is marked is mostly given back: half of them are marked in the end.
+      const as = now !== undefined && next() < 0.9 ? "up" : now === "draining" ? "down" : "draining"
+      if (as === "up") marked.delete(id)
+      else marked.set(id, as)
+      const answer = await fetch(`${url}/api/v1/instances/${id}/mark`, {
+        method: "PUT",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ as, reason: "churn" })
+      })
+      await answer.arrayBuffer()
+      if (answer.ok) made++
+    }
+    const operator = () => {
+      const owed = (performance.now() - begun) / 1000 * perSecond / 2
+      for (; marks < owed && running < most; marks++) {
+        running++
+        mark().catch(() => {}).finally(() => running--)
+      }
+    }
+
+    const source = () => {
+      const changed = new Set<Announced>()
+      while (changed.size < Math.min(others.length, perSecond / 2 * told / 1000)) {
+        const one = pick(others)
+        if (one !== undefined) changed.add(one)
+      }
+      for (const one of changed) {
+        const before = announced.get(one.id)
+        if (before !== undefined && next() < 0.3) announced.delete(one.id)
+        else announced.set(one.id, { ...one, weight: 1 + (before?.weight ?? 0) % 9 })
+      }
+      made += changed.size
+      announce("dc4", registry(...announced.values()))
+    }
+
+    yield* Effect.acquireRelease(
+      Effect.sync(() => [setInterval(operator, 50), setInterval(source, told)]),
+      (timers) => Effect.sync(() => timers.forEach((timer) => clearInterval(timer)))
+    )
+    return { made: () => made }
+  })

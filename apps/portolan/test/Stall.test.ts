@@ -105,6 +105,10 @@ describe("an event loop that stands still for 5 s", () => {
         view.items.map(({ health, id }) => `${id} ${health.status}`).toSorted(),
         ["child healthy", "leased-1 healthy", "trio-0 healthy", "trio-1 healthy", "trio-2 healthy"]
       )
-      assert.notInclude(leased.err(), "trying again")
+      // Who renews waits for 5 s: one renewal may have been sent just when the loop stopped. It is sent again, and no other
+      // trouble is told.
+      const told = leased.err().split("\n").filter((line) => line.includes("trying again"))
+      assert.deepStrictEqual(told.filter((line) => !line.includes("no answer within 5000 ms")), [])
+      assert.isAtMost(told.length, 1)
     }), 90_000)
 })

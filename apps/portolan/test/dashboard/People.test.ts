@@ -180,14 +180,12 @@ describe.skipIf(lacking !== undefined)("people", () => {
           // The keys of the table go further than what is drawn.
           const links = page.locator("tbody a.row")
           await links.nth(1).focus()
-          const rows: Array<string> = []
-          for (const key of ["PageDown", "PageDown", "PageDown", "End", "PageUp", "Home", "PageDown"]) {
-            await page.keyboard.press(key)
-            await holds(`document.activeElement.matches("a.row")`)
-            rows.push(await page.evaluate<string>("document.activeElement.closest('tr').ariaRowIndex"))
-          }
           const last = Number(await page.getByRole("table").getAttribute("aria-rowcount"))
-          assert.deepStrictEqual(rows.map(Number), [18, 33, 48, last, last - 15, 2, 17])
+          const steps = [["PageDown", 18], ["PageDown", 33], ["End", last], ["PageUp", last - 15], ["Home", 2]] as const
+          for (const [key, row] of steps) {
+            await page.keyboard.press(key)
+            await holds(`document.activeElement.matches("tr[aria-rowindex='${row}'] a.row")`)
+          }
         })
       }), 60_000)
 

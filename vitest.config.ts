@@ -1,6 +1,6 @@
 import { relative } from "node:path"
 import { fileURLToPath } from "node:url"
-import { defineConfig } from "vitest/config"
+import { defaultExclude, defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const root = fileURLToPath(new URL(".", import.meta.url))
@@ -24,18 +24,34 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/** What a page shows within seconds by the clock wants the processors for itself: it comes after all others. */
+const timed = ["**/test/dashboard/{Live,Lost}.test.ts"]
+
 // Serves the whole workspace from its root and each package from its own folder.
+const include = [
+  "test/**/*.test.ts",
+  "{packages,apps,apps/examples}/*/test/**/*.test.ts",
+  "{docs,tooling}/test/**/*.test.ts"
+]
+
 export default defineConfig({
   test: {
-    include: [
-      "test/**/*.test.ts",
-      "{packages,apps,apps/examples}/*/test/**/*.test.ts",
-      "{docs,tooling}/test/**/*.test.ts"
-    ],
     testTimeout: 30_000,
     hookTimeout: 120_000,
-    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
-    reporters: process.stdout.isTTY === true ? ["default"] : ["minimal", reporter]
+    reporters: process.stdout.isTTY === true ? ["default"] : ["minimal", reporter],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "together",
+          include,
+          exclude: [...defaultExclude, ...timed],
+          maxWorkers: 4,
+          sequence: { groupOrder: 1 }
+        }
+      },
+      { extends: true, test: { name: "alone", include: timed, maxWorkers: 1, sequence: { groupOrder: 2 } } }
+    ]
   }
 })

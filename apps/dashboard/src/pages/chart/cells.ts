@@ -44,7 +44,18 @@ export const drawnAs = (cells: Iterable<Cell>, room: Room): Drawn => {
   return "dots"
 }
 
+const known = new WeakMap<Cell, { readonly room: Room; readonly drawn: Drawn; readonly marks: Marks }>()
+
+/** Of a cell that didn't change they are the same object again. */
 export const marksOf = (cell: Cell, room: Room, drawn: Drawn): Marks => {
+  const before = known.get(cell)
+  if (before?.room === room && before.drawn === drawn) return before.marks
+  const marks = marksIn(cell, room, drawn)
+  known.set(cell, { room, drawn, marks })
+  return marks
+}
+
+const marksIn = (cell: Cell, room: Room, drawn: Drawn): Marks => {
   const { exceptions: all, healthy, total } = cell
   if (drawn === "numbers") {
     const exceptions = all.slice(0, 1)
@@ -64,6 +75,10 @@ export const marksOf = (cell: Cell, room: Room, drawn: Drawn): Marks => {
   const ticks = Math.max(0, Math.min(healthy, mostTicks, free))
   return { exceptions, healthy: [ticks, 0], rest: more(exceptions.length + ticks) }
 }
+
+/** From the first mark of a cell to what is told of the rest: beside ticks always the same, so that it doesn't move. */
+export const restAt = (cell: Cell, room: Room, drawn: Drawn, { exceptions, healthy: [first] }: Marks): number =>
+  drawn === "ticks" ? room.width - numberWidth(cell) : (exceptions.length + first) * pitch.mark
 
 export const regionName = (region: string): string => region === "" ? "no region" : region
 

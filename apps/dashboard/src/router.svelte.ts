@@ -9,14 +9,6 @@ export type Query = Readonly<Record<string, string | undefined>>
 // Frozen when the document was parsed: `pushState` doesn't move it.
 const base = new URL(".", document.baseURI)
 
-const withQuery = (url: URL, query: Query): URL => {
-  for (const [name, value] of Object.entries(query)) {
-    if (value === undefined || value === "") url.searchParams.delete(name)
-    else url.searchParams.set(name, value)
-  }
-  return url
-}
-
 const textOf = (url: URL): string => url.pathname + url.search + url.hash
 
 /** Browsers take long to keep a state, and refuse those who do so often: it is kept once the scrolling has come to rest, ms. */
@@ -47,8 +39,11 @@ class Router {
     return typeof top === "number" ? top : 0
   }
 
+  /** `path`: without a query, and encoded. Asked for often, and so put together without an URL that is parsed. */
   href(path: string, query: Query = {}): string {
-    return textOf(withQuery(new URL(`.${path}`, base), query))
+    const search = new URLSearchParams()
+    for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== "") search.set(name, value)
+    return `${base.pathname}${path.slice(1)}${search.size === 0 ? "" : `?${search}`}`
   }
 
   go(path: string, { query = {}, replace = false }: { replace?: boolean; query?: Query } = {}): void {
@@ -56,7 +51,12 @@ class Router {
   }
 
   set(query: Query): void {
-    this.#to(textOf(withQuery(new URL(location.href), query)), true)
+    const url = new URL(location.href)
+    for (const [name, value] of Object.entries(query)) {
+      if (value === undefined || value === "") url.searchParams.delete(name)
+      else url.searchParams.set(name, value)
+    }
+    this.#to(textOf(url), true)
   }
 
   #to(address: string, replace: boolean): void {

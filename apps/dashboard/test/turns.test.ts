@@ -21,7 +21,7 @@ it("what is drawn takes turns: each frame of the screen does what it has time fo
       now += takes
     })
   work("long", 10)
-  for (const name of ["a", "b", "c"]) work(name, 2)
+  for (const name of ["a", "b", "c"]) work(name, 0.5)
   const told: Array<string> = []
   for (let frame = frames.shift(); frame !== undefined; frame = frames.shift()) {
     frame()

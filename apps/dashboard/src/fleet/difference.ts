@@ -3,13 +3,16 @@
  */
 import type { RowChanges } from "./rows.ts"
 
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null
+
 export const isSame = (a: unknown, b: unknown): boolean => {
   if (Object.is(a, b)) return true
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
-  if (Array.isArray(a) !== Array.isArray(b)) return false
+  if (!isRecord(a) || !isRecord(b) || Array.isArray(a) !== Array.isArray(b)) return false
   const names = Object.keys(a)
-  return names.length === Object.keys(b).length &&
-    names.every((name) => isSame(Reflect.get(a, name), Reflect.get(b, name)))
+  if (names.length !== Object.keys(b).length) return false
+  for (const name of names) if (!isSame(a[name], b[name])) return false
+  return true
 }
 
 /** The fields of a row that aren't as they were; nothing where all are. */

@@ -5,7 +5,7 @@
  * what differs is drawn anew. What a frame brings is shown in turns.
  */
 import type { StatusView } from "../api/types.ts"
-import { inTurn } from "../parts/turns.ts"
+import { first, inTurn } from "../parts/turns.ts"
 import { isSame } from "./difference.ts"
 import { type Link, link } from "./link.ts"
 import type {
@@ -19,7 +19,7 @@ import type {
   SourceRow,
   Totals
 } from "./rows.ts"
-import { empty, withInstances, withOthers } from "./view.ts"
+import { empty, stepsOf, type View } from "./view.ts"
 
 /** Seconds without a word after which the worker itself counts as lost: one that speaks each second, and one that begins. */
 const silence = 6
@@ -54,8 +54,10 @@ class Fleet {
     },
     () => {
       this.#callers = this.#view.callers
-      this.#status = this.#view.status
       this.#sources = this.#view.sources
+    },
+    () => {
+      this.#status = this.#view.status
       this.#totals = this.#view.totals
     },
     () => {
@@ -64,13 +66,15 @@ class Fleet {
       this.#instances = this.#view.instances
       this.#ready = true
     },
-    () => this.#changes = this.#view.changes
+    () => {
+      this.#changes = this.#view.changes
+    }
   ]
 
   #link: Link | undefined
-  /** Frames that came, and those of which the instances are known already. */
+  /** Frames that came, and what is to be done yet of those before. */
   #frames: Array<Frame> = []
-  #begun: Array<Frame> = []
+  #steps: Array<(view: View) => View> = []
   #skew = 0
   /** Since when the worker says nothing, in seconds that we saw pass; and whether it ever said something. */
   #quiet = 0
@@ -183,28 +187,28 @@ class Fleet {
     }
     this.#frames.push(message.frame)
     if (this.#frames.length > 1) return
-    for (const step of [() => this.#begin(), () => this.#finish(), ...this.#shows]) {
+    const steps: ReadonlyArray<() => unknown> = [() => this.#apply(), ...this.#shows]
+    for (const step of steps) {
       // Hidden pages have no frames of the screen.
-      if (document.hidden) step()
-      else inTurn(step)
+      if (document.hidden) { while (step() === true); }
+      else inTurn(step, this.#ready ? undefined : first)
     }
   }
 
-  #begin(): void {
-    for (const frame of this.#frames) this.#view = withInstances(this.#view, frame)
-    this.#begun = this.#begun.concat(this.#frames)
-    this.#frames = []
-  }
-
-  #finish(): void {
+  /** A step of the frames that came before it; whether there are more of them. */
+  #apply(): boolean {
+    if (this.#steps.length === 0) {
+      for (const frame of this.#frames.splice(0)) {
+        this.#steps.push(...stepsOf(frame))
+        this.#skew = frame.skew
+        if (frame.more !== true) this.#link?.send({ type: "seen" })
+      }
+    }
     const { ready } = this.#view
-    for (const frame of this.#begun) {
-      this.#view = withOthers(this.#view, frame)
-      this.#skew = frame.skew
-      if (frame.more !== true) this.#link?.send({ type: "seen" })
-    }
-    this.#begun = []
-    if (!ready) this.#tick()
+    const step = this.#steps.shift()
+    if (step !== undefined) this.#view = step(this.#view)
+    if (!ready && this.#view.ready) this.#tick()
+    return this.#steps.length > 0
   }
 
   #tick(): void {

@@ -5,7 +5,7 @@
 import type { StatusView } from "../api/types.ts"
 import { isSame } from "./difference.ts"
 import { RowList } from "./rowList.ts"
-import type { CallerRow, ChangeRow, Frame, InstanceRow, ServiceRow, SourceRow, Totals } from "./rows.ts"
+import type { CallerRow, ChangeRow, Frame, InstanceRow, RowChanges, ServiceRow, SourceRow, Totals } from "./rows.ts"
 import { byText } from "./serviceRow.ts"
 
 export interface View {
@@ -42,37 +42,50 @@ export const empty: View = {
 }
 
 /** The cells of a service come together: those that don't differ stay the same objects. */
-const withCells = (view: View, changes: Frame["services"]): Frame["services"] =>
-  changes === undefined ? undefined : {
-    ...changes,
-    differ: changes.differ?.map(({ fields, key }) => {
-      const before = view.services.get(key)?.cells
-      if (before === undefined || fields.cells === undefined) return { key, fields }
-      const cells = fields.cells.map((cell) => before.find((other) => isSame(other, cell)) ?? cell)
-      return { key, fields: { ...fields, cells } }
-    }) ?? []
-  }
-
-/** With what the frame says of instances: the longest part, and by itself, so that it can be done apart. */
-export const withInstances = (view: View, { instances, whole }: Frame): View => ({
-  ...view,
-  instances: (whole ? empty : view).instances.with(instances)
+const withCells = (view: View, changes: RowChanges<ServiceRow>): RowChanges<ServiceRow> => ({
+  ...changes,
+  differ: changes.differ?.map(({ fields, key }) => {
+    const before = view.services.get(key)?.cells
+    if (before === undefined || fields.cells === undefined) return { key, fields }
+    const cells = fields.cells.map((cell) => {
+      const other = before.find(({ region }) => region === cell.region)
+      return other !== undefined && isSame(other, cell) ? other : cell
+    })
+    return { key, fields: { ...fields, cells } }
+  }) ?? []
 })
 
-/** With what the frame says of all else. */
-export const withOthers = (view: View, frame: Frame): View => {
-  const before = frame.whole ? { ...empty, instances: view.instances } : view
-  return {
-    ready: frame.whole ? frame.more !== true : view.ready || frame.more === false,
-    instances: view.instances,
-    services: before.services.with(withCells(before, frame.services)),
-    sources: before.sources.with(frame.sources),
-    callers: frame.callers ?? before.callers,
-    changes: frame.changes === undefined ? before.changes : [...frame.changes, ...before.changes].slice(0, mostChanges),
-    regions: frame.regions ?? before.regions,
-    totals: frame.totals ?? before.totals,
-    status: frame.status ?? before.status
-  }
+/** At most so many rows that differ at once; what came and what is gone with the first of them. */
+const inParts = <Row>(changes: RowChanges<Row> = {}, most: number): ReadonlyArray<RowChanges<Row>> => {
+  const { differ = [] } = changes
+  const parts = [{ ...changes, differ: differ.slice(0, most) }]
+  for (let at = most; at < differ.length; at += most) parts.push({ differ: differ.slice(at, at + most) })
+  return parts
 }
 
-export const withFrame = (view: View, frame: Frame): View => withOthers(withInstances(view, frame), frame)
+type Step = (view: View) => View
+
+/** What a frame says, in steps that are short, each of which can be done apart: the view is that of the frame after the last. */
+export const stepsOf = (frame: Frame): ReadonlyArray<Step> => [
+  ...frame.whole ? [(): View => empty] : [],
+  ...inParts(frame.instances, 64).map((changes): Step => (view) => ({
+    ...view,
+    instances: view.instances.with(changes)
+  })),
+  ...inParts(frame.services, 16).map((changes): Step => (view) => ({
+    ...view,
+    services: view.services.with(withCells(view, changes))
+  })),
+  (view) => ({
+    ...view,
+    ready: frame.whole ? frame.more !== true : view.ready || frame.more === false,
+    sources: view.sources.with(frame.sources),
+    callers: frame.callers ?? view.callers,
+    changes: frame.changes === undefined ? view.changes : [...frame.changes, ...view.changes].slice(0, mostChanges),
+    regions: frame.regions ?? view.regions,
+    totals: frame.totals ?? view.totals,
+    status: frame.status ?? view.status
+  })
+]
+
+export const withFrame = (view: View, frame: Frame): View => stepsOf(frame).reduce((view, step) => step(view), view)

@@ -4,7 +4,7 @@
  * **Details**: who leaves or changes its place does so at once; what is in a row, and who is new, waits.
  */
 import { untrack } from "svelte"
-import { inTurn } from "./turns.ts"
+import { first, inTurn } from "./turns.ts"
 
 /** A row's place, which is drawn by itself. */
 export class Place<Row> {
@@ -44,7 +44,7 @@ export class Paced<Row> {
     for (const [key, row] of wanted) {
       if (this.#waiting.has(key) || this.#places.has(key) && untrack(() => this.#places.get(key)?.row) === row) continue
       this.#waiting.add(key)
-      inTurn(() => this.#draw(key))
+      inTurn(() => this.#draw(key), this.#places.has(key) ? undefined : first)
     }
   }
 

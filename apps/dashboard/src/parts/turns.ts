@@ -4,24 +4,34 @@
  */
 import { flushSync } from "svelte"
 
-/** What script may take of a frame of the screen before the rest waits for the next one, ms. */
-const budget = 4
+interface Turn {
+  readonly work: () => unknown
+  readonly latest: number
+}
 
-const waiting: Array<() => void> = []
+const waiting: Array<Turn> = []
 let frame: number | undefined
 
 const run = (): void => {
   frame = undefined
-  const end = performance.now() + budget
+  const begun = performance.now()
   do {
-    waiting.shift()?.()
+    const turn = waiting.shift()
+    if (turn?.work() === true) waiting.unshift(turn)
     flushSync()
-  } while (waiting.length > 0 && performance.now() < end)
+  } while (waiting[0] !== undefined && performance.now() - begun < waiting[0].latest)
   if (waiting.length > 0) frame ??= requestAnimationFrame(run)
 }
 
-/** Does it in one of the next frames of the screen, after what was asked for before. */
-export const inTurn = (work: () => void): void => {
-  waiting.push(work)
+/** `latest` of what a page is filled with: nobody uses it yet. */
+export const first = 16
+
+/**
+ * Does it in one of the next frames of the screen, after what was asked for before; again while it answers `true`.
+ *
+ * @param latest ms of script after which it isn't begun any more in a frame, but in the next one
+ */
+export const inTurn = (work: () => unknown, latest = 1): void => {
+  waiting.push({ work, latest })
   frame ??= requestAnimationFrame(run)
 }

@@ -6,6 +6,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { createHash } from "node:crypto"
 import * as Fs from "node:fs"
 import type { CDPSession, Page } from "playwright-core"
 import { until } from "../process.ts"
@@ -32,7 +33,10 @@ const p95 = (values: ReadonlyArray<number>): number =>
 const told = (what: string, value: number, unit: string) =>
   console.log(`  ${what}: ${value < 10 ? value.toFixed(2) : Math.round(value)} ${unit}`)
 
-/** How busy this machine's processors were since it was made, and how much of their time other machines on the host took. */
+/**
+ * How busy this machine's processors were since it was made, how much of their time other machines on the host took, and how
+ * fast they are: the same machine is twice as slow at times.
+ */
 const machine = () => {
   const read = () => (/^cpu +(.*)$/m.exec(Fs.readFileSync("/proc/stat", "utf8"))?.[1] ?? "").split(" ").map(Number)
   const before = read()
@@ -44,6 +48,13 @@ const machine = () => {
     const all = busy + idle + wait + stolen
     told("the machine: busy", busy / all * 100, "%")
     told("the machine: taken by others on its host", stolen / all * 100, "%")
+    const some = new Uint8Array(16_000_000)
+    const times = Array.from({ length: 5 }, () => {
+      const begun = performance.now()
+      createHash("sha256").update(some).digest()
+      return performance.now() - begun
+    })
+    told("the machine: SHA-256 of 16 MB, the fastest of five", Math.min(...times), "ms")
   }
 }
 
@@ -53,7 +64,13 @@ new PerformanceObserver((list) => {
   for (const { duration, startTime } of list.getEntries()) seen.tasks.push({ duration, startTime })
 }).observe({ type: "longtask", buffered: true })
 new PerformanceObserver((list) => {
-  for (const { hadRecentInput, startTime, value } of list.getEntries()) if (!hadRecentInput) seen.shifts.push({ startTime, value })
+  for (const { hadRecentInput, sources, startTime, value } of list.getEntries()) {
+    if (hadRecentInput) continue
+    const moved = sources.map(({ currentRect, node, previousRect }) =>
+      [node?.textContent?.trim().slice(0, 40), ...[previousRect, currentRect].map(({ x, y }) => x + " " + y)].join(", ")
+    )
+    seen.shifts.push({ startTime, value, moved })
+  }
 }).observe({ type: "layout-shift", buffered: true })
 const heard = new MutationObserver(() => {
   if (!document.querySelector("h1")?.textContent.includes("60 services")) return
@@ -67,7 +84,12 @@ interface Seen {
   readonly tasks: ReadonlyArray<{ readonly duration: number; readonly startTime: number }>
   /** When it was on the screen. */
   readonly verdict?: number
-  readonly shifts: ReadonlyArray<{ readonly value: number; readonly startTime: number }>
+  readonly shifts: ReadonlyArray<{
+    readonly value: number
+    readonly startTime: number
+    /** Up to five of what moved: its text, from where, to where. */
+    readonly moved: ReadonlyArray<string>
+  }>
 }
 
 const now = (page: Page) => page.evaluate<number>("performance.now()")
@@ -85,14 +107,23 @@ const heap = async (devtools: CDPSession): Promise<number> => {
   return await metric(devtools, "JSHeapUsedSize") / 1_048_576
 }
 
-/** ms of processor time of script in each animation frame of the page's own, by a trace: what others take isn't counted. */
-const frames = (trace: Buffer): ReadonlyArray<number> => {
-  const { traceEvents }: { readonly traceEvents: ReadonlyArray<{ name: string; ph: string; tdur?: number }> } = JSON
-    .parse(
-      trace.toString("utf8")
-    )
-  return traceEvents.flatMap(({ name, ph, tdur }) =>
-    name === "FireAnimationFrame" && ph === "X" && tdur !== undefined ? [tdur / 1000] : []
+interface TraceEvent {
+  readonly name: string
+  readonly ph: string
+  readonly tid: number
+  /** Processor time of the thread, µs. */
+  readonly tdur?: number
+  readonly args?: { readonly name?: string }
+}
+
+/** ms of processor time that the page's main thread spent in each of what has the name, by a trace: what others take isn't counted. */
+const spent = (trace: Buffer, name: RegExp): ReadonlyArray<number> => {
+  const { traceEvents }: { readonly traceEvents: ReadonlyArray<TraceEvent> } = JSON.parse(trace.toString("utf8"))
+  const main = traceEvents.find((event) => event.name === "thread_name" && event.args?.name === "CrRendererMain")?.tid
+  return traceEvents.flatMap((event) =>
+    event.tid === main && event.ph === "X" && name.test(event.name) && event.tdur !== undefined
+      ? [event.tdur / 1000]
+      : []
   )
 }
 
@@ -230,33 +261,35 @@ describe.skipIf(lacking !== undefined)("2,000 instances, 60 services, 200 tools"
             const order = () => page.getByRole("grid").locator("tbody th a").allTextContents()
             const before = await order()
             const [noise, updates] = [machine(), made()]
+            await browser.startTracing(page, { categories: ["toplevel"] })
             await pause(60_000)
             noise()
-            told("updates a second", (made() - updates) / 60, "")
-            assert.isAbove((made() - updates) / 60, Updates * 0.95)
-            const { shifts, tasks } = await page.evaluate<Seen>("seen")
-            const long = tasks.filter(({ startTime }) => startTime > loaded).map(({ duration }) => duration)
+            const perSecond = (made() - updates) / 60
+            const tasks = spent(await browser.stopTracing(), /^ThreadControllerImpl::RunTask$/)
+            told("updates a second", perSecond, "")
+            assert.isAbove(perSecond, Updates * 0.95)
+            const { shifts, tasks: byTheClock } = await page.evaluate<Seen>("seen")
             const shifted = shifts.reduce((sum, { value }) => sum + value, 0)
-            const shiftedLater = shifts.filter(({ startTime }) => startTime > loaded).reduce(
-              (sum, { value }) => sum + value,
-              0
-            )
-            told("tasks over 50 ms", long.length, "")
-            told("the longest", Math.max(0, ...long), "ms")
+            const later = shifts.filter(({ startTime }) => startTime > loaded)
+            told("tasks", tasks.length, "")
+            told("the longest", Math.max(...tasks), "ms")
+            told("over 50 ms by the clock", byTheClock.filter(({ startTime }) => startTime > loaded).length, "")
             told("layout shift with the load", shifted, "")
             assert.deepStrictEqual(await order(), before)
-            assert.deepStrictEqual(long, [])
-            assert.strictEqual(shiftedLater, 0)
+            assert.isAbove(tasks.length, 1_000)
+            assert.isAtMost(Math.max(...tasks), 50)
+            assert.deepStrictEqual(later, [])
             assert.isAtMost(shifted, 0.01)
 
             const devtools = await context.newCDPSession(page)
             await devtools.send("Emulation.setCPUThrottlingRate", { rate: 4 })
             await browser.startTracing(page, { categories: ["devtools.timeline"] })
             await pause(15_000)
-            const spent = frames(await browser.stopTracing())
-            told("frame, p95, processor slowed down four times", p95(spent), "ms")
-            assert.isAbove(spent.length, 20)
-            assert.isAtMost(p95(spent), 8)
+            const frames = spent(await browser.stopTracing(), /^FireAnimationFrame$/)
+            told("frames, processor slowed down four times", frames.length, "")
+            told("script of a frame, p95", p95(frames), "ms")
+            assert.isAbove(frames.length, 20)
+            assert.isAtMost(p95(frames), 8)
           })
         }),
       180_000

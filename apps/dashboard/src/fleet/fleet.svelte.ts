@@ -185,30 +185,38 @@ class Fleet {
       if (!isSame(message.connection, this.#connection)) this.#connection = message.connection
       return
     }
-    this.#frames.push(message.frame)
-    if (this.#frames.length > 1) return
-    const steps: ReadonlyArray<() => unknown> = [() => this.#apply(), ...this.#shows]
-    for (const step of steps) {
-      // Hidden pages have no frames of the screen.
-      if (document.hidden) { while (step() === true); }
-      else inTurn(step, this.#ready ? undefined : first)
+    const { frame } = message
+    this.#frames.push(frame)
+    // Hidden pages have no frames of the screen.
+    if (document.hidden) {
+      while (this.#apply() || this.#frames.length > 0);
+      for (const show of this.#shows) show()
+      return
     }
+    if (this.#frames.length > 1) return
+    const latest = frame.whole || frame.more !== undefined ? first : undefined
+    inTurn(() => this.#apply(), latest)
+    for (const show of this.#shows) inTurn(show, latest)
   }
 
   /** A step of the frames that came before it; whether there are more of them. */
   #apply(): boolean {
     if (this.#steps.length === 0) {
       for (const frame of this.#frames.splice(0)) {
-        this.#steps.push(...stepsOf(frame))
-        this.#skew = frame.skew
-        if (frame.more !== true) this.#link?.send({ type: "seen" })
+        this.#steps.push(...stepsOf(frame), (view) => this.#applied(view, frame))
       }
     }
-    const { ready } = this.#view
     const step = this.#steps.shift()
     if (step !== undefined) this.#view = step(this.#view)
-    if (!ready && this.#view.ready) this.#tick()
     return this.#steps.length > 0
+  }
+
+  #applied(view: View, { more, skew }: Frame): View {
+    const other = skew !== this.#skew
+    this.#skew = skew
+    if (other) this.#tick()
+    if (more !== true) this.#link?.send({ type: "seen" })
+    return view
   }
 
   #tick(): void {

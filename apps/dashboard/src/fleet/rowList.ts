@@ -12,12 +12,12 @@ export class RowList<Row> {
   readonly #keyOf: (row: Row) => string
   readonly #compare: (a: Row, b: Row) => number
 
-  /** `compare`: 0 for no two keys. `rows`: in their order; `byKey`: the same ones in that of their keys. */
+  /** `compare`: 0 for no two keys. `rows`: in their order; `byKey`: the same ones, in that of their keys. */
   constructor(
     keyOf: (row: Row) => string,
     compare: (a: Row, b: Row) => number,
     rows: ReadonlyArray<Row> = [],
-    byKey: ReadonlyArray<Row> = []
+    byKey: ReadonlyArray<Row> = rows.toSorted((a, b) => byText(keyOf(a), keyOf(b)))
   ) {
     this.#keyOf = keyOf
     this.#compare = compare

@@ -16,6 +16,9 @@ export const count = (value: number | undefined): string => {
   return Number.isInteger(value) && value >= 0 && value < 1000 ? String(value) : whole.format(value)
 }
 
+/** What is the same for figures of the same width: all digits are as wide as each other. */
+export const widthOf = (text: string): string => text.replaceAll(/\d/g, "0")
+
 /** Of something a second: `438`, `96.4`, `<0.1`; nothing at all is a dash. */
 export const rate = (value: number | undefined): string =>
   !isKnown(value) || value <= 0

@@ -1,9 +1,9 @@
 /**
- * What a screen reader is told by itself: how the fleet is, when that changes, and at most once each 10 s.
+ * What a screen reader is told by itself: how the fleet is, when that changes, and at most once each 12 s.
  */
 
 /** Says a text unless it is what was said last; those that come too soon wait, and only the last of them is said. */
-export const speaker = (say: (text: string) => void, pause = 10_000) => {
+export const speaker = (say: (text: string) => void, pause = 12_000) => {
   let last: string | undefined
   let next: string | undefined
   let timer: ReturnType<typeof setTimeout> | undefined

@@ -110,21 +110,31 @@ const heap = async (devtools: CDPSession): Promise<number> => {
 interface TraceEvent {
   readonly name: string
   readonly ph: string
+  readonly pid: number
   readonly tid: number
+  /** When, µs. */
+  readonly ts: number
   /** Processor time of the thread, µs. */
   readonly tdur?: number
   readonly args?: { readonly name?: string }
 }
 
-/** ms of processor time that the page's main thread spent in each of what has the name, by a trace: what others take isn't counted. */
-const spent = (trace: Buffer, name: RegExp): ReadonlyArray<number> => {
+/**
+ * ms of processor time that the page's main thread spent in each of what has the name, by a trace: what other processes take
+ * isn't counted. `seconds`: how long the trace is to be at the least.
+ */
+const spent = (trace: Buffer, name: RegExp, seconds: number): ReadonlyArray<number> => {
   const { traceEvents }: { readonly traceEvents: ReadonlyArray<TraceEvent> } = JSON.parse(trace.toString("utf8"))
-  const main = traceEvents.find((event) => event.name === "thread_name" && event.args?.name === "CrRendererMain")?.tid
-  return traceEvents.flatMap((event) =>
-    event.tid === main && event.ph === "X" && name.test(event.name) && event.tdur !== undefined
-      ? [event.tdur / 1000]
-      : []
+  const [main, ...others] = traceEvents.filter((event) =>
+    event.name === "thread_name" && event.args?.name === "CrRendererMain"
   )
+  assert.deepStrictEqual(others, [])
+  const found = traceEvents.filter(({ name: its, ph, pid, tdur, tid }) =>
+    pid === main?.pid && tid === main.tid && ph === "X" && name.test(its) && tdur !== undefined
+  )
+  // A trace that is full ends early.
+  assert.isAbove((found.at(-1)?.ts ?? 0) - (found[0]?.ts ?? 0), (seconds - 2) * 1_000_000)
+  return found.flatMap(({ tdur }) => tdur === undefined ? [] : [tdur / 1000])
 }
 
 /** By service and region, `5 instances, 4 healthy, 1 draining`, as the API has it. */
@@ -265,19 +275,19 @@ describe.skipIf(lacking !== undefined)("2,000 instances, 60 services, 200 tools"
             await pause(60_000)
             noise()
             const perSecond = (made() - updates) / 60
-            const tasks = spent(await browser.stopTracing(), /^ThreadControllerImpl::RunTask$/)
+            const tasks = spent(await browser.stopTracing(), /^ThreadControllerImpl::RunTask$/, 60)
             told("updates a second", perSecond, "")
             assert.isAbove(perSecond, Updates * 0.95)
             const { shifts, tasks: byTheClock } = await page.evaluate<Seen>("seen")
             const shifted = shifts.reduce((sum, { value }) => sum + value, 0)
             const later = shifts.filter(({ startTime }) => startTime > loaded)
             told("tasks", tasks.length, "")
-            told("the longest", Math.max(...tasks), "ms")
+            const longest = tasks.reduce((most, task) => Math.max(most, task), 0)
+            told("the longest", longest, "ms")
             told("over 50 ms by the clock", byTheClock.filter(({ startTime }) => startTime > loaded).length, "")
             told("layout shift with the load", shifted, "")
             assert.deepStrictEqual(await order(), before)
-            assert.isAbove(tasks.length, 1_000)
-            assert.isAtMost(Math.max(...tasks), 50)
+            assert.isAtMost(longest, 50)
             assert.deepStrictEqual(later, [])
             assert.isAtMost(shifted, 0.01)
 
@@ -285,11 +295,19 @@ describe.skipIf(lacking !== undefined)("2,000 instances, 60 services, 200 tools"
             await devtools.send("Emulation.setCPUThrottlingRate", { rate: 4 })
             await browser.startTracing(page, { categories: ["devtools.timeline"] })
             await pause(15_000)
-            const frames = spent(await browser.stopTracing(), /^FireAnimationFrame$/)
+            const frames = spent(await browser.stopTracing(), /^FireAnimationFrame$/, 15)
             told("frames, processor slowed down four times", frames.length, "")
             told("script of a frame, p95", p95(frames), "ms")
-            assert.isAbove(frames.length, 20)
+            // And it shows what is, not what was.
+            const newest = page.getByRole("region", { name: "Latest changes" }).locator("time").first()
+            const ages: Array<number> = []
+            for (let time = 0; time < 20; time++) {
+              await pause(200)
+              ages.push(Date.now() - Date.parse(await newest.getAttribute("datetime") ?? ""))
+            }
+            told("age of the latest change on the page, p95", p95(ages), "ms")
             assert.isAtMost(p95(frames), 8)
+            assert.isBelow(p95(ages), 3_000)
           })
         }),
       180_000

@@ -187,6 +187,30 @@ describe.skipIf(lacking !== undefined)("lost", () => {
       60_000
     )
 
+    it.effect("a service that goes takes nothing from who is at another one", () =>
+      Effect.gen(function*() {
+        const { far, scene } = yield* Port
+        const { page } = yield* visit(scene.url, "/")
+        yield* Effect.promise(async () => {
+          for (const service of ["aaa", "zzz"]) {
+            await announce(scene.url, far, { id: service, service, region: "us-west-2" })
+            await fetch(`${scene.url}/api/v1/instances/${service}/mark`, {
+              method: "PUT",
+              headers: { "content-type": "application/json" },
+              body: JSON.stringify({ as: "down", reason: "moved" })
+            })
+          }
+          const cards = page.getByRole("region", { name: "Needs attention" })
+          const [first, last] = ["aaa", "zzz"].map((name) => cards.getByRole("link", { name, exact: true }).first())
+          await first?.waitFor()
+          await last?.focus()
+          await fetch(`${scene.url}/api/v1/instances/aaa`, { method: "DELETE" })
+          await first?.waitFor({ state: "detached" })
+          assert.strictEqual(await page.evaluate("document.activeElement.textContent.trim()"), "zzz")
+          await fetch(`${scene.url}/api/v1/instances/zzz`, { method: "DELETE" })
+        })
+      }), 60_000)
+
     it.effect("a region that goes leaves the chart in reach of the keyboard", () =>
       Effect.gen(function*() {
         const { far, scene } = yield* Port

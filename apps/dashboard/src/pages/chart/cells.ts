@@ -76,7 +76,7 @@ const marksIn = (cell: Cell, room: Room, drawn: Drawn): Marks => {
   return { exceptions, healthy: [ticks, 0], rest: more(exceptions.length + ticks) }
 }
 
-/** From the first mark of a cell to what is told of the rest: beside ticks always the same, so that it doesn't move. */
+/** From the first mark of a cell to what is told of the rest: beside ticks the same whatever they are, so that it doesn't move. */
 export const restAt = (cell: Cell, room: Room, drawn: Drawn, { exceptions, healthy: [first] }: Marks): number =>
   drawn === "ticks" ? room.width - numberWidth(cell) : (exceptions.length + first) * pitch.mark
 

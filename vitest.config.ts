@@ -24,8 +24,8 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-/** What a page shows within seconds by the clock wants the processors for itself: it comes after all others. */
-const timed = ["**/test/dashboard/{Live,Lost}.test.ts"]
+/** What is there within so many ms by the clock wants the processors for itself: it comes after all others. */
+const timed = ["**/test/dashboard/{Live,Lost}.test.ts", "**/test/RegistryFile.test.ts"]
 
 // Serves the whole workspace from its root and each package from its own folder.
 const include = [

@@ -212,9 +212,9 @@ class Fleet {
   }
 
   #applied(view: View, { more, skew }: Frame): View {
-    const other = skew !== this.#skew
     this.#skew = skew
-    if (other) this.#tick()
+    // From the first moment on pages have the gateway's time; then it moves by itself.
+    if (!this.#ready && view.ready) this.#tick()
     if (more !== true) this.#link?.send({ type: "seen" })
     return view
   }

@@ -227,6 +227,35 @@ describe("a scripted etcd", () => {
       assert.deepStrictEqual(lost, [false, false, false, true, true])
     }))
 
+  for (
+    const [title, list, lost] of [
+      [
+        "written before what was heard last, and never seen",
+        { header: header(11), kvs: [put(instance(1), 9).kv] },
+        true
+      ],
+      ["written since", { header: header(11), kvs: [put(instance(1), 11).kv] }, false],
+      ["as it was", { header: header(11), kvs: [put(instance(1), 2).kv] }, false]
+    ] as const
+  ) {
+    it.live(`E11 a session that begins with a key ${title}: ${lost ? "data were lost" : "nothing was lost"}`, () =>
+      Effect.gen(function*() {
+        const lists: Array<object> = [
+          { header: header(10), kvs: [put(instance(1), 2).kv, put(instance(2), 3).kv] },
+          list
+        ]
+        const etcd = yield* ScriptedEtcd.make({
+          get list() {
+            return lists.shift() ?? { header: header(0) }
+          }
+        })
+        const registry = yield* EtcdRegistry.make({ endpoints: [etcd.url] })
+        yield* Stream.runHead(registry.watch)
+        const first = yield* Effect.flatMap(Stream.runHead(registry.watch), Effect.fromOption)
+        assert.strictEqual(first._tag === "Snapshot" && first.dataLost, lost)
+      }))
+  }
+
   it.live("refused credentials are told apart, whatever status etcd wraps them in", () =>
     Effect.gen(function*() {
       for (

@@ -20,8 +20,10 @@ interface Known {
   readonly id: string
   /** The id in its key. */
   readonly wanted: string
-  /** The revision that wrote it; zero where it can't be read: that takes an id from nobody. */
+  /** The revision that wrote it. */
   readonly written: number
+  /** One that can't be read keeps an id from nobody. */
+  readonly isRead: boolean
 }
 
 export class Names {
@@ -36,6 +38,14 @@ export class Names {
     return this.byKey.size
   }
 
+  /** Whether these can't be of the same history: one was written up to a revision that those had heard of, and not seen. */
+  contradicts(before: Names, revision: number): boolean {
+    for (const [key, { written }] of this.byKey) {
+      if (written <= revision && before.byKey.get(key)?.written !== written) return true
+    }
+    return false
+  }
+
   /** A key was written; `read` reads its record as one of another place. Answers what becomes of it, and of others. */
   put(
     key: string,
@@ -46,7 +56,7 @@ export class Names {
     return Effect.gen({ self: this }, function*() {
       const { id } = place
       const known = (id: string, read: Read) =>
-        this.know(key, { id, wanted: place.id, written: Result.isSuccess(read) ? written : 0 }, read)
+        this.know(key, { id, wanted: place.id, written, isRead: Result.isSuccess(read) }, read)
       const holder = this.keys.get(id) ?? key
       if (holder === key) return known(id, yield* read(place))
       const other = `${id}@${place.service}`
@@ -54,11 +64,11 @@ export class Names {
       if (Result.isSuccess(asOther) && (this.keys.get(other) ?? key) === key) return known(other, asOther)
       const asItself = yield* read(place)
       if (Result.isFailure(asItself)) return known(key, asItself)
-      if (written < (this.byKey.get(holder)?.written ?? 0)) return known(key, Result.fail(takenBy(holder, id)))
-      return [
-        ...known(id, asItself),
-        ...this.know(holder, { id: holder, wanted: id, written: 0 }, Result.fail(takenBy(key, id)))
-      ]
+      const held = this.byKey.get(holder)
+      const heldSince = held?.written ?? 0
+      if (held?.isRead === true && written < heldSince) return known(key, Result.fail(takenBy(holder, id)))
+      const loser = { id: holder, wanted: id, written: heldSince, isRead: false }
+      return [...known(id, asItself), ...this.know(holder, loser, Result.fail(takenBy(key, id)))]
     })
   }
 

@@ -77,9 +77,13 @@ export class Session {
     return [session, Registry.snapshot(Array.from(instances.values()), Array.from(rejected.values()))]
   })
 
-  /** Whether etcd has less than another session of the same registry once heard of: it was wiped, or restored. */
+  /**
+   * Whether etcd lost what another session of the same registry once heard of: it was wiped, or restored. A new cluster
+   * at the same addresses has the same id, and its revision may be beyond that one by now.
+   */
   lacksWhatWas(heard: Session): boolean {
-    return this.cluster !== heard.cluster || this.revision < heard.revision
+    return this.cluster !== heard.cluster || this.revision < heard.revision ||
+      this.names.contradicts(heard.names, heard.revision)
   }
 
   /** What happens from here on; a watch that is quiet for as long as `wait` is opened anew. */
@@ -138,8 +142,12 @@ export class Session {
     this.fragments = []
     // A note of progress vouches for everything up to its revision; the beginning of a watch doesn't.
     const progress = answer.created === true ? 0 : answer.header.revision ?? 0
-    this.revision = Math.max(this.revision, events.at(-1)?.kv.mod_revision ?? progress)
-    return events.length === 0 ? Effect.succeed(Registry.alive) : this.judge(events)
+    const revision = Math.max(this.revision, events.at(-1)?.kv.mod_revision ?? progress)
+    // Not before all that happened up to there is known.
+    return Effect.tap(
+      events.length === 0 ? Effect.succeed(Registry.alive) : this.judge(events, revision),
+      () => Effect.sync(() => this.revision = revision)
+    )
   }
 
   private cancelled(answer: WatchAnswer): Effect.Effect<void, EtcdError> {
@@ -156,7 +164,7 @@ export class Session {
   }
 
   /** Turns a batch of events into what happened to instances. */
-  private judge(events: Events): Effect.Effect<Registry.RegistryEvent, EtcdError> {
+  private judge(events: Events, revision: number): Effect.Effect<Registry.RegistryEvent, EtcdError> {
     const { etcd } = this.location
     return Effect.gen({ self: this }, function*() {
       const endings = yield* endingsOf(etcd, events)
@@ -171,7 +179,7 @@ export class Session {
         }
       }
       // One of those that wanted its id has it now.
-      for (const kv of byAge(yield* etcd.read(next, this.revision))) changes.push(...yield* this.put(kv))
+      for (const kv of byAge(yield* etcd.read(next, revision))) changes.push(...yield* this.put(kv))
       return Registry.delta(changes)
     })
   }

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import type * as Catalog from "@portolan/core/Catalog"
 import { Health } from "@portolan/core/Health"
 import * as MemoryRegistry from "@portolan/core/MemoryRegistry"
 import * as Portolan from "@portolan/core/Portolan"
@@ -14,10 +15,10 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { endpoint, instance, toolCatalog } from "./fleet.ts"
+import { endpoint, instance, toolCatalog, upstreams } from "./fleet.ts"
 
 /** A feed over three instances, and how often it asked for figures. */
-const feeding = (options: EventFeed.EventFeedOptions = {}) => {
+const feeding = (options: EventFeed.EventFeedOptions = {}, connections = upstreams) => {
   const asked = { times: 0 }
   const figures = () => {
     asked.times++
@@ -28,16 +29,7 @@ const feeding = (options: EventFeed.EventFeedOptions = {}) => {
     Layer.provideMerge(toolCatalog),
     Layer.provideMerge(Layer.succeed(McpEndpoint, McpEndpoint.of({ ...endpoint, figures }))),
     Layer.provideMerge(
-      Layer.succeed(
-        Upstreams,
-        Upstreams.of({
-          get: () => undefined,
-          all: () => [],
-          forget: () => {},
-          reconfigure: () => Effect.void,
-          events: Stream.never
-        })
-      )
+      Layer.succeed(Upstreams, connections)
     ),
     Layer.provideMerge(Layer.effectDiscard(Effect.gen(function*() {
       const registries = yield* Registries
@@ -110,6 +102,46 @@ describe("EventFeed", () => {
       const after = asked.times
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(asked.times, after)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("tells of connections that changed, and asks for no others", () => {
+    const asked: Array<string> = []
+    const changes: Array<Catalog.InstanceKey> = []
+    const { layer } = feeding({}, {
+      ...upstreams,
+      get: (key) => {
+        asked.push(key)
+        return {
+          key,
+          instance: () => instance("a-1"),
+          state: () => ({ _tag: "connected", since: changes.length, lastError: undefined, profile: undefined }),
+          connect: Effect.never,
+          request: () => Effect.never,
+          notify: () => Effect.void,
+          session: () => undefined,
+          follow: () => Effect.never
+        }
+      },
+      revision: () => changes.length,
+      changedSince: (revision) => revision < 0 ? undefined : changes.slice(revision)
+    })
+    return Effect.gen(function*() {
+      const watcher = yield* connect()
+      yield* watcher.take
+      yield* TestClock.adjust("1 minute")
+      yield* watcher.take
+      asked.length = 0
+      yield* TestClock.adjust("1 minute")
+      assert.notInclude(yield* watcher.take, "catalog")
+      assert.deepStrictEqual(asked, [])
+      const [, key] = Array.from((yield* Views).entries(), (entry) => entry.key)
+      asked.length = 0
+      changes.push(key!, key!)
+      yield* TestClock.adjust("500 millis")
+      assert.deepStrictEqual((yield* watcher.take).filter((name) => name === "catalog"), ["catalog"])
+      // To compare, and to tell.
+      assert.deepStrictEqual(asked, [key, key])
     }).pipe(Effect.provide(layer))
   })
 

@@ -11,22 +11,13 @@ import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { instance, toolCatalog } from "./fleet.ts"
+import { instance, toolCatalog, upstreams } from "./fleet.ts"
 
 const record = instance("a-1")
 
-const none = Upstreams.of({
-  get: () => undefined,
-  all: () => [],
-  forget: () => {},
-  reconfigure: () => Effect.void,
-  events: Stream.never
-})
-
 const problems = (state: Pick<UpstreamState, "_tag" | "lastError">) => {
-  const upstreams = Upstreams.of({
-    ...none,
+  const connected = Upstreams.of({
+    ...upstreams,
     all: () => [{
       key: Catalog.key("memory", record.id),
       instance: () => record,
@@ -42,7 +33,7 @@ const problems = (state: Pick<UpstreamState, "_tag" | "lastError">) => {
     yield* (yield* Discovery).ready
     return (yield* Views).status().problems.map(({ reason }) => reason)
   }).pipe(Effect.provide(Views.layer.pipe(
-    Layer.provide([toolCatalog, Layer.succeed(Upstreams, upstreams)]),
+    Layer.provide([toolCatalog, Layer.succeed(Upstreams, connected)]),
     Layer.provideMerge(MemoryRegistry.layer({ instances: [record] })),
     Layer.provideMerge(Portolan.layer())
   )))
@@ -83,7 +74,7 @@ describe("instances of an id", () => {
         assert.deepStrictEqual(sources("a-2"), [])
         assert.throws(views.entries, "another was read")
       }).pipe(Effect.provide(Views.layer.pipe(
-        Layer.provide([toolCatalog, Layer.succeed(Upstreams, none), Layer.succeed(Discovery, read)])
+        Layer.provide([toolCatalog, Layer.succeed(Upstreams, upstreams), Layer.succeed(Discovery, read)])
       )))
     }).pipe(Effect.provide(
       MemoryRegistry.layer({ instances: [record] }).pipe(Layer.provideMerge(Portolan.layer()))

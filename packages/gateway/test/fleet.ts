@@ -91,6 +91,17 @@ const catalogOf = (offers: ReadonlyArray<Offer>) =>
 /** A catalog without tools. */
 export const toolCatalog = catalogOf([])
 
+/** No connections at all. */
+export const upstreams = Upstreams.of({
+  get: () => undefined,
+  all: () => [],
+  revision: () => 0,
+  changedSince: () => [],
+  forget: () => {},
+  reconfigure: () => Effect.void,
+  events: Stream.never
+})
+
 export interface FleetOptions extends Gateway.ListenerOptions {
   readonly instances?: ReadonlyArray<ServiceInstance.ServiceInstance>
   readonly registries?: ReadonlyArray<Registry.Registry>
@@ -120,16 +131,7 @@ export const fleet = (options: FleetOptions) => {
       McpEndpoint.of({ ...endpoint, ...options.endpoint })
     ),
     catalogOf(offers),
-    Layer.succeed(
-      Upstreams,
-      Upstreams.of({
-        get: () => undefined,
-        all: () => [],
-        forget: () => {},
-        reconfigure: () => Effect.void,
-        events: Stream.never
-      })
-    )
+    Layer.succeed(Upstreams, upstreams)
   )
   return Gateway.layerListener({ port: 0, ...options }).pipe(
     Layer.provideMerge(mcp),

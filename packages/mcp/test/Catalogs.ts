@@ -74,6 +74,8 @@ export const harness = Effect.fnUntraced(function*(options?: ToolCatalog.ToolCat
       Layer.succeed(Upstreams, {
         get: (key) => open.get(key),
         all: () => Array.from(open.values()),
+        revision: () => 0,
+        changedSince: () => undefined,
         forget: () => void forgotten++,
         reconfigure: () => Effect.void,
         events: Stream.fromPubSub(events)

@@ -42,6 +42,8 @@ export class FeedState {
   // Those that may change without a revision: health had not seen them yet when they were told, or their circuit isn't closed.
   readonly #unsettled = new Set<Catalog.InstanceKey>()
   readonly #registries = new Map<string, string>()
+  // The revision of the upstreams that were looked at.
+  #connections = -1
   #catalog: Catalog.Catalog = Catalog.empty
 
   constructor(sources: FeedSources, now: number) {
@@ -177,10 +179,15 @@ export class FeedState {
   }
 
   #upstreamChanges(catalog: Array<CatalogChanges["changes"][number]>): void {
-    for (const [key, known] of this.#known) {
-      const before = known.upstream
+    const { upstreams } = this.#sources
+    const since = this.#connections
+    this.#connections = upstreams.revision()
+    if (this.#connections === since) return
+    for (const key of new Set(upstreams.changedSince(since) ?? this.#known.keys())) {
+      const known = this.#known.get(key)
+      const before = known?.upstream
       const upstream = this.#upstream(key)
-      if (before === upstream) continue
+      if (known === undefined || before === upstream) continue
       known.upstream = upstream
       if (!isSame(before, upstream)) catalog.push({ type: "updated", instance: this.#instance(known.entry) })
     }

@@ -144,7 +144,7 @@ export const layer = HttpApiBuilder.group(
     const strained = (): StatusView["strained"] => {
       const { at, services } = router.report({ top: 1_000 })
       const efforts = new Map(services.top.map((each) => [each.service, each]))
-      return views.services().flatMap(({ available, name: service }) => {
+      return views.available().flatMap(({ available, service }) => {
         const { ejected = 0, queue, retries } = efforts.get(service) ?? {}
         const waiting = queue?.waiting ?? 0
         const shedding = queue?.shedAt !== undefined && at - queue.shedAt < recently

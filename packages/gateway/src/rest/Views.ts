@@ -60,6 +60,8 @@ export class Views extends Context.Service<Views, {
   readonly entries: () => ReadonlyArray<Catalog.CatalogEntry>
   readonly instance: (entry: Catalog.CatalogEntry) => InstanceView
   readonly services: () => ReadonlyArray<ServiceView>
+  /** Of each service, how many of its instances may be called; in the order of their names. */
+  readonly available: () => ReadonlyArray<{ readonly service: string; readonly available: number }>
   readonly service: (name: string) => typeof ServiceDetail.Type | undefined
   readonly serviceHealth: (name: string) => ServiceHealth | undefined
   readonly health: (entry: Catalog.CatalogEntry) => HealthDetail
@@ -203,12 +205,24 @@ export class Views extends Context.Service<Views, {
         kind: members[0]?.instance.kind ?? "mcp-server",
         versions: distinct(members.map((entry) => versionOf(entry))),
         instances: members.length,
-        available: members.filter((entry) => isRoutable(health.status(entry.key))).length,
+        available: routable(members.map(({ key }) => key)),
         tools: offers.length,
         capabilities: distinct(members.flatMap((entry) => entry.instance.capabilities)),
         tags: distinct(members.flatMap((entry) => entry.instance.tags)),
         sources: distinct(members.map((entry) => entry.source))
       })
+
+      const routable = (keys: Iterable<Catalog.InstanceKey>): number => {
+        let count = 0
+        for (const key of keys) if (isRoutable(health.status(key))) count++
+        return count
+      }
+
+      const available = () =>
+        Array.from(HashMap.values(discovery.catalog().services))
+          .filter(({ entries }) => HashMap.size(entries) > 0)
+          .map(({ entries, service }) => ({ service, available: routable(HashMap.keys(entries)) }))
+          .sort((a, b) => byText(a.service, b.service))
 
       // A record without a version has this one; then what the server says of itself tells more.
       const versionOf = (entry: Catalog.CatalogEntry): string => {
@@ -301,6 +315,7 @@ export class Views extends Context.Service<Views, {
         entries,
         instance,
         services,
+        available,
         service,
         serviceHealth,
         health: detail,

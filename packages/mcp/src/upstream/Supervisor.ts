@@ -48,6 +48,8 @@ export interface Options {
   /** Resolves what the transport takes, secrets among it: anew for each attempt. */
   readonly transport: Effect.Effect<Link.Transport, Failure>
   readonly emit: (event: UpstreamEvent) => void
+  /** Its state is another one. */
+  readonly entered: () => void
   /** What is measured and traced of the requests. */
   readonly measured?: Measured | undefined
   /** Attempts of all upstreams that may begin at the same time. */
@@ -136,10 +138,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const enter = (tag: UpstreamState["_tag"], lastError: string | undefined) => {
     state = { _tag: tag, since: state._tag === tag ? state.since : now(), lastError, profile }
+    options.entered()
   }
 
   const setHeard = (current: Link.Link, heard: boolean) => {
-    if (link === current) state = { ...state, heard }
+    if (link !== current || state.heard === heard) return
+    state = { ...state, heard }
+    options.entered()
   }
 
   /** It offers a stream for what it tells of itself, or none: over one channel for everything it needs none. */

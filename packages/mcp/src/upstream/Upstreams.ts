@@ -57,6 +57,10 @@ export class Upstreams extends Context.Service<Upstreams, {
   readonly get: (key: InstanceKey) => Upstream | undefined
   /** Plain. */
   readonly all: () => ReadonlyArray<Upstream>
+  /** Grows whenever the state of one changes, or one comes or goes. Plain. */
+  readonly revision: () => number
+  /** The keys of those that changed after a revision, some perhaps several times; nothing where that is too long ago. Plain. */
+  readonly changedSince: (revision: number) => ReadonlyArray<InstanceKey> | undefined
   /** A client's session is over: the connections of its own are closed. Plain. */
   readonly forget: (session: CallerSession) => void
   /**
@@ -121,6 +125,25 @@ interface Kept {
   readonly close: Effect.Effect<void>
 }
 
+/** The last upstreams that changed, each of them with a revision of its own. */
+class Changes {
+  /** Who missed more is as well off with a look at everything. */
+  static readonly kept = 1_024
+  readonly #keys: Array<InstanceKey> = []
+  revision = 0
+
+  add(key: InstanceKey): void {
+    this.revision++
+    this.#keys.push(key)
+    if (this.#keys.length > 2 * Changes.kept) this.#keys.splice(0, Changes.kept)
+  }
+
+  since(revision: number): ReadonlyArray<InstanceKey> | undefined {
+    const from = this.#keys.length - (this.revision - revision)
+    return from < 0 ? undefined : this.#keys.slice(from)
+  }
+}
+
 /**
  * Whether an entry speaks MCP, so that there is an upstream for it.
  *
@@ -182,6 +205,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       // Who reads of it does so whenever it needs to know.
       const settings = live(options)
       const kept = new Map<InstanceKey, Kept>()
+      const changes = new Changes()
 
       const hub = EventHub.make(() =>
         [...kept.values()].flatMap(({ upstream }): ReadonlyArray<UpstreamEvent> => {
@@ -224,6 +248,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
 
       const announce = (one: Kept) => {
         kept.set(one.upstream.key, one)
+        changes.add(one.upstream.key)
         hub.publish({ _tag: "Opened", upstream: one.upstream })
       }
 
@@ -250,6 +275,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           kind: transport.kind,
           transport: transport.resolve,
           emit: hub.publish,
+          entered: () => changes.add(entry.key),
           gate,
           connectTimeout,
           probeTimeout,
@@ -273,6 +299,7 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
           const one = kept.get(key)
           if (one === undefined) return Effect.void
           kept.delete(key)
+          changes.add(key)
           hub.publish({ _tag: "Closed", key })
           // What is under way may end; nobody waits for that.
           return Effect.asVoid(Effect.forkIn(one.close, scope, { startImmediately: true }))
@@ -302,6 +329,8 @@ export const layer = (options: UpstreamsOptions = {}): Layer.Layer<Upstreams, ne
       return Upstreams.of({
         get: (key) => kept.get(key)?.upstream,
         all: () => Array.from(kept.values(), (one) => one.upstream),
+        revision: () => changes.revision,
+        changedSince: (revision) => changes.since(revision),
         forget: (session) => {
           for (const one of kept.values()) one.forget(session)
         },

@@ -284,6 +284,8 @@ export const harness = Effect.fnUntraced(function*(given: {
         Layer.succeed(Upstreams, {
           get: (key) => upstreams.get(key),
           all: () => Array.from(upstreams.values()),
+          revision: () => 0,
+          changedSince: () => undefined,
           forget: () => {},
           reconfigure: () => Effect.void,
           events: Stream.fromPubSub(events)

@@ -52,6 +52,7 @@ const law = (acts: ReadonlyArray<Act>, slow: boolean, kind: "stdio" | "http") =>
       kind,
       transport: Effect.succeed(transport),
       emit: () => {},
+      entered: () => {},
       gate: yield* Semaphore.make(8),
       connectTimeout: Duration.seconds(10),
       probeTimeout: Duration.seconds(3),

@@ -42,6 +42,7 @@ const supervise = (
       kind: transport.kind,
       transport: Effect.succeed(transport),
       emit: (event) => events.push(event),
+      entered: () => {},
       measured: {
         begin: () => () => {},
         traced: undefined,
@@ -589,6 +590,7 @@ describe("the gateway's own connection", () => {
         kind: "stdio",
         transport: Effect.succeed(transport),
         emit: () => {},
+        entered: () => {},
         gate: yield* Semaphore.make(8),
         connectTimeout: Duration.seconds(10),
         probeTimeout: Duration.seconds(3),

@@ -60,6 +60,7 @@ const supervise = (transport: Transport, secrets?: Failure) =>
       kind: transport.kind,
       transport: secrets === undefined ? Effect.succeed(transport) : Effect.fail(secrets),
       emit: (event) => events.push(event),
+      entered: () => {},
       gate: yield* Semaphore.make(8),
       connectTimeout: Duration.seconds(10),
       probeTimeout: Duration.seconds(3),

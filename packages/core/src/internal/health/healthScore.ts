@@ -3,9 +3,9 @@ import { isOut, wayBack } from "./circuit.ts"
 import type { Service, Settings, Tracked } from "./tracked.ts"
 
 // How long the fastest of a service holds, ms: longer where there are many, as looking for it takes the longer. Of a few it
-// is looked for whenever something was recorded.
-const fastestHolds = 1_000
-const few = 100
+// is looked for whenever something was recorded. In a minute that a median speaks of it seldom becomes another one.
+const fastestHolds = 2_000
+const few = 16
 
 /**
  * The health of an instance as a value; `fastest` is the lowest median latency of its service.

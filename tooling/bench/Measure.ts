@@ -8,6 +8,8 @@ import { createServer } from "node:net"
 /** Median and spread of several rounds. */
 export interface Summary {
   readonly median: number
+  /** A quarter is below. */
+  readonly quarter: number
   readonly min: number
   readonly max: number
 }
@@ -16,6 +18,7 @@ export const summarize = (rounds: ReadonlyArray<number>): Summary => {
   const sorted = rounds.toSorted((a, b) => a - b)
   return {
     median: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN,
+    quarter: sorted[Math.floor(sorted.length / 4)] ?? Number.NaN,
     min: sorted[0] ?? Number.NaN,
     max: sorted.at(-1) ?? Number.NaN
   }
@@ -54,7 +57,9 @@ export const start = async (
     stdio: ["pipe", options.line ? "pipe" : "ignore", options.quiet === true ? "ignore" : "inherit"],
     env: { ...process.env, ...options.env }
   })
-  process.once("exit", () => child.kill("SIGKILL"))
+  const kill = () => child.kill("SIGKILL")
+  process.once("exit", kill)
+  child.once("exit", () => process.off("exit", kill))
   const line = child.stdout === null ? "" : await new Promise<string>((resolve, reject) => {
     let text = ""
     child.stdout?.setEncoding("utf8").on("data", (chunk: string) => {

@@ -16,9 +16,14 @@ const watch = () =>
       if (response.statusCode !== 200) return reject(new Error(`HTTP ${response.statusCode}`))
       let size = 0
       let text = ""
+      let searched = 0
       const unzipped = createGunzip().setEncoding("utf8").on("data", (chunk: string) => {
         text += chunk
-        if (!/event: snapshot\n.*\n\n/.test(text)) return
+        const begun = text.indexOf("event: snapshot\n")
+        if (begun === -1 || !text.includes("\n\n", Math.max(begun, searched))) {
+          searched = text.length - 1
+          return
+        }
         // From here on bytes are taken and thrown away.
         response.unpipe(unzipped).removeAllListeners("data").resume()
         unzipped.destroy()

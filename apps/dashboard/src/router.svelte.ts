@@ -41,9 +41,8 @@ class Router {
 
   /** `path`: without a query, and encoded. Asked for often, and so put together without an URL that is parsed. */
   href(path: string, query: Query = {}): string {
-    const search = new URLSearchParams()
-    for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== "") search.set(name, value)
-    return `${base.pathname}${path.slice(1)}${search.size === 0 ? "" : `?${search}`}`
+    const given = Object.entries(query).flatMap(([name, value = ""]) => value === "" ? [] : [[name, value]])
+    return `${base.pathname}${path.slice(1)}${given.length === 0 ? "" : `?${new URLSearchParams(given)}`}`
   }
 
   go(path: string, { query = {}, replace = false }: { replace?: boolean; query?: Query } = {}): void {

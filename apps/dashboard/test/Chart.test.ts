@@ -203,9 +203,12 @@ describe("order of the chart", () => {
 
   it("stays: who is gone leaves, who is new comes last", () => {
     const shown = ["d", "b", "c"]
-    assert.equal(kept(shown, ["b", "c", "d"]), shown)
-    assert.deepEqual(kept(shown, ["c", "x", "b"]), ["b", "c", "x"])
-    assert.deepEqual(kept([], ["b", "a"]), ["b", "a"])
+    const there = (...names: ReadonlyArray<string>) => names.map((name) => service(name))
+    assert.equal(kept(shown, there("b", "c", "d")), shown)
+    assert.deepEqual(kept(shown, there("c", "x", "b")), ["b", "c", "x"])
+    const trouble = [service("x", { calls: 9 }), service("y", { state: "down" }), ...there("b")]
+    assert.deepEqual(kept(shown, trouble), ["b", "y", "x"])
+    assert.deepEqual(kept([], trouble), ["y", "x", "b"])
   })
 
   it("keeps the places of those who ask, and gives away those of who doesn't any more", () => {

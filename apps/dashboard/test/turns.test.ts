@@ -48,7 +48,7 @@ it("what has more to do goes on before all others, and what fills a page takes m
 })
 
 it("what has waited for long isn't kept waiting for how smooth it is", () => {
-  for (const name of ["a", "b", "c", "d"]) work(name, 3)
+  for (const name of ["a", "b", "c", "d"]) work(name, 2)
   now += 1_001
   expect(shown()).toEqual(["a b", "c d"])
 })

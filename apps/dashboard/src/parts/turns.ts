@@ -9,7 +9,7 @@ const budget = 2
 /** The same for what a page is filled with: nobody uses it yet. */
 export const first = 16
 /** The same for what has waited for long, and how long that is, ms: a page that can't keep up shows less smoothly what is, instead of what was. */
-const late = { after: 1_000, budget: 4 }
+const late = { after: 1_000, budget: 3 }
 
 interface Turn {
   readonly work: () => unknown

@@ -5,13 +5,14 @@ import { type ServiceRow, states } from "../../fleet/rows.ts"
 import { needsAttention } from "../../fleet/serviceRow.ts"
 
 /**
- * What is shown now, of what was shown and of what is there in the order it would have today: all keep their place, those
- * that are gone leave, and new ones come last.
+ * What is shown now, of what was shown and of what is there: all keep their place, those that are gone leave, and new ones
+ * come last, trouble first.
  */
-export const kept = (shown: ReadonlyArray<string>, there: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const now = new Set(there)
+export const kept = (shown: ReadonlyArray<string>, there: ReadonlyArray<ServiceRow>): ReadonlyArray<string> => {
+  const now = new Set(there.map(({ name }) => name))
   const before = new Set(shown)
-  const next = [...shown.filter((name) => now.has(name)), ...there.filter((name) => !before.has(name))]
+  const come = there.filter(({ name }) => !before.has(name)).sort(troubleFirst)
+  const next = [...shown.filter((name) => now.has(name)), ...come.map(({ name }) => name)]
   return next.length === shown.length && next.every((name, index) => name === shown[index]) ? shown : next
 }
 

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import type { Page } from "playwright-core"
-import { barriers, Browser, lacking, live, unreadable, visit } from "./browser.ts"
+import { barriers, Browser, complete, lacking, unreadable, visit } from "./browser.ts"
 import { busyHarbour } from "./harbour.ts"
 import { places } from "./pages.ts"
 import { proxy } from "./proxy.ts"
@@ -45,7 +45,7 @@ describe.skipIf(lacking !== undefined)("pictures", () => {
           yield* Effect.promise(async () => {
             for (const { path } of places) {
               await page.goto(url + path)
-              await live(page)
+              await complete(page)
               if (path.startsWith("/tools/")) {
                 await page.getByRole("textbox", { name: /city/ }).fill("Lisbon")
                 await page.getByRole("button", { name: "Call", exact: true }).click()
@@ -61,16 +61,18 @@ describe.skipIf(lacking !== undefined)("pictures", () => {
             await pause(1_500)
             await picture(page, `instance-${colorScheme}`, found)
             await page.goto(url)
-            await live(page)
+            await complete(page)
             await page.getByRole("button", { name: /^Drain/ }).first().click()
             await page.getByRole("dialog").waitFor()
             await picture(page, `drain-${colorScheme}`, found)
           })
 
           const narrow = yield* visit(url, "/", { colorScheme, viewport: { width: 320, height: 640 } })
+          yield* Effect.promise(() => complete(narrow.page))
           yield* Effect.promise(() => picture(narrow.page, `narrow-${colorScheme}`, found))
           const between = yield* proxy(url)
           const losing = yield* visit(between.url, "/", { colorScheme })
+          yield* Effect.promise(() => complete(losing.page))
           // What is drawn only then must be there before. The one that stands in is of the machine, or missing.
           yield* Effect.promise(() =>
             losing.page.evaluate(
@@ -84,6 +86,7 @@ describe.skipIf(lacking !== undefined)("pictures", () => {
           })
         }
         const forced = yield* visit(url, "/", { forcedColors: "active" })
+        yield* Effect.promise(() => complete(forced.page))
         yield* Effect.promise(() => picture(forced.page, "forced-colors", found))
         assert.deepStrictEqual(found, {})
       }), 600_000)
@@ -94,6 +97,7 @@ describe.skipIf(lacking !== undefined)("pictures", () => {
         const found: Record<string, ReadonlyArray<string>> = {}
         for (const colorScheme of themes) {
           const { page } = yield* visit(url, "/", { colorScheme })
+          yield* Effect.promise(() => complete(page))
           yield* Effect.promise(() => picture(page, `empty-${colorScheme}`, found))
         }
         assert.deepStrictEqual(found, {})
@@ -113,7 +117,7 @@ describe.skipIf(lacking !== undefined)("pictures", () => {
           yield* Effect.promise(async () => {
             for (const path of ["/", "/services", "/services/mail-read", "/instances", "/tools", "/traffic"]) {
               await page.goto(url + path)
-              await live(page)
+              await complete(page)
               await pause(1_500)
               await picture(page, `2000-${nameOf(path)}-${colorScheme}`, found)
             }

@@ -9,8 +9,8 @@ const Instances = 2_000
 const Services = 60
 const Updates = 200
 const Rounds = 12
-/** As many calls as there can be are made in every one of so many rounds. */
-const FullEvery = 3
+/** In which rounds as many calls are made as there can be; in each of them another number of viewers comes first. */
+const FullEvery = 4
 const Viewers = [0, 1, 20] as const
 /**
  * Times of one measurement, ms: called so often, and as often as it can be. Short ones that take turns often: a machine that

@@ -469,6 +469,22 @@ describe("the score", () => {
       assert.strictEqual(score("a"), 0)
     }).pipe(Effect.provide(live())))
 
+  it.effect("of one among more than a few is by a fastest that is 2 s old at most", () =>
+    Effect.gen(function*() {
+      const health = yield* Health.Health
+      const fleet = yield* Fleet
+      const ids = Array.from({ length: 17 }, (_, index) => `a-${index}`)
+      yield* fleet.put(...ids.map((id) => instance(id)))
+      const score = () => health.get(key("a-0")).score
+      yield* calls("success", 4, 40, "a-0")
+      assert.closeTo(score(), 1, 1e-9)
+      yield* calls("success", 4, 10, "a-1")
+      yield* TestClock.adjust("1999 millis")
+      assert.closeTo(score(), 1, 1e-9)
+      yield* TestClock.adjust("1 millis")
+      assert.closeTo(score(), 0.7 + 0.3 / 4, 1e-9)
+    }).pipe(Effect.provide(live())))
+
   it.effect("has weights to set", () =>
     Effect.gen(function*() {
       const health = yield* Health.Health

@@ -34,13 +34,15 @@ class View {
 }
 
 /** A record that says its id itself, or leaves it to its key. */
-const put = (names: Names, { service, written }: Key, saysItsId: boolean) =>
-  Effect.runSync(names.put(`/${service}/x`, { id: "x", service }, written, ({ id }: Place) =>
-    Effect.succeed(
-      saysItsId && id !== "x"
-        ? Result.fail("it says another id")
-        : Result.succeed({ ...instance(1), id, service })
-    )))
+const put = (names: Names, { created, service, written }: Key, saysItsId: boolean) =>
+  Effect.runSync(
+    names.put(`/${service}/x`, { id: "x", service }, { created, written }, ({ id }: Place) =>
+      Effect.succeed(
+        saysItsId && id !== "x"
+          ? Result.fail("it says another id")
+          : Result.succeed({ ...instance(1), id, service })
+      ))
+  )
 
 describe("names of keys with one id", () => {
   for (const saysItsId of [true, false]) {
@@ -52,6 +54,7 @@ describe("names of keys with one id", () => {
             const names = new Names()
             const view = new View()
             const keys = new Map<string, Key>()
+            const sessions: Array<Names> = []
             const byAge = () => Array.from(keys.values()).sort((self, that) => self.created - that.created)
             steps.forEach(({ gone, service }, step) => {
               const written = step + 1
@@ -70,6 +73,10 @@ describe("names of keys with one id", () => {
               for (const key of byAge()) seen.take(put(fresh, key, saysItsId))
               assert.deepStrictEqual(view.told, seen.told)
               assert.strictEqual(names.size, keys.size)
+              // They are of one history, whenever they were begun.
+              sessions.forEach((before, at) => assert.isFalse(fresh.contradicts(before, at + 1)))
+              assert.isFalse(fresh.contradicts(names, written))
+              sessions.push(fresh)
               assert.strictEqual(seen.shown.size, saysItsId ? Math.min(keys.size, 1) : keys.size)
             })
           }
@@ -80,7 +87,14 @@ describe("names of keys with one id", () => {
 
   it("a record that can't be read takes the id of none, however late it was written", () => {
     const names = new Names()
-    Effect.runSync(names.put("/a/x", { id: "x", service: "a" }, 3, () => Effect.succeed(Result.fail("broken"))))
+    Effect.runSync(
+      names.put(
+        "/a/x",
+        { id: "x", service: "a" },
+        { created: 3, written: 3 },
+        () => Effect.succeed(Result.fail("broken"))
+      )
+    )
     const view = new View()
     view.take(put(names, { service: "b", created: 2, written: 2 }, true))
     assert.deepStrictEqual(view.told, { shown: [["x", "b"]], rejected: ["/a/x"] })
@@ -90,7 +104,11 @@ describe("names of keys with one id", () => {
     const names = new Names()
     const view = new View()
     const other = { id: "x@b", service: "b" }
-    view.take(Effect.runSync(names.put("/b/x@b", other, 1, () => Effect.succeed(Result.fail("broken")))))
+    view.take(
+      Effect.runSync(
+        names.put("/b/x@b", other, { created: 1, written: 1 }, () => Effect.succeed(Result.fail("broken")))
+      )
+    )
     view.take(put(names, { service: "a", created: 2, written: 2 }, false))
     view.take(put(names, { service: "b", created: 3, written: 3 }, false))
     assert.deepStrictEqual(view.told, { shown: [["x", "b"]], rejected: ["/a/x", "x@b"] })

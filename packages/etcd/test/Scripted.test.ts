@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as RecordFormat from "@portolan/core/RecordFormat"
 import * as EtcdRegistry from "@portolan/etcd/EtcdRegistry"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as EtcdBackend from "./EtcdBackend.ts"
 import * as ScriptedEtcd from "./ScriptedEtcd.ts"
@@ -228,25 +231,21 @@ describe("a scripted etcd", () => {
     }))
 
   for (
-    const [title, list, lost] of [
-      [
-        "written before what was heard last, and never seen",
-        { header: header(11), kvs: [put(instance(1), 9).kv] },
-        true
-      ],
-      ["written since", { header: header(11), kvs: [put(instance(1), 11).kv] }, false],
-      ["as it was", { header: header(11), kvs: [put(instance(1), 2).kv] }, false]
+    const [title, kv, lost] of [
+      ["written before what was heard last, and never seen", put(instance(1), 9).kv, true],
+      ["created before that, and written since", { ...put(instance(1), 12).kv, create_revision: "9" }, true],
+      ["created since", put(instance(1), 12).kv, false],
+      ["written since", { ...put(instance(1), 12).kv, create_revision: "2" }, false],
+      ["as it was", put(instance(1), 2).kv, false]
     ] as const
   ) {
     it.live(`E11 a session that begins with a key ${title}: ${lost ? "data were lost" : "nothing was lost"}`, () =>
       Effect.gen(function*() {
-        const lists: Array<object> = [
-          { header: header(10), kvs: [put(instance(1), 2).kv, put(instance(2), 3).kv] },
-          list
-        ]
+        const before = { header: header(10), kvs: [put(instance(1), 2).kv, put(instance(2), 3).kv] }
+        const lists = [before, { header: header(12), kvs: [kv] }]
         const etcd = yield* ScriptedEtcd.make({
           get list() {
-            return lists.shift() ?? { header: header(0) }
+            return lists.shift() ?? before
           }
         })
         const registry = yield* EtcdRegistry.make({ endpoints: [etcd.url] })
@@ -255,6 +254,35 @@ describe("a scripted etcd", () => {
         assert.strictEqual(first._tag === "Snapshot" && first.dataLost, lost)
       }))
   }
+
+  it.live("E11 what a session heard of and didn't come to judge is no sign of lost data", () =>
+    Effect.gen(function*() {
+      const begun = { header: header(10), kvs: [] }
+      const lists = [begun, { header: header(12), kvs: [put(instance(1), 11).kv] }]
+      const etcd = yield* ScriptedEtcd.make({
+        get list() {
+          return lists.shift() ?? begun
+        },
+        watches: [[{ header: header(10), created: true }, { header: header(11), events: [put(instance(1), 11)] }]],
+        open: true
+      })
+      const reading = yield* Deferred.make<void>()
+      const { read, write } = RecordFormat.plain
+      let reads = 0
+      // The first time it takes for ever.
+      const format: RecordFormat.RecordFormat = {
+        read: (text, place) =>
+          ++reads === 1 ? Effect.andThen(Deferred.succeed(reading, undefined), Effect.never) : read(text, place),
+        write
+      }
+      const registry = yield* EtcdRegistry.make({ endpoints: [etcd.url], format })
+      const session = yield* Effect.forkChild(Stream.runDrain(registry.watch))
+      yield* Deferred.await(reading)
+      yield* Fiber.interrupt(session)
+      const first = yield* Effect.flatMap(Stream.runHead(registry.watch), Effect.fromOption)
+      assert.strictEqual(reads, 2)
+      assert.strictEqual(first._tag === "Snapshot" && first.dataLost, false)
+    }))
 
   it.live("refused credentials are told apart, whatever status etcd wraps them in", () =>
     Effect.gen(function*() {

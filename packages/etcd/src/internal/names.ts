@@ -16,12 +16,16 @@ import * as Result from "effect/Result"
 
 type Read = Result.Result<ServiceInstance, string>
 
-interface Known {
+/** The revisions that a key was created and last written with. */
+export interface Revisions {
+  readonly created: number
+  readonly written: number
+}
+
+interface Known extends Revisions {
   readonly id: string
   /** The id in its key. */
   readonly wanted: string
-  /** The revision that wrote it. */
-  readonly written: number
   /** One that can't be read keeps an id from nobody. */
   readonly isRead: boolean
 }
@@ -38,10 +42,15 @@ export class Names {
     return this.byKey.size
   }
 
-  /** Whether these can't be of the same history: one was written up to a revision that those had heard of, and not seen. */
+  /**
+   * Whether these can't be of the same history: one was created or written up to a revision that those had heard of, and
+   * they never saw that.
+   */
   contradicts(before: Names, revision: number): boolean {
-    for (const [key, { written }] of this.byKey) {
-      if (written <= revision && before.byKey.get(key)?.written !== written) return true
+    for (const [key, { created, written }] of this.byKey) {
+      const known = before.byKey.get(key)
+      if (created <= revision && known?.created !== created) return true
+      if (written <= revision && known?.written !== written) return true
     }
     return false
   }
@@ -50,13 +59,13 @@ export class Names {
   put(
     key: string,
     place: Place,
-    written: number,
+    { created, written }: Revisions,
     read: (place: Place) => Effect.Effect<Read>
   ): Effect.Effect<ReadonlyArray<Change>> {
     return Effect.gen({ self: this }, function*() {
       const { id } = place
       const known = (id: string, read: Read) =>
-        this.know(key, { id, wanted: place.id, written, isRead: Result.isSuccess(read) }, read)
+        this.know(key, { id, wanted: place.id, created, written, isRead: Result.isSuccess(read) }, read)
       const holder = this.keys.get(id) ?? key
       if (holder === key) return known(id, yield* read(place))
       const other = `${id}@${place.service}`
@@ -64,10 +73,9 @@ export class Names {
       if (Result.isSuccess(asOther) && (this.keys.get(other) ?? key) === key) return known(other, asOther)
       const asItself = yield* read(place)
       if (Result.isFailure(asItself)) return known(key, asItself)
-      const held = this.byKey.get(holder)
-      const heldSince = held?.written ?? 0
-      if (held?.isRead === true && written < heldSince) return known(key, Result.fail(takenBy(holder, id)))
-      const loser = { id: holder, wanted: id, written: heldSince, isRead: false }
+      const held = this.byKey.get(holder) ?? { created: 0, written: 0, isRead: false }
+      if (held.isRead && written < held.written) return known(key, Result.fail(takenBy(holder, id)))
+      const loser = { ...held, id: holder, wanted: id, isRead: false }
       return [...known(id, asItself), ...this.know(holder, loser, Result.fail(takenBy(key, id)))]
     })
   }

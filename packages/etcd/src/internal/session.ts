@@ -184,11 +184,14 @@ export class Session {
     })
   }
 
-  private put({ key, mod_revision, value = "" }: KeyValue): Effect.Effect<ReadonlyArray<Registry.Change>> {
+  private put(
+    { create_revision, key, mod_revision, value = "" }: KeyValue
+  ): Effect.Effect<ReadonlyArray<Registry.Change>> {
     const { format, prefix } = this.location
     const name = decode(key)
     const text = decode(value)
-    return this.names.put(name, placeOf(prefix, name), mod_revision, (place) => Effect.result(format.read(text, place)))
+    const revisions = { created: create_revision ?? mod_revision, written: mod_revision }
+    return this.names.put(name, placeOf(prefix, name), revisions, (place) => Effect.result(format.read(text, place)))
   }
 }
 

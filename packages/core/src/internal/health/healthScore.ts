@@ -2,8 +2,8 @@ import type { InstanceHealth } from "../../Health.ts"
 import { isOut, wayBack } from "./circuit.ts"
 import type { Service, Settings, Tracked } from "./tracked.ts"
 
-// How long the fastest of a service holds, ms: longer where there are many, as looking for it takes the longer. Of a few it
-// is looked for whenever something was recorded. In a minute that a median speaks of it seldom becomes another one.
+// How long the fastest of a service holds, ms; of thousands longer, as looking for it takes the longer. Of a few it is looked
+// for whenever something was recorded. In the minute that a median speaks of it seldom becomes another one.
 const fastestHolds = 2_000
 const few = 16
 

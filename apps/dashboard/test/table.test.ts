@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { comparing, Order, toggled } from "../src/parts/order.ts"
-import { Seats, sight, slots } from "../src/parts/window.ts"
+import { kept, type Line, Seats, sight, slots } from "../src/parts/window.ts"
 
 interface Row {
   readonly key: string
@@ -122,5 +122,17 @@ describe("the rows in the document", () => {
         before = now
       }
     }))
+  })
+
+  it("draws only lines that differ anew, and none where none does", () => {
+    const [a, b, c] = [row("a"), row("b"), row("c")]
+    const line = (key: number, row: Row, index: number): Line<Row> => ({ key, row, index })
+    const before: ReadonlyArray<Line<Row>> = [line(0, a, 0), line(1, b, 1), { key: "gap 0", gap: 3 }]
+    expect(kept(before, before.map((each) => ({ ...each })))).toBe(before)
+    const next = kept(before, [line(0, a, 0), line(1, c, 1), { key: "gap 0", gap: 3 }])
+    expect(next.map((each, at) => each === before[at])).toEqual([true, false, true])
+    const moved = kept(before, [line(0, a, 1), line(1, b, 0), { key: "gap 0", gap: 4 }])
+    expect(moved).toEqual([line(0, a, 1), line(1, b, 0), { key: "gap 0", gap: 4 }])
+    expect(kept(before, before.slice(0, 2))).toHaveLength(2)
   })
 })

@@ -44,6 +44,29 @@ export class Seats {
   }
 }
 
+/** What is drawn: a row in its seat, or a gap; its height is that of so many rows. */
+export type Line<Row> =
+  | { readonly key: string; readonly gap: number }
+  | { readonly key: number; readonly row: Row; readonly index: number }
+
+const isSame = <Row>(one: Line<Row>, other: Line<Row>): boolean =>
+  "gap" in one
+    ? "gap" in other && one.gap === other.gap
+    : "row" in other && one.row === other.row && one.index === other.index
+
+/** The lines as they are now; those that are as before are the same objects, so that nothing of them is drawn anew. */
+export const kept = <Row>(
+  before: ReadonlyArray<Line<Row>>,
+  now: ReadonlyArray<Line<Row>>
+): ReadonlyArray<Line<Row>> => {
+  const known = new Map(before.map((line) => [line.key, line]))
+  const next = now.map((line) => {
+    const was = known.get(line.key)
+    return was !== undefined && isSame(was, line) ? was : line
+  })
+  return next.length === before.length && next.every((line, at) => line === before[at]) ? before : next
+}
+
 export const slots = ({ end, first }: Sight, total: number, pinned: number | undefined): ReadonlyArray<Slot> => {
   const out: Array<Slot> = []
   let next = 0

@@ -28,7 +28,7 @@ export const meets = (row: InstanceRow, { found, region, service }: Choice): boo
 
 /** How many are in each state, from healthy to the worst: always all states, so that none changes place. */
 export const countStates = (rows: Iterable<InstanceRow>): ReadonlyArray<readonly [State, number]> => {
-  const counts = { healthy: 0, degraded: 0, unhealthy: 0, ejected: 0, draining: 0, down: 0, stale: 0, unknown: 0 }
-  for (const { state } of rows) counts[state]++
-  return states.toReversed().map((state) => [state, counts[state]])
+  const counts = new Map<State, number>()
+  for (const { state } of rows) counts.set(state, (counts.get(state) ?? 0) + 1)
+  return states.toReversed().map((state) => [state, counts.get(state) ?? 0])
 }
